@@ -1,0 +1,36 @@
+/*
+ * edge - a site's own server: its users log in to send, its domains' mail
+ * lands in Maildirs, everything else goes to the hub
+ *
+ * Who may send (docs/architecture.md): users that logged in, as themselves;
+ * trusted networks; anybody else only to our own mailboxes, and never with a
+ * sender address of our own domains.
+ */
+#pragma once
+
+#include "maps/map.h"
+#include "mta/policy.h"
+
+struct edge;
+
+struct edge_options {
+	const char *hostname;
+	struct domains *mailbox_domains; /* virtual_mailbox_domains */
+	struct maps
+		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
+	const char *mailbox_base; /* virtual_mailbox_base, absolute */
+	const char *passdb;	  /* "passwd-file:FILE", FILE absolute */
+	struct maps *sender_login_maps;	   /* NULL: the login is the address */
+	const struct net_prefix *networks; /* mynetworks */
+	unsigned int network_count;
+};
+
+/* Maps, domains and strings stay the caller's and outlive the edge. */
+int edge_new(const struct edge_options *options, struct edge **ret_edge, struct error *err);
+void edge_free(struct edge *edge);
+
+/* Takes up a changed password file. Blocks. 0: changed, MAP_NOT_CHANGED, or an error. */
+int edge_refresh(struct edge *edge, struct error *err);
+
+/* The policy of an edge; its arg is the struct edge. */
+extern const struct mta_policy edge_policy;

@@ -1,0 +1,25 @@
+/*
+ * hub - the server in the middle: no accounts, forwards for relay_domains
+ *
+ * Anybody may send to relay_domains; trusted networks may send anywhere;
+ * everything else is refused with 554 5.7.1.
+ */
+#pragma once
+
+#include "maps/map.h"
+#include "mta/policy.h"
+
+struct hub;
+
+struct hub_options {
+	struct domains *relay_domains;
+	const struct net_prefix *networks; /* mynetworks */
+	unsigned int network_count;
+};
+
+/* Domains stay the caller's and outlive the hub. */
+int hub_new(const struct hub_options *options, struct hub **ret_hub, struct error *err);
+void hub_free(struct hub *hub);
+
+/* The policy of a hub; its arg is the struct hub. */
+extern const struct mta_policy hub_policy;

@@ -1,0 +1,81 @@
+/*
+ * map - a lookup table: "TYPE:NAME" as in Postfix
+ *
+ * Types: hash, texthash, lmdb and btree all read the text file NAME itself
+ * (lines "key value"; '#' comments; continued by leading white space);
+ * static:VALUE; inline:{ k = v, ... }.
+ *
+ * A map is shared by all threads. Lookups never block on anything but memory;
+ * map_refresh() looks whether the file has changed and swaps the new contents
+ * in, keeping the old ones when the new do not parse. Keys are compared
+ * without regard to case.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+
+struct map;
+
+enum map_outcome {
+	MAP_FOUND = 0,
+	MAP_NOT_FOUND = 1,
+	MAP_NOT_CHANGED = 2,
+};
+
+struct map_result {
+	const char *value; /* in the arena */
+	const char
+		*source; /* "ts:2": file as written in the configuration, and line; in the arena */
+};
+
+/* Relative file names are relative to directory. Errors name the file and line. */
+int map_open(struct slice spec, const char *directory, struct map **ret_map, struct error *err);
+void map_free(struct map *map);
+DEFINE_CLEANUP(struct map *, map_free);
+const char *map_spec(const struct map *map);
+
+/* MAP_FOUND, MAP_NOT_FOUND, or an error: then nothing is known, and mail must wait. */
+int map_lookup(struct map *map, struct slice key, struct arena *arena, struct map_result *ret,
+	       struct error *err);
+
+/* Blocks on the file. 0: changed and taken up; MAP_NOT_CHANGED; or an error, once for each new version. */
+int map_refresh(struct map *map, struct error *err);
+
+/* Call visit for each entry, in the order of the file, until it returns non-zero, which is returned. */
+int map_visit(struct map *map,
+	      int (*visit)(void *arg, const char *key, const char *value, const char *source),
+	      void *arg);
+
+/*
+ * maps - a list of maps, tried in order: "hash:a, static:b"
+ */
+struct maps;
+
+int maps_open(struct slice specs, const char *directory, struct maps **ret_maps, struct error *err);
+void maps_free(struct maps *maps);
+DEFINE_CLEANUP(struct maps *, maps_free);
+size_t maps_count(const struct maps *maps);
+struct map *maps_at(const struct maps *maps, size_t index);
+int maps_lookup(struct maps *maps, struct slice key, struct arena *arena, struct map_result *ret,
+		struct error *err);
+
+/* Refreshes each; returns 0 when any changed, MAP_NOT_CHANGED, or the first error. */
+int maps_refresh(struct maps *maps, struct error *err);
+
+/*
+ * domains - a list of domains and maps: "vm1.vm, .vm2.vm, hash:file"
+ *
+ * A plain entry matches itself, ".vm2.vm" its subdomains; a map matches when
+ * it has the domain as a key (or ".parent" for a subdomain).
+ */
+struct domains;
+
+int domains_open(struct slice list, const char *directory, struct domains **ret_domains,
+		 struct error *err);
+void domains_free(struct domains *domains);
+DEFINE_CLEANUP(struct domains *, domains_free);
+int domains_match(struct domains *domains, struct slice domain,
+		  struct error *err); /* MAP_FOUND, … */
+int domains_refresh(struct domains *domains, struct error *err);

@@ -1,0 +1,24 @@
+/*
+ * inbound - a session with a client that brings mail
+ *
+ * Joins the stream, its TLS, the protocol engine (smtp/server.h), the policy
+ * and the queue. The 250 after the data is sent when the queue has committed.
+ */
+#pragma once
+
+#include "mta/worker.h"
+#include "net/stream.h"
+
+/* How many connections each client address has, over all workers. */
+struct inbound_limits *inbound_limits_new(void);
+void inbound_limits_free(struct inbound_limits *limits);
+
+/* Serve an accepted stream; the session frees itself when it has ended. */
+void inbound_accept(struct mta_worker *worker, const struct mta_service *service,
+		    struct stream *stream);
+
+/*
+ * The server stops: sessions end with 421 4.3.2 as soon as they are between
+ * transactions; hurry: now, unless the queue is committing their message.
+ */
+void inbound_stop_all(struct mta_worker *worker, bool hurry);

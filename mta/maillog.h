@@ -1,0 +1,71 @@
+/*
+ * maillog - one function for each event, one line for each, in the forms of
+ * Postfix's maillog, which operators and their tools (pflogsumm, fail2ban) read
+ *
+ * Text from outside is escaped here; secrets have no parameter to come in by.
+ */
+#pragma once
+
+#include "base/log.h"
+#include "mta/policy.h"
+#include "tls/policy.h"
+#include "tls/session.h"
+
+/* smtpd: "connect from unknown[192.0.2.1]" */
+void maillog_connect(struct log *log, const struct net_address *client);
+/* "disconnect from unknown[192.0.2.1] ehlo=1 mail=1 ... commands=5" */
+void maillog_disconnect(struct log *log, const struct net_address *client, const char *summary);
+/* "lost connection after DATA from unknown[...]", "timeout after ..." */
+void maillog_lost(struct log *log, const struct net_address *client, const char *what,
+		  const char *stage);
+/* "Anonymous TLS connection established from unknown[...]: TLSv1.3 with cipher X (256/256 bits)" */
+void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls);
+/* "SSL_accept error from unknown[...]: REASON" */
+void maillog_tls_failed(struct log *log, const struct net_address *client, const char *reason);
+/* "ID: client=unknown[192.0.2.1], sasl_method=PLAIN, sasl_username=alice@vm1.vm" */
+void maillog_client(struct log *log, const char *id, const struct net_address *client,
+		    const char *sasl_method, const char *user);
+/* "NOQUEUE: reject: RCPT from unknown[...]: 554 5.7.1 ...; from=<> to=<> proto=ESMTP helo=<x>" */
+void maillog_reject(struct log *log, const char *id, const char *verb,
+		    const struct mta_client *client, const struct smtp_status *status,
+		    const char *sender, const char *recipient, const char *protocol);
+/* "warning: unknown[...]: SASL PLAIN authentication failed: REASON, sasl_username=X" */
+void maillog_auth_failed(struct log *log, const struct net_address *client, const char *mechanism,
+			 const char *user, const struct smtp_status *status);
+
+/* qmgr: "ID: from=<a@b>, size=1234, nrcpt=1 (queue active)" */
+void maillog_active(struct log *log, const struct queue_message *m);
+/* "ID: removed" */
+void maillog_removed(struct log *log, const char *id);
+
+/* One attempt for one recipient; times are Unix milliseconds. */
+struct maillog_delivery {
+	const char *program; /* "smtp", "virtual", "error", "discard" */
+	const char *id;
+	const struct queue_recipient *recipient;
+	const char *relay;  /* "host[192.0.2.1]:25", "virtual", "none" */
+	int64_t arrived_ms; /* delays=a/b/c/d: before the queue manager, in it, */
+	int64_t active_ms;  /*   connection set-up, transmission (as in Postfix) */
+	int64_t connect_ms, send_ms, done_ms; /* 0: never got so far */
+	const struct tls_policy *policy;      /* NULL: local, no tls= */
+	const struct tls_facts *tls;	      /* NULL: in the clear */
+	bool connected;			      /* false: tls= shows the level alone */
+	const struct smtp_status *status;
+	bool bounced; /* failed for good: status=bounced */
+};
+
+/*
+ * "ID: to=<b@vm2.vm>, relay=hub[192.0.2.1]:587, delay=0.3, delays=0.1/0/0.1/0.1,
+ * tls=encrypt:TLSv1.3:verified, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as X)"
+ *
+ * tls= is the level, then what happened: PROTOCOL and verified, trusted or
+ * untrusted; or "clear"; or nothing when no connection came about.
+ */
+void maillog_delivery(struct log *log, const struct maillog_delivery *d);
+
+/* smtp: "Verified TLS connection established to hub[192.0.2.1]:587: TLSv1.3 with cipher ..." */
+void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls);
+/* "warning: TLS handshake with RELAY failed (REASON); level may: sending in the clear" */
+void maillog_tls_fallback(struct log *log, const char *relay, const char *reason);
+/* bounce: "ID: sender non-delivery notification: OTHER" */
+void maillog_bounce(struct log *log, const char *id, const char *notification_id);

@@ -1,0 +1,85 @@
+/*
+ * mta - the mail transfer agent: listeners, sessions, deliveries, on all cores
+ *
+ * Owns the worker threads. Both modes are this, with a different policy
+ * (mta/policy.h). Nothing here reads configuration: the options say it all.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mta/policy.h"
+#include "net/address.h"
+#include "net/dns.h"
+#include "queue/queue.h"
+#include "tls/context.h"
+#include "transport/transport.h"
+
+enum mta_service_kind {
+	MTA_SERVICE_SMTP,	 /* STARTTLS by the server's level */
+	MTA_SERVICE_SMTPS,	 /* implicit TLS */
+	MTA_SERVICE_SUBMISSION,	 /* STARTTLS and AUTH required */
+	MTA_SERVICE_SUBMISSIONS, /* implicit TLS, AUTH required */
+};
+
+const char *mta_service_name(enum mta_service_kind kind); /* "smtp", "smtps", … */
+
+/* A listening socket, bound by the caller before it dropped its privileges. */
+struct mta_service {
+	enum mta_service_kind kind;
+	int fd;
+	struct net_address address;
+};
+
+/* Immutable, shared by all threads, and everything in it outlives the mta. */
+struct mta_options {
+	const char *hostname;  /* myhostname */
+	const char *origin;    /* myorigin: completes bare addresses */
+	const char *mail_name; /* "Posthouse": in the greeting and Received */
+	const struct clock *clock;
+	struct log *log;
+	struct queue *queue;
+
+	const struct mta_policy *policy;
+	void *policy_arg;
+
+	const struct mta_service *services;
+	unsigned int service_count;
+	unsigned int workers;
+
+	/* receiving */
+	struct tls_context *server_tls; /* NULL: no STARTTLS, no implicit TLS */
+	enum tls_level server_level;	/* of MTA_SERVICE_SMTP: none, may, encrypt */
+	bool auth_only_with_tls;	/* smtpd_tls_auth_only */
+	uint64_t message_size_limit;
+	unsigned int recipient_limit;	      /* of one message */
+	unsigned int client_connection_limit; /* at once from one address; 0: no limit */
+	int64_t session_timeout_s;	      /* smtpd_timeout: silence of the client */
+	unsigned int hop_limit;		      /* Received headers before it is a loop */
+
+	/* sending */
+	struct tls_context *client_tls;
+	struct transport_options transport;
+	struct dns_options dns;
+	const char *hello; /* our name in EHLO */
+	unsigned int
+		destination_concurrency;     /* connections to one next hop, all workers together */
+	unsigned int destination_recipients; /* of one transaction */
+	int64_t minimal_backoff_s, maximal_backoff_s;
+	int64_t maximal_lifetime_s, bounce_lifetime_s;
+	size_t memory_limit; /* bytes of messages kept in memory, all workers together */
+};
+
+struct mta;
+
+/* Makes the workers' loops; starts nothing. */
+int mta_new(const struct mta_options *options, struct mta **ret_mta, struct error *err);
+int mta_start(struct mta *mta, struct error *err);
+
+/*
+ * Stop accepting, end sessions between transactions with 421, let running
+ * deliveries finish for at most grace_ms, and join the threads. A second call
+ * from another thread, with a smaller grace_ms, hurries.
+ */
+void mta_stop(struct mta *mta, int64_t grace_ms);
+void mta_free(struct mta *mta);

@@ -1,0 +1,58 @@
+/*
+ * policy - what differs between an edge and a hub, as functions
+ *
+ * edge/ and hub/ each fill one in. All functions are called from many threads
+ * at once and must not change what they share. Those that say so may block;
+ * they are called on a thread of the pool.
+ */
+#pragma once
+
+#include "net/address.h"
+#include "queue/message.h"
+#include "smtp/status.h"
+
+/* Who is talking to us, as far as the policy may care. */
+struct mta_client {
+	const struct net_address *address;
+	const char *hello; /* "" before EHLO */
+	const char *user;  /* authenticated as; NULL: nobody */
+	bool encrypted;
+};
+
+/* One recipient of one message, to be delivered on this machine. */
+struct mta_local_delivery {
+	const struct queue_message *message;
+	const struct queue_recipient *recipient;
+	struct queue_body *body;
+};
+
+struct mta_policy {
+	/* May this client send as sender ("" for bounces)? Sets 250 2.1.0, or a refusal. */
+	void (*check_sender)(void *arg, const struct mta_client *client, const char *sender,
+			     struct smtp_status *ret);
+
+	/* May this client send to recipient? Sets 250 2.1.5, or a refusal. */
+	void (*check_recipient)(void *arg, const struct mta_client *client, const char *sender,
+				const char *recipient, struct smtp_status *ret);
+
+	/* Whether this host delivers for the domain: MAP_FOUND, MAP_NOT_FOUND, or an error. */
+	int (*is_local)(void *arg, struct slice domain, struct error *err);
+
+	/*
+	 * Whose credentials these are. Sets 235 2.7.0 and ret_login (the name
+	 * that owns sender addresses), or 535 5.7.8, or 454 4.7.0. NULL: no AUTH
+	 * in this mode. Blocks.
+	 */
+	void (*authenticate)(void *arg, const char *authorization_id, const char *user,
+			     const char *password, char ret_login[256], struct smtp_status *ret);
+
+	/* Deliver to a mailbox of this host. Sets 250 2.0.0, 4xx or 5xx. Blocks. NULL: no mailboxes. */
+	void (*deliver)(void *arg, const struct mta_local_delivery *delivery,
+			struct smtp_status *ret);
+
+	/*
+	 * Mail from users is completed where their programs were careless: a
+	 * missing blank line behind the header. Relayed mail never is.
+	 */
+	bool is_submission_server;
+};

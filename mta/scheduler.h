@@ -1,0 +1,23 @@
+/*
+ * scheduler - which message is tried when: hands recipients to lanes, claims
+ * from the queue what has become due, records what became of it
+ */
+#pragma once
+
+#include "mta/worker.h"
+
+int scheduler_new(struct mta_worker *worker, struct scheduler **ret_scheduler, struct error *err);
+void scheduler_free(struct scheduler *s);
+
+/* Look for due messages now. */
+void scheduler_start(struct scheduler *s);
+
+/* A message that was just appended, claimed by this worker: deliver it. Takes ownership. */
+void scheduler_submit(struct scheduler *s, struct queue_message *message);
+
+/* Start no more deliveries; running ones go on. idle() says when none is left. */
+void scheduler_stop(struct scheduler *s);
+bool scheduler_is_idle(const struct scheduler *s);
+
+/* Give up running deliveries, close connections. What is not recorded will be tried again. */
+void scheduler_abort(struct scheduler *s);

@@ -1,0 +1,40 @@
+/*
+ * trace - the Received header that we put in front (RFC 5321 section 4.4), and
+ * the count of those that others put there
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "mta/policy.h"
+
+struct trace_tls {
+	const char *protocol, *cipher; /* NULL: in the clear */
+	unsigned int bits;
+};
+
+/*
+ * "Received: from HELLO ([IP])\r\n\t(using TLSv1.3 with cipher ... (256/256 bits))\r\n
+ * \tby HOST (Posthouse) with ESMTPS id ID\r\n\tfor <RCPT>; DATE\r\n". The
+ * for clause is left out unless there is exactly one recipient (RFC 5321
+ * section 7.2), and the user name never appears.
+ */
+void trace_received(struct buf *out, const struct queue_message *m, const struct trace_tls *tls,
+		    const char *hostname, const char *mail_name);
+
+/*
+ * Reads the header of a message as it passes by: counts Received fields, and
+ * tells where a header runs into the body without a blank line.
+ */
+struct trace_scanner {
+	unsigned int received_count;
+	bool in_body;
+	bool repair; /* insert the missing blank line (mail from users) */
+	/* the scanner's */
+	bool seen_field;
+	struct buf line;
+};
+
+/* Append bytes to out, repaired if asked for. Holds back an incomplete line of the header. */
+void trace_scan(struct trace_scanner *t, struct slice bytes, struct buf *out);
+void trace_scan_end(struct trace_scanner *t, struct buf *out);
+void trace_scanner_done(struct trace_scanner *t);

@@ -1,0 +1,33 @@
+/*
+ * worker - what one thread of the mta owns; the files of mta/ share it
+ *
+ * Shared nothing: sessions, lanes and connections live and die on their
+ * worker, and only its thread touches them.
+ */
+#pragma once
+
+#include "base/strmap.h"
+#include "mta/mta.h"
+#include "net/loop.h"
+
+struct inbound_limits;
+struct scheduler;
+
+struct mta_worker {
+	const struct mta_options *options;
+	struct inbound_limits
+		*limits; /* connections for each client address, shared by all workers */
+	unsigned int index;
+	struct loop *loop;
+	struct dns *dns;
+	struct transport *transport;
+	struct queue_port *port;
+	struct scheduler *scheduler;
+	struct list sessions; /* struct inbound */
+	bool stopping;
+};
+
+static inline int64_t mta_now_ms(const struct mta_worker *w)
+{
+	return clock_wall_ms(w->options->clock);
+}

@@ -1,0 +1,45 @@
+/*
+ * dns - names to addresses, without blocking (c-ares stays in here)
+ *
+ * One resolver for each loop. Answers are called back on the loop, never
+ * before dns_addresses() has returned.
+ */
+#pragma once
+
+#include "net/address.h"
+#include "net/loop.h"
+
+struct dns;
+
+struct dns_options {
+	const char *servers;   /* "127.0.0.1:5300, [::1]:53"; NULL or "": the system's */
+	int timeout_ms, tries; /* for each server; 0: 5000, 3 */
+};
+
+enum dns_outcome {
+	DNS_FOUND = 1,
+	DNS_NOT_FOUND, /* the name or the type does not exist: permanent */
+	DNS_FAILED,    /* no answer, SERVFAIL, broken answer: try later */
+};
+
+struct dns_answer {
+	enum dns_outcome outcome;
+	const struct net_address *addresses; /* port 0, in the order to try */
+	size_t count;
+	const char *reason; /* unless DNS_FOUND: in words, as "example.net: name not found" */
+};
+
+/* /etc/hosts is asked first, as getaddrinfo() does. */
+int dns_new(struct loop *loop, const struct dns_options *options, struct dns **ret_dns,
+	    struct error *err);
+void dns_free(struct dns *dns); /* running queries are dropped without an answer */
+
+struct dns_query;
+
+/* The A and AAAA addresses of host. The answer is valid during the call. */
+struct dns_query *dns_addresses(struct dns *dns, const char *host,
+				void (*answered)(void *arg, const struct dns_answer *answer),
+				void *arg);
+
+/* Drop a query that is not answered yet: answered() is not called. */
+void dns_cancel(struct dns_query *query);

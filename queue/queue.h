@@ -1,0 +1,137 @@
+/*
+ * queue - messages accepted for delivery and not yet finished, on disk
+ *
+ * When an append has completed with 0 we have taken responsibility for the
+ * message (RFC 5321 section 6.1): the 250 after DATA is sent after it, never
+ * before. docs/queue.md lists every state and what a crash does to it.
+ *
+ * One thread, inside, owns the only connection that writes. Each worker has a
+ * port: it submits requests and gets completions on its own thread, in order.
+ * Requests that arrive while a commit is syncing share the next transaction.
+ *
+ * Claims are held in memory only: after a crash everything unfinished is due.
+ * A message is claimed as a whole by whoever appended it, or got it from
+ * queue_claim(), until queue_release().
+ *
+ * Requests belong to the caller and must live until done() was called.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "queue/ledger.h"
+#include "queue/message.h"
+
+struct queue;
+
+struct queue_options {
+	const char *directory;	  /* queue.db, bodies/ and the lock live in it; created 0700 */
+	size_t body_memory_bytes; /* larger bodies go to files; 0: 128 KiB */
+	unsigned int batch_max;	  /* requests in one transaction; 0: 128 */
+	const struct clock *clock;
+	void (*warn)(void *arg, const char *text); /* from the queue's thread; may be NULL */
+	void *warn_arg;
+};
+
+/*
+ * Open the queue, creating it if absent, sweep body files without a row, and
+ * start its thread. -EBUSY: another process has it open.
+ */
+int queue_open(const struct queue_options *options, struct queue **ret_queue, struct error *err);
+
+/* Finishes what was submitted, stops the thread, closes. All ports must have been freed. */
+void queue_close(struct queue *q);
+
+struct queue_port;
+
+/* wake() is called from the queue's thread when completions wait for queue_port_dispatch(). */
+struct queue_port *queue_port_new(struct queue *q, void (*wake)(void *arg), void *arg);
+void queue_port_free(struct queue_port *port); /* no request may be pending */
+
+/* Call done() of what has completed. */
+void queue_port_dispatch(struct queue_port *port);
+
+enum queue_request_kind {
+	QUEUE_REQUEST_APPEND,
+	QUEUE_REQUEST_RECORD,
+	QUEUE_REQUEST_CLAIM,
+	QUEUE_REQUEST_RELEASE,
+};
+
+struct queue_request {
+	void (*done)(struct queue_request *request); /* may be NULL for releases */
+	int result;				     /* 0 or a negative errno value */
+	struct error error;
+	/* the queue's */
+	enum queue_request_kind kind;
+	struct queue_port *port;
+	struct list link;
+};
+
+/* Store a message whose body is finished. On success it is claimed by the caller. */
+struct queue_append {
+	struct queue_request request;
+	struct queue_message *message; /* stays the caller's, untouched until done */
+};
+
+void queue_submit_append(struct queue_port *port, struct queue_append *append);
+
+/* What has become of recipients of one message in one attempt. */
+struct queue_outcome {
+	unsigned int recipient;	  /* index in the message */
+	enum queue_status status; /* DEFERRED, DELIVERED or BOUNCED */
+	int64_t due_ms;		  /* for DEFERRED */
+	unsigned int attempts;
+	const char *next_hop;
+	int reply_code;
+	const char *enhanced, *reason;
+	const struct queue_ledger_row
+		*ledger; /* NULL: none; id, sender and recipient are filled in by the queue */
+};
+
+/*
+ * Record outcomes, their ledger rows, and a notification to the sender, in
+ * one transaction. When no recipient is left to do, the message is removed,
+ * and its body file too; *removed tells.
+ */
+struct queue_record {
+	struct queue_request request;
+	struct queue_message *message;
+	const struct queue_outcome *outcomes;
+	size_t outcome_count;
+	struct queue_message
+		*notification; /* a bounce, claimed by the caller on success; or NULL */
+	bool removed;	       /* result */
+};
+
+void queue_submit_record(struct queue_port *port, struct queue_record *record);
+
+/* Claim messages that have a recipient due, the longest due first. */
+struct queue_claim {
+	struct queue_request request;
+	int64_t now_ms;
+	unsigned int max_messages;
+	size_t max_bytes; /* of bodies in memory; at least one message comes */
+
+	struct queue_message *
+		*messages; /* result: malloc'ed array, the caller's, as are the messages */
+	unsigned int message_count;
+	int64_t next_due_ms; /* result: when something unclaimed becomes due; INT64_MAX: nothing waits */
+};
+
+void queue_submit_claim(struct queue_port *port, struct queue_claim *claim);
+
+/* Give up the claim on a message that was not removed; what is due of it can be claimed again. */
+struct queue_release {
+	struct queue_request request;
+	int64_t id;
+};
+
+void queue_submit_release(struct queue_port *port, struct queue_release *release);
+
+struct queue_counts {
+	int64_t messages, recipients, bytes, oldest_ms; /* oldest_ms: 0 when empty */
+};
+
+/* As of the last commit; from any thread. */
+void queue_counts(struct queue *q, struct queue_counts *ret);

@@ -1,0 +1,37 @@
+/*
+ * address - mailboxes and paths of the envelope (RFC 5321 section 4.1.2)
+ *
+ * Everywhere outside this file an envelope address is a C string: "" for the
+ * null reverse-path, else local-part@domain, without brackets, source route
+ * or control characters; the local part stays as it was written, quotes included.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/slice.h"
+
+#define SMTP_ADDRESS_MAX 320 /* 64 + 1 + 255, RFC 5321 section 4.5.3.1 */
+
+enum smtp_path_outcome {
+	SMTP_PATH_OK = 0,
+	SMTP_PATH_MALFORMED = 1,
+	SMTP_PATH_TOO_LONG,
+	SMTP_PATH_NON_ASCII, /* needs SMTPUTF8 */
+};
+
+/*
+ * Take a path from the front of *args: "<a@b>", "<>", "<@relay:a@b>", and as
+ * people type by hand "a@b" or "a". A missing domain is completed with
+ * append_domain (NULL: left as it is; "<Postmaster>" is an ordinary such
+ * case, RFC 5321 section 4.5.1). On SMTP_PATH_OK *args is what follows
+ * (parameters) and *ret is a string in the arena; otherwise both are unchanged.
+ */
+enum smtp_path_outcome smtp_path_parse(struct slice *args, const char *append_domain,
+				       struct arena *arena, const char **ret);
+
+/* The part behind the last '@'; empty when there is none. */
+struct slice smtp_address_domain(const char *address);
+struct slice smtp_address_local(const char *address);
+
+/* Lower-case copy, for look-ups: the domain always, the local part too. */
+char *smtp_address_fold(struct arena *arena, const char *address);

@@ -1,0 +1,45 @@
+/*
+ * data - the mail data between DATA and CRLF.CRLF, both ways (RFC 5321 section 4.5.2)
+ *
+ * Only CRLF "." CRLF ends the data. A CR or LF that stands alone, or a NUL, is
+ * remembered as a fault: mail with one is refused, since what one server reads
+ * as text another may read as the end of the message (SMTP smuggling).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+enum smtp_data_fault {
+	SMTP_DATA_FINE,
+	SMTP_DATA_BARE_CR,
+	SMTP_DATA_BARE_LF,
+	SMTP_DATA_NUL,
+};
+
+/* Receiving; zero the struct for each message. */
+struct smtp_data_reader {
+	int state;
+	enum smtp_data_fault fault; /* the first one seen */
+	uint64_t size;		    /* bytes of unstuffed data so far */
+};
+
+/*
+ * Decode the front of *wire, appending unstuffed bytes to out, and advance it.
+ * Returns true when the end of data was read; *wire is then what follows it.
+ * At most one CR is held back between calls, in the state.
+ */
+bool smtp_data_read(struct smtp_data_reader *r, struct slice *wire, struct buf *out);
+
+/* Sending; zero the struct for each message. */
+struct smtp_data_writer {
+	bool mid_line, after_cr; /* where the last byte left us */
+};
+
+/* Append bytes, which have CRLF line ends, dot-stuffed. */
+void smtp_data_write(struct smtp_data_writer *w, struct slice bytes, struct buf *out);
+
+/* Append the end: ".CRLF", with a CRLF before it when the data did not end in one. */
+void smtp_data_finish(struct smtp_data_writer *w, struct buf *out);

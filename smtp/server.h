@@ -1,0 +1,124 @@
+/*
+ * server - the receiving side of an SMTP session, without I/O
+ *
+ * Bytes go in by smtp_server_input(), replies are appended to a buffer, and
+ * decisions are asked for by events. An event that says "answer" stops the
+ * engine until smtp_server_answer() is called, which may happen inside the
+ * event or any time later; the owner then feeds the rest of its input again.
+ * So a client that sends its whole session ahead is served in order.
+ *
+ * RFC 5321, 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 2034, 3207
+ * (STARTTLS), 4954 (AUTH).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "smtp/status.h"
+
+struct smtp_server;
+
+struct smtp_server_options {
+	const char *hostname;	   /* in the greeting and the reply to EHLO */
+	const char *append_domain; /* completes bare addresses (myorigin) */
+	uint64_t size_limit;	   /* bytes of one message; 0: no limit */
+	unsigned int recipient_limit;
+	unsigned int junk_limit; /* bad commands before 421; 0: 20 */
+
+	bool starttls;	    /* offer STARTTLS while the session is clear */
+	bool tls_required;  /* nothing but the basics before TLS: 530 5.7.0 */
+	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here */
+	bool auth_clear;    /* offer AUTH without TLS too */
+	bool auth_required; /* no MAIL before AUTH: 530 5.7.0 */
+};
+
+/* A mail transaction's sender. Strings belong to the engine until the transaction ends. */
+struct smtp_mail {
+	const char *sender; /* envelope address, "" for <> */
+	uint64_t size;	    /* SIZE=, 0 when not given */
+	bool body_8bit;	    /* BODY=8BITMIME */
+	const char *auth;   /* AUTH=, decoded, or NULL */
+};
+
+struct smtp_rcpt {
+	const char *recipient;
+	const char *original; /* as typed, before the domain was completed */
+};
+
+struct smtp_server_events {
+	/* EHLO or HELO was accepted. */
+	void (*hello)(void *arg, const char *name, bool esmtp);
+
+	/* 220 was appended: flush, drop all input, start TLS, then smtp_server_secured(). */
+	void (*starttls)(void *arg);
+
+	/* Credentials were given. Answer. 235 marks the session authenticated. */
+	void (*auth)(void *arg, const char *mechanism, const char *authorization_id,
+		     const char *user, const char *password);
+
+	void (*mail)(void *arg, const struct smtp_mail *mail); /* answer */
+	void (*rcpt)(void *arg, const struct smtp_rcpt *rcpt); /* answer */
+
+	/* DATA, with at least one recipient accepted: answer 354 to go on, or refuse. */
+	void (*data)(void *arg);
+
+	/* A piece of the message, unstuffed, CRLF line ends. Valid during the call. */
+	void (*body)(void *arg, struct slice bytes);
+
+	/* The message is whole and without fault. Answer; the transaction ends with the answer. */
+	void (*end_of_data)(void *arg);
+
+	/*
+	 * The transaction that mail() began is over without end_of_data():
+	 * RSET, EHLO, STARTTLS, a fault or excess size in the data (why: the
+	 * status that was or will be replied; NULL for RSET and the like).
+	 */
+	void (*reset)(void *arg, const struct smtp_status *why);
+
+	/* A command was refused by the engine or an answer; for the log. */
+	void (*rejected)(void *arg, const char *verb, const struct smtp_status *status);
+
+	/* The last reply (221 or 421) was appended: flush and close. */
+	void (*quit)(void *arg);
+};
+
+/* output, options and events must outlive the engine. */
+struct smtp_server *smtp_server_new(const struct smtp_server_options *options,
+				    const struct smtp_server_events *events, void *arg,
+				    struct buf *output);
+void smtp_server_free(struct smtp_server *s);
+
+/* Append the 220 greeting (after the handshake on implicit TLS: tls is true). */
+void smtp_server_greet(struct smtp_server *s, bool tls);
+
+/*
+ * Process the front of input and return how many bytes were used up. Less
+ * than all: a line is incomplete, an answer is awaited, a pause was asked
+ * for, or the session is over.
+ */
+size_t smtp_server_input(struct smtp_server *s, struct slice input);
+
+void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status);
+bool smtp_server_is_waiting(const struct smtp_server *s);
+
+/* Stop taking body bytes after the present call, until resumed (the body is being written to disk). */
+void smtp_server_pause(struct smtp_server *s);
+void smtp_server_resume(struct smtp_server *s);
+
+/* The handshake after STARTTLS is done: forget EHLO and AUTH (RFC 3207 section 4.2). */
+void smtp_server_secured(struct smtp_server *s);
+
+/* End the session as soon as no answer is awaited, with this status (421). */
+void smtp_server_end(struct smtp_server *s, const struct smtp_status *status);
+
+bool smtp_server_in_transaction(const struct smtp_server *s);
+const char *smtp_server_user(const struct smtp_server *s);  /* authenticated as; NULL: not */
+const char *smtp_server_hello(const struct smtp_server *s); /* name given; NULL: none yet */
+
+/* "SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA": the with clause (RFC 3848). */
+const char *smtp_server_protocol(const struct smtp_server *s);
+
+/* Counts of commands for the disconnect line: "ehlo=1 mail=1 rcpt=0/1 ... commands=3/4". */
+void smtp_server_summary(const struct smtp_server *s, struct buf *out);

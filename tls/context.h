@@ -1,0 +1,32 @@
+/*
+ * context - what all TLS sessions of one kind share: identity, trust, limits
+ *
+ * Made whole, then shared by all threads and never changed; a reload makes a
+ * new one while old sessions keep theirs. Reference counted, atomically.
+ * TLS 1.2 and 1.3, AEAD suites, X25519/P-256/P-384; ChaCha20-Poly1305 first.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "certs/identity.h"
+#include "tls/policy.h"
+
+struct tls_context;
+
+struct tls_context_options {
+	const struct certs_identity *identity; /* servers: required; clients: NULL for none */
+	const struct certs_trust *trust;       /* NULL: nobody can be verified */
+	enum tls_version min_version;
+};
+
+/* What is passed in is copied into the context. */
+int tls_context_new_server(const struct tls_context_options *options,
+			   struct tls_context **ret_context, struct error *err);
+int tls_context_new_client(const struct tls_context_options *options,
+			   struct tls_context **ret_context, struct error *err);
+struct tls_context *tls_context_ref(struct tls_context *context);
+void tls_context_unref(struct tls_context *context); /* NULL is fine */
+DEFINE_CLEANUP(struct tls_context *, tls_context_unref);
+
+/* Call when a thread that used TLS ends: frees the library's caches of that thread. */
+void tls_thread_done(void);

@@ -1,0 +1,61 @@
+/*
+ * policy - what TLS a route must have: the level, and what goes with it
+ *
+ * Levels have Postfix's names and meanings; docs/tls.md has the table.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/slice.h"
+
+enum tls_level {
+	TLS_LEVEL_NONE,	   /* never TLS */
+	TLS_LEVEL_MAY,	   /* TLS when offered; a failed handshake falls back to clear */
+	TLS_LEVEL_ENCRYPT, /* TLS or nothing; whoever the peer is */
+	TLS_LEVEL_VERIFY,  /* TLS with a trusted chain, and a name that is accepted */
+};
+
+enum tls_mode {
+	TLS_MODE_NONE,	   /* in the clear */
+	TLS_MODE_STARTTLS, /* RFC 3207 */
+	TLS_MODE_IMPLICIT, /* RFC 8314: TLS from the first byte */
+};
+
+enum tls_version {
+	TLS_VERSION_1_2,
+	TLS_VERSION_1_3,
+};
+
+/* Immutable once made; strings belong to the arena that it was parsed into. */
+struct tls_policy {
+	enum tls_level level;
+	enum tls_version min_version;
+	const char *const *
+		match; /* names accepted at level verify: "name", ".parent", "nexthop", "hostname" */
+	unsigned int match_count; /* 0: Postfix's default for the level */
+	const char *servername;	  /* SNI; NULL: the next hop's name */
+	const char *source;	  /* what decided the level: "ts:2", "main.conf:7", "default" */
+};
+
+const char *tls_level_name(enum tls_level level);
+const char *tls_mode_name(enum tls_mode mode);
+
+/* The error lists what is valid, and says which names are known but not built yet. */
+int tls_level_parse(struct slice text, enum tls_level *ret, struct error *err);
+
+/* ">=TLSv1.2", ">=TLSv1.3", "TLSv1.3" and Postfix's lists "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1". */
+int tls_protocols_parse(struct slice text, enum tls_version *ret_min, struct error *err);
+
+/*
+ * Take attributes "tls=LEVEL match=NAME[:NAME...] protocols=... servername=NAME"
+ * separated by white space and change *policy accordingly. What is not named
+ * stays. *ret_level_given tells whether tls= was there.
+ */
+int tls_policy_parse(struct slice attributes, struct arena *arena, struct tls_policy *policy,
+		     bool *ret_level_given, struct error *err);
+
+/* Whether envelope and message bytes may be sent over a connection in this state. */
+bool tls_policy_permits(const struct tls_policy *policy, bool encrypted, bool verified);

@@ -1,0 +1,41 @@
+/*
+ * session - TLS over a stream, as a filter (net/stream.h)
+ *
+ * A client session is checked against its policy before it opens: when the
+ * policy asks for a verified peer and this one is not, the handshake fails,
+ * and no byte of the user's is ever sent. Resumed sessions pass the same check.
+ */
+#pragma once
+
+#include "net/stream.h"
+#include "tls/context.h"
+
+/* What was negotiated; strings are the session's and safe to log. */
+struct tls_facts {
+	const char *protocol; /* "TLSv1.3" */
+	const char *cipher;   /* "TLS_CHACHA20_POLY1305_SHA256" */
+	unsigned int bits;    /* strength of the cipher's key: 128, 256 */
+	bool resumed;
+	bool has_peer_cert;
+	bool trusted;	      /* the peer's chain leads to a CA of our trust */
+	bool verified;	      /* trusted, and a name of the certificate is accepted by the policy */
+	char peer_name[256];  /* the name that was accepted, else the certificate's first; "" */
+	char fingerprint[72]; /* "sha256:HEX" of the peer's certificate; "" */
+	char trouble[160];    /* why not trusted or not verified: "certificate has expired"; "" */
+};
+
+int tls_session_new_server(struct tls_context *context, struct stream_filter **ret_filter,
+			   struct error *err);
+
+/*
+ * nexthop: the host as the route has it (names "nexthop" and "hostname" of
+ * match=, and SNI unless the policy has a servername or this is an address).
+ * cache_key: sessions are resumed among connections with the same key, which
+ * must tell apart peers and policies; NULL: never.
+ */
+int tls_session_new_client(struct tls_context *context, const struct tls_policy *policy,
+			   const char *nexthop, const char *cache_key,
+			   struct stream_filter **ret_filter, struct error *err);
+
+/* Valid while the filter lives; all zero before the handshake is done. */
+const struct tls_facts *tls_session_facts(struct stream_filter *filter);

@@ -1,0 +1,97 @@
+/*
+ * transport - where mail for an address goes, and what TLS it gets on the way
+ *
+ * The one resolver that delivery and explain share. It works on maps that
+ * reload themselves; the decision is made anew for each attempt, so a changed
+ * map applies to what waits in the queue.
+ *
+ * Order: transport_maps by address, address without extension, domain,
+ * .domain and its parents, "*"; for domains that this host delivers for only
+ * their own keys count, and else they are local; then relayhost; then
+ * default_transport.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "maps/map.h"
+#include "smtp/status.h"
+#include "tls/policy.h"
+
+enum transport_kind {
+	TRANSPORT_RELAY,       /* relay: */
+	TRANSPORT_RELAY_SMTPS, /* relay-smtps: */
+	TRANSPORT_SMTP,	       /* smtp: */
+	TRANSPORT_VIRTUAL,     /* virtual: Maildirs of this host */
+	TRANSPORT_ERROR,       /* error: refuse */
+	TRANSPORT_RETRY,       /* retry: defer */
+	TRANSPORT_DISCARD,     /* discard: drop */
+};
+
+struct transport_hop {
+	const char *host; /* name or IP address, without brackets */
+	uint16_t port;
+	bool mx;	  /* to be looked up for MX first */
+	const char *text; /* "[host]:port" for names that are final, "host:port" otherwise */
+};
+
+/*
+ * A decision. Immutable and reference counted, because connections outlive
+ * the map line that made them. Routes with the same lane string are the same
+ * in transport, next hops and TLS policy, and may share connections.
+ */
+struct transport_route {
+	enum transport_kind kind;
+	const char *name;    /* "relay-smtps" */
+	const char *nexthop; /* as written behind the colon: "[host]:port", "" */
+	const struct transport_hop *hops;
+	unsigned int hop_count;
+	enum tls_mode mode;
+	struct tls_policy tls;
+	struct smtp_status status; /* of error: and retry:, and why a route is unusable */
+	const char *source;	   /* "ts:2", "main.conf:9" for relayhost, "local" */
+	const char *lane;
+};
+
+struct transport_options {
+	struct maps *transport_maps; /* NULL: none */
+	const char *relayhost;	     /* "" or NULL: none */
+	const char *relayhost_source;
+	const char *default_transport; /* "smtp" */
+	const char *default_transport_source;
+	struct tls_policy tls; /* smtp_tls_security_level and friends, with their source */
+	bool can_verify;       /* there is a CA file, so level verify can work */
+
+	/* Whether this host delivers for the domain itself: MAP_FOUND, MAP_NOT_FOUND, or an error. */
+	int (*is_local)(void *arg, struct slice domain, struct error *err);
+	void *is_local_arg;
+};
+
+struct transport;
+
+/* One for each thread; the options (maps, strings) are shared and must outlive it. */
+int transport_new(const struct transport_options *options, struct transport **ret_transport,
+		  struct error *err);
+void transport_free(struct transport *transport);
+
+/*
+ * Decide for one address (folded by the resolver itself). On success the
+ * caller owns a reference. A negative error means that nothing could be
+ * decided now (a map that cannot be read): mail waits.
+ */
+int transport_resolve(struct transport *transport, const char *address,
+		      const struct transport_route **ret_route, struct error *err);
+
+const struct transport_route *transport_route_ref(const struct transport_route *route);
+void transport_route_unref(const struct transport_route *route); /* NULL is fine */
+
+/*
+ * Parse one right-hand side: "TRANSPORT:NEXTHOP[, NEXTHOP] [tls=...]". Errors
+ * suggest the nearest known name. Used by check on every line of every map.
+ */
+int transport_parse(const struct transport_options *options, const char *value, const char *source,
+		    const struct transport_route **ret_route, struct error *err);
+
+/* Report every bad line of the maps, relayhost and default_transport. */
+void transport_check(const struct transport_options *options,
+		     void (*report)(void *arg, const char *source, const char *text), void *arg);
