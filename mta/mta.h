@@ -74,12 +74,16 @@ struct mta;
 
 /* Makes the workers' loops; starts nothing. */
 int mta_new(const struct mta_options *options, struct mta **ret_mta, struct error *err);
-int mta_start(struct mta *mta, struct error *err);
+
+/* Starts the threads. stopped() is called once, from a worker's thread, after mta_stop(). */
+int mta_start(struct mta *mta, void (*stopped)(void *arg), void *arg, struct error *err);
 
 /*
- * Stop accepting, end sessions between transactions with 421, let running
- * deliveries finish for at most grace_ms, and join the threads. A second call
- * from another thread, with a smaller grace_ms, hurries.
+ * Returns at once: stop accepting, end sessions between transactions with
+ * 421, let running deliveries finish for at most grace_ms. May be called
+ * again, with a smaller grace_ms, to hurry.
  */
 void mta_stop(struct mta *mta, int64_t grace_ms);
+
+/* Joins the threads, after stopped(), and frees. */
 void mta_free(struct mta *mta);
