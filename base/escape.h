@@ -6,10 +6,10 @@
 #include "base/buf.h"
 
 /*
- * Appends at most max bytes of s to out. Printable ASCII and well-formed UTF-8
- * stay; CR, LF and tab become one space; other control bytes (C1 and line
- * separators of Unicode too), DEL and broken UTF-8 become '?'; when something
- * was cut, "..." ends it.
+ * Appends s to out, in at most max bytes. Printable ASCII and well-formed UTF-8
+ * stay; a run of CR, LF and tab becomes one space; other control bytes (C1 and
+ * line separators of Unicode too), DEL and broken UTF-8 become '?'; when
+ * something was cut, "..." ends it, within the max bytes.
  */
 void escape_text(struct buf *out, struct slice s, size_t max);
 

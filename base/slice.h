@@ -52,7 +52,8 @@ struct slice slice_trim(struct slice s);
 
 /*
  * Take the next word, ended by any character of separators, from the front of
- * *rest. Separators before it are skipped. Returns false when none is left.
+ * *rest, and the one separator that ends it. Separators before it are skipped.
+ * Returns false when none is left.
  */
 bool slice_next_word(struct slice *rest, const char *separators, struct slice *ret_word);
 

@@ -1,0 +1,235 @@
+/*
+ * log - a line is put together on the stack and leaves in one piece
+ *
+ * Reopening puts the new file under the old descriptor with dup3(), so that
+ * threads which are writing need no lock. syslog(3) keeps one ident for the
+ * process, while ours changes with the program: there a mutex keeps the two
+ * calls together.
+ */
+#include "base/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+#define LINE_SIZE  8192
+#define STAMP_SIZE 16 /* "Nov 21 07:12:01" */
+#define TOO_LONG   "..."
+
+struct log {
+	int fd;	    /* -1: syslog */
+	char *path; /* NULL: no file of ours */
+	char *hostname;
+	pthread_mutex_t syslog_lock;
+	char syslog_ident[64]; /* syslog keeps a pointer to it */
+};
+
+static const struct {
+	const char *prefix;
+	int priority;
+} levels[] = {
+	[LOG_LEVEL_INFO] = { "", LOG_INFO },
+	[LOG_LEVEL_WARNING] = { "warning: ", LOG_WARNING },
+	[LOG_LEVEL_ERROR] = { "error: ", LOG_ERR },
+	[LOG_LEVEL_FATAL] = { "fatal: ", LOG_CRIT },
+};
+
+static int open_file(const char *path, struct error *err)
+{
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+
+	if (fd < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+static int open_destination(struct log *log, const char *destination, struct error *err)
+{
+	static const char file_prefix[] = "file:";
+	const size_t prefix_len = sizeof(file_prefix) - 1;
+
+	if (strcmp(destination, "syslog") == 0)
+		return 0;
+	if (strcmp(destination, "stderr") == 0) {
+		log->fd = STDERR_FILENO;
+		return 0;
+	}
+	if (strncmp(destination, file_prefix, prefix_len) != 0 || !destination[prefix_len])
+		return error_set(err, -EINVAL,
+				 "%s: unknown log destination; expected stderr, syslog, file:PATH",
+				 destination);
+
+	log->path = strdup(destination + prefix_len);
+	if (!log->path)
+		return error_set(err, -ENOMEM, "log: out of memory");
+	log->fd = open_file(log->path, err);
+	return log->fd < 0 ? log->fd : 0;
+}
+
+DEFINE_CLEANUP(struct log *, log_close);
+
+int log_open(const char *destination, const char *hostname, struct log **ret_log, struct error *err)
+{
+	CLEANUP(log_closep) struct log *log = calloc(1, sizeof(*log));
+	int r;
+
+	if (!log)
+		return error_set(err, -ENOMEM, "log: out of memory");
+	log->fd = -1;
+	pthread_mutex_init(&log->syslog_lock, NULL);
+	log->hostname = strdup(hostname);
+	if (!log->hostname)
+		return error_set(err, -ENOMEM, "log: out of memory");
+	r = open_destination(log, destination, err);
+	if (r < 0)
+		return r;
+
+	*ret_log = log;
+	log = NULL;
+	return 0;
+}
+
+void log_close(struct log *log)
+{
+	if (!log)
+		return;
+	if (log->path && log->fd >= 0)
+		close(log->fd);
+	if (log->syslog_ident[0])
+		closelog();
+	pthread_mutex_destroy(&log->syslog_lock);
+	free(log->path);
+	free(log->hostname);
+	free(log);
+}
+
+int log_reopen(struct log *log, struct error *err)
+{
+	CLEANUP(close_fdp) int fd = -1;
+
+	if (!log->path)
+		return 0;
+	fd = open_file(log->path, err);
+	if (fd < 0)
+		return fd;
+	if (dup3(fd, log->fd, O_CLOEXEC) < 0)
+		return error_set(err, -errno, "%s: %s", log->path, strerror(errno));
+	return 0;
+}
+
+/* As snprintf, but returns how much there is in out. */
+__attribute__((format(printf, 3, 0))) static size_t put_args(char *out, size_t size,
+							     const char *format, va_list args)
+{
+	int len = vsnprintf(out, size, format, args);
+
+	if (len < 0)
+		len = 0;
+	if ((size_t)len < size)
+		return (size_t)len;
+	memcpy(out + size - sizeof(TOO_LONG), TOO_LONG, sizeof(TOO_LONG));
+	return size - 1;
+}
+
+__attribute__((format(printf, 3, 4))) static size_t put(char *out, size_t size, const char *format,
+							...)
+{
+	va_list args;
+	size_t len;
+
+	va_start(args, format);
+	len = put_args(out, size, format, args);
+	va_end(args);
+	return len;
+}
+
+/* Each thread makes the text once a second: localtime_r() takes a lock of the whole process. */
+static const char *stamp(void)
+{
+	static _Thread_local struct {
+		time_t second;
+		char text[STAMP_SIZE];
+	} cache;
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (now == cache.second && cache.text[0])
+		return cache.text;
+	localtime_r(&now, &tm);
+	strftime(cache.text, sizeof(cache.text), "%b %e %H:%M:%S", &tm);
+	cache.second = now;
+	return cache.text;
+}
+
+static void write_all(int fd, const char *ptr, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, ptr, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return; /* a full disk must not stop mail, and there is nobody to tell */
+		ptr += n;
+		len -= (size_t)n;
+	}
+}
+
+static void write_syslog(struct log *log, const char *program, int priority, const char *text)
+{
+	pthread_mutex_lock(&log->syslog_lock);
+	snprintf(log->syslog_ident, sizeof(log->syslog_ident), "posthouse%s%s", program ? "/" : "",
+		 program ? program : "");
+	openlog(log->syslog_ident, LOG_PID | LOG_NDELAY, LOG_MAIL);
+	syslog(priority, "%s", text);
+	pthread_mutex_unlock(&log->syslog_lock);
+}
+
+static void replace_controls(char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+	}
+}
+
+void log_write(struct log *log, const char *program, enum log_level level, const char *format, ...)
+{
+	const int saved_errno = errno;
+	char line[LINE_SIZE];
+	size_t start = 0, len; /* the text is behind start, the line feed behind len */
+	va_list args;
+
+	assert(level < ARRAY_SIZE(levels));
+	if (!log)
+		return;
+
+	if (log->fd >= 0)
+		start = put(line, LINE_SIZE / 2, "%s %s posthouse%s%s[%ld]: ", stamp(),
+			    log->hostname, program ? "/" : "", program ? program : "",
+			    (long)getpid());
+	len = start + put(line + start, LINE_SIZE / 2, "%s", levels[level].prefix);
+	va_start(args, format);
+	len += put_args(line + len, sizeof(line) - 1 - len, format, args);
+	va_end(args);
+	replace_controls(line + start);
+
+	if (log->fd >= 0) {
+		line[len++] = '\n';
+		write_all(log->fd, line, len);
+	} else {
+		write_syslog(log, program, levels[level].priority, line);
+	}
+	errno = saved_errno;
+}
