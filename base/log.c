@@ -24,7 +24,7 @@
 #include "base/macros.h"
 
 #define LINE_SIZE  8192
-#define STAMP_SIZE 16 /* "Nov 21 07:12:01" */
+#define STAMP_SIZE 16
 #define TOO_LONG   "..."
 
 struct log {
@@ -154,22 +154,15 @@ __attribute__((format(printf, 3, 4))) static size_t put(char *out, size_t size, 
 	return len;
 }
 
-/* Each thread makes the text once a second: localtime_r() takes a lock of the whole process. */
-static const char *stamp(void)
+/* "Nov 21 07:12:01". Made anew for each line: 0.1 us, so a cache would not pay. */
+static const char *stamp(char out[STAMP_SIZE])
 {
-	static _Thread_local struct {
-		time_t second;
-		char text[STAMP_SIZE];
-	} cache;
 	time_t now = time(NULL);
 	struct tm tm;
 
-	if (now == cache.second && cache.text[0])
-		return cache.text;
 	localtime_r(&now, &tm);
-	strftime(cache.text, sizeof(cache.text), "%b %e %H:%M:%S", &tm);
-	cache.second = now;
-	return cache.text;
+	strftime(out, STAMP_SIZE, "%b %e %H:%M:%S", &tm);
+	return out;
 }
 
 static void write_all(int fd, const char *ptr, size_t len)
@@ -207,7 +200,7 @@ static void replace_controls(char *text)
 void log_write(struct log *log, const char *program, enum log_level level, const char *format, ...)
 {
 	const int saved_errno = errno;
-	char line[LINE_SIZE];
+	char line[LINE_SIZE], time_text[STAMP_SIZE];
 	size_t start = 0, len; /* the text is behind start, the line feed behind len */
 	va_list args;
 
@@ -216,7 +209,7 @@ void log_write(struct log *log, const char *program, enum log_level level, const
 		return;
 
 	if (log->fd >= 0)
-		start = put(line, LINE_SIZE / 2, "%s %s posthouse%s%s[%ld]: ", stamp(),
+		start = put(line, LINE_SIZE / 2, "%s %s posthouse%s%s[%ld]: ", stamp(time_text),
 			    log->hostname, program ? "/" : "", program ? program : "",
 			    (long)getpid());
 	len = start + put(line + start, LINE_SIZE / 2, "%s", levels[level].prefix);
