@@ -39,6 +39,10 @@ enum smtp_class smtp_status_class(const struct smtp_status *status);
 void smtp_status_set(struct smtp_status *status, int code, struct smtp_enhanced enhanced,
 		     const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* The same from bytes, which may hold anything, NUL too. */
+void smtp_status_set_text(struct smtp_status *status, int code, struct smtp_enhanced enhanced,
+			  struct slice text);
+
 #define ESC(class, subject, detail) ((struct smtp_enhanced){ class, subject, detail })
 
 #define SMTP_ENHANCED_TEXT_SIZE 16
@@ -47,5 +51,9 @@ void smtp_status_set(struct smtp_status *status, int code, struct smtp_enhanced 
 const char *smtp_status_enhanced_text(const struct smtp_status *status,
 				      char out[SMTP_ENHANCED_TEXT_SIZE]);
 
-/* Parse "X.Y.Z" at the front of *text and skip it and the space behind. False: there is none. */
+/*
+ * Parse "X.Y.Z" at the front of *text and skip it and the space behind.
+ * False: there is none; *text is as it was. X is 2, 4 or 5, Y and Z are 0 to
+ * 999 without leading zeros (RFC 3463 section 2).
+ */
 bool smtp_enhanced_parse(struct slice *text, struct smtp_enhanced *ret);
