@@ -21,7 +21,7 @@ enum smtp_data_fault {
 
 /* Receiving; zero the struct for each message. */
 struct smtp_data_reader {
-	int state;
+	int state;		    /* see data.c */
 	enum smtp_data_fault fault; /* the first one seen */
 	uint64_t size;		    /* bytes of unstuffed data so far */
 };
@@ -35,10 +35,14 @@ bool smtp_data_read(struct smtp_data_reader *r, struct slice *wire, struct buf *
 
 /* Sending; zero the struct for each message. */
 struct smtp_data_writer {
-	bool mid_line, after_cr; /* where the last byte left us */
+	bool mid_line;		 /* something stands behind the last CRLF */
+	bool after_cr, after_lf; /* what the last byte was */
 };
 
-/* Append bytes, which have CRLF line ends, dot-stuffed. */
+/*
+ * Append bytes, which have CRLF line ends, dot-stuffed. A dot behind a bare LF
+ * is stuffed too, lest a lenient receiver reads the end of the message there.
+ */
 void smtp_data_write(struct smtp_data_writer *w, struct slice bytes, struct buf *out);
 
 /* Append the end: ".CRLF", with a CRLF before it when the data did not end in one. */
