@@ -1,6 +1,7 @@
 /* clock - the system's clocks, and times as text (names of days and months are never localized) */
 #include "base/clock.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -49,11 +50,14 @@ const char *time_rfc3339(int64_t wall_ms, char out[TIME_RFC3339_SIZE])
 	unsigned int ms;
 	time_t second;
 	struct tm tm;
+	int len;
 
 	split_ms(wall_ms, &second, &ms);
 	gmtime_r(&second, &tm);
-	snprintf(out, TIME_RFC3339_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900,
-		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+	len = snprintf(out, TIME_RFC3339_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ",
+		       tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
+		       tm.tm_sec, ms);
+	assert(len < TIME_RFC3339_SIZE);
 	return out;
 }
 
@@ -75,6 +79,7 @@ const char *time_rfc5322(int64_t wall_ms, char out[TIME_RFC5322_SIZE])
 		       days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
 		       tm.tm_hour, tm.tm_min, tm.tm_sec, tm.tm_gmtoff < 0 ? '-' : '+', offset / 60,
 		       offset % 60);
+	assert(len < TIME_RFC5322_SIZE);
 
 	/* The name is a comment for people: rather none than half of a long one. */
 	r = snprintf(out + len, (size_t)(TIME_RFC5322_SIZE - len), " (%s)", tm.tm_zone);

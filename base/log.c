@@ -128,9 +128,13 @@ int log_reopen(struct log *log, struct error *err)
 	return 0;
 }
 
-/* As snprintf, but returns how much there is in out. */
-__attribute__((format(printf, 3, 0))) static size_t put_args(char *out, size_t size,
-							     const char *format, va_list args)
+static size_t put_args(char *out, size_t size, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
+static size_t put(char *out, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* As vsnprintf, but returns how much there is in out, and shows that text was cut. */
+static size_t put_args(char *out, size_t size, const char *format, va_list args)
 {
 	int len = vsnprintf(out, size, format, args);
 
@@ -142,8 +146,7 @@ __attribute__((format(printf, 3, 0))) static size_t put_args(char *out, size_t s
 	return size - 1;
 }
 
-__attribute__((format(printf, 3, 4))) static size_t put(char *out, size_t size, const char *format,
-							...)
+static size_t put(char *out, size_t size, const char *format, ...)
 {
 	va_list args;
 	size_t len;
