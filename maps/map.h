@@ -2,13 +2,16 @@
  * map - a lookup table: "TYPE:NAME" as in Postfix
  *
  * Types: hash, texthash, lmdb and btree all read the text file NAME itself
- * (lines "key value"; '#' comments; continued by leading white space);
- * static:VALUE; inline:{ k = v, ... }.
+ * (lines "key value"; '#' comments; continued by leading white space; a key
+ * with white space is put in double quotes, which belong to it, as in
+ * postmap(1)); static:VALUE; inline:{ k = v, ... } or inline:{ {k = v}, ... }.
+ * Where a key stands twice in a file the first line counts, as in Postfix;
+ * map_check() tells. In inline: that is an error.
  *
  * A map is shared by all threads. Lookups never block on anything but memory;
  * map_refresh() looks whether the file has changed and swaps the new contents
  * in, keeping the old ones when the new do not parse. Keys are compared
- * without regard to case.
+ * without regard to (ASCII) case.
  */
 #pragma once
 
@@ -26,8 +29,8 @@ enum map_outcome {
 
 struct map_result {
 	const char *value; /* in the arena */
-	const char
-		*source; /* "ts:2": file as written in the configuration, and line; in the arena */
+	/* "ts:2": file as written in the configuration, and line; "inline:KEY"; "static:VALUE" */
+	const char *source; /* in the arena */
 };
 
 /* Relative file names are relative to directory. Errors name the file and line. */
@@ -36,17 +39,47 @@ void map_free(struct map *map);
 DEFINE_CLEANUP(struct map *, map_free);
 const char *map_spec(const struct map *map);
 
+/* Whether it answers any key whatever, as static: does. */
+bool map_has_every_key(const struct map *map);
+
 /* MAP_FOUND, MAP_NOT_FOUND, or an error: then nothing is known, and mail must wait. */
 int map_lookup(struct map *map, struct slice key, struct arena *arena, struct map_result *ret,
 	       struct error *err);
 
-/* Blocks on the file. 0: changed and taken up; MAP_NOT_CHANGED; or an error, once for each new version. */
+/*
+ * Blocks on the file. 0: changed and taken up; MAP_NOT_CHANGED; or an error,
+ * once for each new version (or when the file cannot be read any more). A
+ * file that is being written is left for the next call: one that changed
+ * while it was read, or is less than a second old and empty or without a
+ * newline at its end. New files are best moved into place by rename(2).
+ */
 int map_refresh(struct map *map, struct error *err);
 
-/* Call visit for each entry, in the order of the file, until it returns non-zero, which is returned. */
+/*
+ * From now on map_refresh() asks about each entry of a new version, and
+ * refuses the version where the answer is an error. To be set before the map
+ * is shared; arg must outlive the map.
+ */
+typedef int map_validate(void *arg, const char *value, const char *source, struct error *err);
+void map_set_validate(struct map *map, map_validate *validate, void *arg);
+
+/*
+ * Call visit for each entry, in the order of the file, until it returns
+ * non-zero, which is returned. Entries that lookups never find, because an
+ * earlier line has the key, are visited too. The key of static: is "*".
+ */
 int map_visit(struct map *map,
 	      int (*visit)(void *arg, const char *key, const char *value, const char *source),
 	      void *arg);
+
+/*
+ * Takes what a check has found: an error, or else a warning. source is
+ * "FILE:LINE", or a map's specification where there is no line.
+ */
+typedef void map_report(void *arg, bool is_error, const char *source, const char *text);
+
+/* Report the keys that stand in the map twice, as warnings. */
+void map_check(struct map *map, map_report *report, void *arg);
 
 /*
  * maps - a list of maps, tried in order: "hash:a, static:b"
@@ -65,10 +98,17 @@ int maps_lookup(struct maps *maps, struct slice key, struct arena *arena, struct
 int maps_refresh(struct maps *maps, struct error *err);
 
 /*
+ * Report every error for which maps_open() would fail: each bad map, and each
+ * bad line of each file, where maps_open() tells but the first.
+ */
+void maps_diagnose(struct slice specs, const char *directory, map_report *report, void *arg);
+
+/*
  * domains - a list of domains and maps: "vm1.vm, .vm2.vm, hash:file"
  *
  * A plain entry matches itself, ".vm2.vm" its subdomains; a map matches when
- * it has the domain as a key (or ".parent" for a subdomain).
+ * it has the domain as a key (or ".parent" for a subdomain). The first entry
+ * that matches decides; "!" in front of an entry makes it decide for "no".
  */
 struct domains;
 
@@ -79,3 +119,4 @@ DEFINE_CLEANUP(struct domains *, domains_free);
 int domains_match(struct domains *domains, struct slice domain,
 		  struct error *err); /* MAP_FOUND, … */
 int domains_refresh(struct domains *domains, struct error *err);
+void domains_diagnose(struct slice list, const char *directory, map_report *report, void *arg);
