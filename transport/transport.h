@@ -92,6 +92,16 @@ void transport_route_unref(const struct transport_route *route); /* NULL is fine
 int transport_parse(const struct transport_options *options, const char *value, const char *source,
 		    const struct transport_route **ret_route, struct error *err);
 
-/* Report every bad line of the maps, relayhost and default_transport. */
-void transport_check(const struct transport_options *options,
-		     void (*report)(void *arg, const char *source, const char *text), void *arg);
+/*
+ * Report every bad line of the maps, relayhost and default_transport; and as
+ * warnings, what is allowed but a likely slip: keys that stand in a map twice
+ * or can never match, relay: to port 465, match= without tls=verify.
+ */
+void transport_check(const struct transport_options *options, map_report *report, void *arg);
+
+/*
+ * From now on a new version of a transport map that has a bad line is refused
+ * by maps_refresh() with an error that names it. To be called once, before
+ * the maps are shared; the options must outlive them.
+ */
+void transport_guard_maps(const struct transport_options *options);
