@@ -7,6 +7,10 @@
  *
  * Commands are pipelined where the server allows it (RFC 2920): MAIL, RCPT…
  * and DATA leave in one write. EHLO falls back to HELO on 5xx.
+ *
+ * Events come from inside of smtp_client_input(), smtp_client_lost() and
+ * smtp_client_transaction(). Inside an event the owner may ask for what comes
+ * next, but not free the client.
  */
 #pragma once
 
@@ -44,7 +48,11 @@ struct smtp_client_events {
 	/* EHLO was answered. Next: starttls, transaction or quit. */
 	void (*ready)(void *arg, const struct smtp_capabilities *capabilities);
 
-	/* 220 to STARTTLS: drop buffered input, do the handshake, then smtp_client_secured(). */
+	/*
+	 * 220 to STARTTLS: do the handshake, then smtp_client_secured(). What
+	 * is buffered behind the 220 must be dropped (RFC 3207 section 4); the
+	 * smtp_client_input() that this comes from counts it as used up.
+	 */
 	void (*starttls)(void *arg);
 
 	/* STARTTLS was refused; the session is as before it. Next: transaction or quit. */
@@ -53,13 +61,16 @@ struct smtp_client_events {
 	/* 354: call smtp_client_body() with all of the message, then smtp_client_body_end(). */
 	void (*body_wanted)(void *arg);
 
-	/* The fate of one recipient of the running transaction; once for each. */
+	/*
+	 * The fate of one recipient of the running transaction, once for each.
+	 * smtp_client_stage() names what decided it, "" where nothing was sent.
+	 */
 	void (*recipient)(void *arg, unsigned int index, const struct smtp_status *status);
 
 	/*
 	 * Every recipient of the transaction has had its status. The client
-	 * can take the next transaction, inside this call too, unless failed()
-	 * comes next.
+	 * can take the next transaction, inside this call too. A transaction
+	 * ends with done() or with failed(), never with both.
 	 */
 	void (*done)(void *arg);
 
@@ -67,22 +78,31 @@ struct smtp_client_events {
 	 * The session is of no more use: refused greeting or EHLO, 421, no
 	 * SMTP, connection lost. Recipients of a running transaction that had
 	 * no status yet get none from the client; the status given here is
-	 * theirs (deferred, unless the whole session was refused with 5xx).
+	 * theirs. It is deferred, unless the whole session was refused with
+	 * 5xx, or the message was while it was being sent. Told once, and not
+	 * after smtp_client_quit(). Close; smtp_client_quit() may come first
+	 * and says QUIT only where that is in order.
 	 */
 	void (*failed)(void *arg, const struct smtp_status *status);
 };
 
+/* options, events and output must outlive the client. The greeting is awaited. */
 struct smtp_client *smtp_client_new(const struct smtp_client_options *options,
 				    const struct smtp_client_events *events, void *arg,
 				    struct buf *output);
 void smtp_client_free(struct smtp_client *c);
 
-/* Process replies; returns how many bytes of input were used up. */
+/*
+ * Process replies; returns how many bytes of input were used up. Less than all
+ * where a reply is incomplete: give it again with more behind it.
+ */
 size_t smtp_client_input(struct smtp_client *c, struct slice input);
 
 /*
- * The connection has ended: failed() tells it with a status made from reason
- * ("lost connection with HOST while sending RCPT TO"), unless it was told before.
+ * The connection has ended, or a time-out ends it. reason is what happened
+ * ("lost connection with HOST", "conversation with HOST timed out"); failed()
+ * tells it with " while sending RCPT TO" or the like behind it, unless it was
+ * told before or QUIT was sent.
  */
 void smtp_client_lost(struct smtp_client *c, const char *reason);
 
@@ -91,15 +111,27 @@ void smtp_client_starttls(struct smtp_client *c);
 /* The handshake is done: capabilities are forgotten and EHLO is sent again; ready() follows. */
 void smtp_client_secured(struct smtp_client *c);
 
+/*
+ * Begin a transaction; after ready(), starttls_refused() or done(). Recipients
+ * that need no server to be refused (message larger than the announced SIZE,
+ * addresses that could break out of a command) have their status, and maybe
+ * done() was told, before this returns.
+ */
 void smtp_client_transaction(struct smtp_client *c, const struct smtp_transaction *t);
-void smtp_client_body(struct smtp_client *c,
-		      struct slice bytes); /* CRLF line ends; is dot-stuffed */
+
+/* CRLF line ends; is dot-stuffed. Both do nothing after failed(). */
+void smtp_client_body(struct smtp_client *c, struct slice bytes);
 void smtp_client_body_end(struct smtp_client *c);
 
 void smtp_client_rset(struct smtp_client *c); /* probe of an idle connection; ready() follows */
+
+/* No event follows: close when it is flushed, or when the reply has come or timed out. */
 void smtp_client_quit(struct smtp_client *c);
 
-/* Time to wait for what is awaited now (RFC 5321 section 4.5.3.2); 0: nothing is. */
+/*
+ * Time to wait for what is awaited now (RFC 5321 section 4.5.3.2); 0: nothing
+ * is. While the message is being sent it is the time for one block.
+ */
 int64_t smtp_client_timeout_ms(const struct smtp_client *c);
 
 /* What is awaited, for messages: "initial greeting", "EHLO", "MAIL FROM", "end of data". */
