@@ -21,17 +21,19 @@
 struct smtp_server;
 
 struct smtp_server_options {
-	const char *hostname;	   /* in the greeting and the reply to EHLO */
-	const char *append_domain; /* completes bare addresses (myorigin) */
-	uint64_t size_limit;	   /* bytes of one message; 0: no limit */
-	unsigned int recipient_limit;
-	unsigned int junk_limit; /* bad commands before 421; 0: 20 */
+	const char *hostname;	      /* in the greeting and the reply to EHLO */
+	const char *append_domain;    /* completes bare addresses (myorigin) */
+	uint64_t size_limit;	      /* bytes of one message; 0: no limit */
+	unsigned int recipient_limit; /* of one message; 0: no limit */
+	unsigned int junk_limit;      /* refused commands before 421; 0: 20 */
 
 	bool starttls;	    /* offer STARTTLS while the session is clear */
 	bool tls_required;  /* nothing but the basics before TLS: 530 5.7.0 */
 	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here */
 	bool auth_clear;    /* offer AUTH without TLS too */
 	bool auth_required; /* no MAIL before AUTH: 530 5.7.0 */
+
+	bool hello_required; /* no MAIL and AUTH before EHLO or HELO: 503 5.5.1 */
 };
 
 /* A mail transaction's sender. Strings belong to the engine until the transaction ends. */
@@ -39,26 +41,39 @@ struct smtp_mail {
 	const char *sender; /* envelope address, "" for <> */
 	uint64_t size;	    /* SIZE=, 0 when not given */
 	bool body_8bit;	    /* BODY=8BITMIME */
-	const char *auth;   /* AUTH=, decoded, or NULL */
+	const char *auth;   /* AUTH=, decoded, "<>" for an unknown submitter, or NULL */
 };
 
+/* The strings live as long as the sender's. */
 struct smtp_rcpt {
 	const char *recipient;
 	const char *original; /* as typed, before the domain was completed */
 };
 
+/*
+ * An event may call any function of the engine but smtp_server_input() and
+ * smtp_server_free(). hello, reset and rejected may be NULL.
+ */
 struct smtp_server_events {
-	/* EHLO or HELO was accepted. */
+	/*
+	 * EHLO or HELO was accepted. Bytes of the name that would end a word or
+	 * open a comment in a header or log line have become '?'.
+	 */
 	void (*hello)(void *arg, const char *name, bool esmtp);
 
 	/* 220 was appended: flush, drop all input, start TLS, then smtp_server_secured(). */
 	void (*starttls)(void *arg);
 
-	/* Credentials were given. Answer. 235 marks the session authenticated. */
+	/*
+	 * Credentials were given. Answer. 235 marks the session authenticated.
+	 * The strings are valid during the call, then the password is wiped; user
+	 * and password are not empty, and user holds no control bytes.
+	 */
 	void (*auth)(void *arg, const char *mechanism, const char *authorization_id,
 		     const char *user, const char *password);
 
-	void (*mail)(void *arg, const struct smtp_mail *mail); /* answer */
+	void (*mail)(void *arg,
+		     const struct smtp_mail *mail); /* answer; 2xx begins a transaction */
 	void (*rcpt)(void *arg, const struct smtp_rcpt *rcpt); /* answer */
 
 	/* DATA, with at least one recipient accepted: answer 354 to go on, or refuse. */
@@ -72,15 +87,21 @@ struct smtp_server_events {
 
 	/*
 	 * The transaction that mail() began is over without end_of_data():
-	 * RSET, EHLO, STARTTLS, a fault or excess size in the data (why: the
-	 * status that was or will be replied; NULL for RSET and the like).
+	 * RSET, EHLO, STARTTLS, QUIT, a fault or excess size in the data, the end
+	 * of the session (why: the status that was or will be replied; NULL for
+	 * RSET and the like). Comes as soon as it is known: the rest of a message
+	 * that is refused for what is in it is still read, but no more told.
 	 */
 	void (*reset)(void *arg, const struct smtp_status *why);
 
-	/* A command was refused by the engine or an answer; for the log. */
+	/*
+	 * A command was refused by the engine or an answer; for the log. verb is
+	 * the command's, "END-OF-MESSAGE" for the message itself, "UNKNOWN", or
+	 * "CONNECT" for a client that began with TLS.
+	 */
 	void (*rejected)(void *arg, const char *verb, const struct smtp_status *status);
 
-	/* The last reply (221 or 421) was appended: flush and close. */
+	/* The last reply (221, 421, or what the session was ended with) was appended: flush, close. */
 	void (*quit)(void *arg);
 };
 
@@ -100,17 +121,26 @@ void smtp_server_greet(struct smtp_server *s, bool tls);
  */
 size_t smtp_server_input(struct smtp_server *s, struct slice input);
 
+/* A status without enhanced code gets X.0.0. 421 ends the session, whatever it answers. */
 void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status);
 bool smtp_server_is_waiting(const struct smtp_server *s);
 
-/* Stop taking body bytes after the present call, until resumed (the body is being written to disk). */
+/*
+ * For calls inside of body(): take no more bytes of the message until resumed
+ * (it is being written to disk). When these were the last, end_of_data() waits
+ * too, and smtp_server_resume() calls it, since no more input may come.
+ */
 void smtp_server_pause(struct smtp_server *s);
 void smtp_server_resume(struct smtp_server *s);
 
 /* The handshake after STARTTLS is done: forget EHLO and AUTH (RFC 3207 section 4.2). */
 void smtp_server_secured(struct smtp_server *s);
 
-/* End the session as soon as no answer is awaited, with this status (421). */
+/*
+ * End the session with this status (421) as soon as no answer is awaited and
+ * no TLS handshake is under way; a running transaction is reset. quit() tells.
+ * Only the first call counts.
+ */
 void smtp_server_end(struct smtp_server *s, const struct smtp_status *status);
 
 bool smtp_server_in_transaction(const struct smtp_server *s);
