@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "smtp/status.h"
 
@@ -66,10 +67,18 @@ struct queue;
 /* A new message with a fresh id and an empty body. */
 struct queue_message *queue_message_new(struct queue *q);
 
-/* Frees the memory; a body file that was never committed is removed. NULL is fine. */
+/*
+ * Frees the memory; a body file that was never committed is removed. NULL is
+ * fine. All messages are freed before the queue (or the reader) that they
+ * came from is closed.
+ */
 void queue_message_free(struct queue_message *m);
+DEFINE_CLEANUP(struct queue_message *, queue_message_free);
 
-/* Add a recipient; strings are copied into the message's arena. */
+/*
+ * Add a recipient, queued and due at once; strings are copied into the
+ * message's arena. The pointer is valid until the next one is added.
+ */
 struct queue_recipient *queue_message_add_recipient(struct queue_message *m, const char *address,
 						    const char *original);
 

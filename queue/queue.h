@@ -44,7 +44,11 @@ void queue_close(struct queue *q);
 
 struct queue_port;
 
-/* wake() is called from the queue's thread when completions wait for queue_port_dispatch(). */
+/*
+ * wake() is called from the queue's thread when completions wait for
+ * queue_port_dispatch(), once for all that were in a transaction. It must not
+ * block or call the queue: uv_async_send() is what it is for.
+ */
 struct queue_port *queue_port_new(struct queue *q, void (*wake)(void *arg), void *arg);
 void queue_port_free(struct queue_port *port); /* no request may be pending */
 
@@ -66,6 +70,7 @@ struct queue_request {
 	enum queue_request_kind kind;
 	struct queue_port *port;
 	struct list link;
+	int64_t due_ms;
 };
 
 /* Store a message whose body is finished. On success it is claimed by the caller. */
@@ -79,7 +84,7 @@ void queue_submit_append(struct queue_port *port, struct queue_append *append);
 /* What has become of recipients of one message in one attempt. */
 struct queue_outcome {
 	unsigned int recipient;	  /* index in the message */
-	enum queue_status status; /* DEFERRED, DELIVERED or BOUNCED */
+	enum queue_status status; /* DEFERRED, DELIVERED or BOUNCED; HELD for a damaged body */
 	int64_t due_ms;		  /* for DEFERRED */
 	unsigned int attempts;
 	const char *next_hop;
@@ -106,7 +111,12 @@ struct queue_record {
 
 void queue_submit_record(struct queue_port *port, struct queue_record *record);
 
-/* Claim messages that have a recipient due, the longest due first. */
+/*
+ * Claim messages that have a recipient due, the longest due first. They come
+ * with all of their recipients, done ones too: the index of a recipient is
+ * always the same. Small bodies are in memory. A message that is found to be
+ * damaged is held, with a warning, and the claim goes on.
+ */
 struct queue_claim {
 	struct queue_request request;
 	int64_t now_ms;
@@ -121,7 +131,11 @@ struct queue_claim {
 
 void queue_submit_claim(struct queue_port *port, struct queue_claim *claim);
 
-/* Give up the claim on a message that was not removed; what is due of it can be claimed again. */
+/*
+ * Give up the claim on a message that was not removed; what is due of it can
+ * be claimed again. Without done() the request is copied: it may be gone as
+ * soon as it was submitted.
+ */
 struct queue_release {
 	struct queue_request request;
 	int64_t id;

@@ -1,0 +1,378 @@
+/*
+ * queue - opening and closing, ports, and submitting; thread.c does the work
+ *
+ * A port's completions have a mutex of their own, and wake() is called under
+ * it: once a port's thread has taken the last completion, the queue's thread
+ * is done with the port and it may be freed.
+ */
+#include "queue/queue.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "queue/body.h"
+#include "queue/lock.h"
+#include "queue/private.h"
+#include "queue/thread.h"
+
+#define BODY_MEMORY_DEFAULT 131072 /* beyond, a row would keep the writer for too long */
+#define BATCH_DEFAULT	    128
+#define PATH_SIZE	    4096
+
+static int make_directory(const char *directory, struct error *err)
+{
+	if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+		return error_set(err, queue_errno(errno), "%s: %s", directory, strerror(errno));
+	return 0;
+}
+
+static int join_path(const char *directory, const char *name, char out[PATH_SIZE],
+		     struct error *err)
+{
+	int len = snprintf(out, PATH_SIZE, "%s/%s", directory, name);
+
+	if (len < 0 || len >= PATH_SIZE)
+		return error_set(err, -ENAMETOOLONG, "%s: name too long", directory);
+	return 0;
+}
+
+static int sync_directory(const char *directory, struct error *err)
+{
+	CLEANUP(close_fdp) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return error_set(err, queue_errno(errno), "%s: %s", directory, strerror(errno));
+	return 0;
+}
+
+/*
+ * Create the database file, so that it has our mode; SQLite gives it to the
+ * log as well. Only if there is none: opening and closing a database behind
+ * SQLite's back would drop this process' locks on it. Returns 1 when created.
+ */
+static int create_database(const char *directory, const char *path, struct error *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r;
+
+	if (fd < 0)
+		return errno == EEXIST ? 0
+				       : error_set(err, queue_errno(errno), "%s: %s", path,
+						   strerror(errno));
+	close(fd);
+	r = sync_directory(directory, err);
+	return r < 0 ? r : 1;
+}
+
+/*
+ * A new database beside old bodies: somebody has moved the old one away, and
+ * may want to look at them. They are put aside, not swept.
+ */
+static int put_bodies_aside(struct queue *q, const char *directory, struct error *err)
+{
+	char from[PATH_SIZE], to[PATH_SIZE], name[64];
+	int r;
+
+	snprintf(name, sizeof(name), "bodies.%lld", (long long)clock_wall_ms(q->clock));
+	r = join_path(directory, "bodies", from, err);
+	if (r == 0)
+		r = join_path(directory, name, to, err);
+	if (r < 0)
+		return r;
+	if (rename(from, to) == 0)
+		queue_thread_warn(q, "%s: the database is new; what was in bodies/ is now in %s",
+				  directory, to);
+	else if (errno != ENOENT)
+		return error_set(err, queue_errno(errno), "%s: %s", from, strerror(errno));
+	return 0;
+}
+
+static int sweep_file(void *arg, int64_t id, struct error *err)
+{
+	struct queue *q = arg;
+	int r = queue_store_has_file(q->store, id, err);
+
+	return r == 0 ? queue_bodies_remove_file(&q->bodies, id, err) : MIN(r, 0);
+}
+
+/* The first block of ids must be on disk before one of them is used. */
+static int reserve_ids(struct queue *q, struct error *err)
+{
+	int64_t mark;
+	int r;
+
+	queue_ids_init(&q->ids, queue_store_ids_mark(q->store), clock_wall_ms(q->clock));
+	mark = queue_ids_mark_due(&q->ids);
+	r = queue_store_begin(q->store, err);
+	if (r < 0)
+		return r;
+	queue_store_set_ids_mark(q->store, mark);
+	r = queue_store_commit(q->store, err);
+	if (r < 0) {
+		queue_store_rollback(q->store);
+		return r;
+	}
+	queue_ids_reserved(&q->ids, mark);
+	return 0;
+}
+
+static int open_files(struct queue *q, const char *directory, size_t memory_max, struct error *err)
+{
+	char path[PATH_SIZE];
+	int r;
+
+	r = make_directory(directory, err);
+	if (r == 0)
+		r = join_path(directory, "queue.lock", path, err);
+	if (r < 0)
+		return r;
+	q->lock_fd = queue_lock(path, err);
+	if (q->lock_fd < 0)
+		return q->lock_fd;
+
+	r = join_path(directory, "queue.db", path, err);
+	if (r == 0)
+		r = create_database(directory, path, err);
+	if (r > 0)
+		r = put_bodies_aside(q, directory, err);
+	if (r == 0)
+		r = queue_bodies_open(directory, memory_max, &q->bodies, err);
+	if (r == 0)
+		r = queue_store_open(path, false, &q->store, err);
+	if (r == 0)
+		r = queue_bodies_each(&q->bodies, sweep_file, q, err);
+	if (r == 0)
+		r = reserve_ids(q, err);
+	return r;
+}
+
+/* Signals are for the program's own threads. */
+static int start_thread(struct queue *q, struct error *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&q->thread, NULL, queue_thread_run, q);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r != 0)
+		return error_set(err, -r, "queue thread: %s", strerror(r));
+	pthread_setname_np(q->thread, "queue");
+	return 0;
+}
+
+static void init_condition(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
+static struct queue *queue_new(const struct queue_options *options)
+{
+	struct queue *q = memory_new(sizeof(*q));
+
+	*q = (struct queue){
+		.batch_max = options->batch_max ? options->batch_max : BATCH_DEFAULT,
+		.clock = options->clock,
+		.warn = options->warn,
+		.warn_arg = options->warn_arg,
+		.lock_fd = -1,
+		.bodies = { .fd = -1 },
+	};
+	queue_claims_init(&q->claims);
+	pthread_mutex_init(&q->mutex, NULL);
+	init_condition(&q->arrived);
+	list_init(&q->submitted);
+	return q;
+}
+
+static void queue_free(struct queue *q)
+{
+	queue_store_close(q->store);
+	queue_claims_done(&q->claims);
+	queue_bodies_done(&q->bodies);
+	buf_done(&q->removed_files);
+	pthread_cond_destroy(&q->arrived);
+	pthread_mutex_destroy(&q->mutex);
+	queue_unlock(q->lock_fd); /* last: now another process may open it */
+	free(q);
+}
+DEFINE_CLEANUP(struct queue *, queue_free);
+
+int queue_open(const struct queue_options *options, struct queue **ret_queue, struct error *err)
+{
+	CLEANUP(queue_freep) struct queue *q = queue_new(options);
+	size_t memory_max = options->body_memory_bytes;
+	int r;
+
+	r = open_files(q, options->directory, memory_max ? memory_max : BODY_MEMORY_DEFAULT, err);
+	if (r < 0)
+		return r;
+	q->counts = queue_store_counts(q->store);
+	r = start_thread(q, err);
+	if (r < 0)
+		return r;
+	*ret_queue = q;
+	q = NULL;
+	return 0;
+}
+
+void queue_close(struct queue *q)
+{
+	if (!q)
+		return;
+	pthread_mutex_lock(&q->mutex);
+	assert(q->port_count == 0);
+	q->is_stopping = true;
+	pthread_cond_signal(&q->arrived);
+	pthread_mutex_unlock(&q->mutex);
+	pthread_join(q->thread, NULL);
+	queue_free(q);
+}
+
+struct queue_port *queue_port_new(struct queue *q, void (*wake)(void *arg), void *arg)
+{
+	struct queue_port *port = memory_new(sizeof(*port));
+
+	*port = (struct queue_port){ .queue = q, .wake = wake, .arg = arg };
+	pthread_mutex_init(&port->mutex, NULL);
+	list_init(&port->completed);
+
+	pthread_mutex_lock(&q->mutex);
+	q->port_count++;
+	pthread_mutex_unlock(&q->mutex);
+	return port;
+}
+
+void queue_port_free(struct queue_port *port)
+{
+	if (!port)
+		return;
+	assert(port->pending == 0);
+	pthread_mutex_lock(&port->queue->mutex);
+	port->queue->port_count--;
+	pthread_mutex_unlock(&port->queue->mutex);
+
+	pthread_mutex_lock(&port->mutex); /* the thread may be about to leave wake() */
+	pthread_mutex_unlock(&port->mutex);
+	pthread_mutex_destroy(&port->mutex);
+	free(port);
+}
+
+void queue_port_dispatch(struct queue_port *port)
+{
+	struct list completed, *item;
+
+	list_init(&completed);
+	pthread_mutex_lock(&port->mutex);
+	while ((item = list_pop(&port->completed)))
+		list_push(&completed, item);
+	pthread_mutex_unlock(&port->mutex);
+
+	while ((item = list_pop(&completed))) {
+		struct queue_request *request = CONTAINER_OF(item, struct queue_request, link);
+
+		port->pending--;
+		request->done(request);
+	}
+}
+
+static void submit(struct queue *q, struct queue_request *request)
+{
+	bool was_empty;
+
+	pthread_mutex_lock(&q->mutex);
+	was_empty = list_is_empty(&q->submitted);
+	list_push(&q->submitted, &request->link);
+	if (was_empty)
+		pthread_cond_signal(&q->arrived);
+	pthread_mutex_unlock(&q->mutex);
+}
+
+static void submit_from_port(struct queue_port *port, struct queue_request *request,
+			     enum queue_request_kind kind)
+{
+	assert(request->done);
+	request->kind = kind;
+	request->port = port;
+	request->result = 0;
+	request->error = (struct error){ 0 };
+	port->pending++;
+	submit(port->queue, request);
+}
+
+void queue_submit_append(struct queue_port *port, struct queue_append *append)
+{
+	assert(append->message->body->is_finished);
+	append->message->size = queue_body_size(append->message->body);
+	submit_from_port(port, &append->request, QUEUE_REQUEST_APPEND);
+}
+
+void queue_submit_record(struct queue_port *port, struct queue_record *record)
+{
+	record->removed = false;
+	if (record->notification) {
+		assert(record->notification->body->is_finished);
+		record->notification->size = queue_body_size(record->notification->body);
+	}
+	submit_from_port(port, &record->request, QUEUE_REQUEST_RECORD);
+}
+
+void queue_submit_claim(struct queue_port *port, struct queue_claim *claim)
+{
+	claim->messages = NULL;
+	claim->message_count = 0;
+	claim->next_due_ms = QUEUE_NEVER;
+	submit_from_port(port, &claim->request, QUEUE_REQUEST_CLAIM);
+}
+
+void queue_submit_release(struct queue_port *port, struct queue_release *release)
+{
+	struct queue_release *copy;
+
+	if (release->request.done) {
+		submit_from_port(port, &release->request, QUEUE_REQUEST_RELEASE);
+		return;
+	}
+	copy = memory_new(sizeof(*copy));
+	*copy = (struct queue_release){ .request.kind = QUEUE_REQUEST_RELEASE, .id = release->id };
+	submit(port->queue, &copy->request);
+}
+
+void queue_counts(struct queue *q, struct queue_counts *ret)
+{
+	pthread_mutex_lock(&q->mutex);
+	*ret = q->counts;
+	pthread_mutex_unlock(&q->mutex);
+}
+
+struct queue_message *queue_message_new(struct queue *q)
+{
+	struct queue_message *m;
+	bool is_wanted;
+	int64_t id = queue_ids_take(&q->ids, &is_wanted);
+
+	if (is_wanted) {
+		pthread_mutex_lock(&q->mutex);
+		pthread_cond_signal(&q->arrived);
+		pthread_mutex_unlock(&q->mutex);
+	}
+	m = queue_message_make(id, clock_wall_ms(q->clock));
+	m->body = queue_body_new(&q->bodies, id);
+	return m;
+}

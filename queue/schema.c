@@ -1,0 +1,213 @@
+/*
+ * schema - the format of queue.db, version 1
+ *
+ * The tables named q_… are ours and may change with the version. The views
+ * are for people and their tools (docs/queue.md), and stay. How the bytes
+ * survive a crash: docs/queue.md too.
+ *
+ * Bodies have a table of their own, so that listing and counting messages
+ * never reads them. The due time of a message is that of its first recipient
+ * that is due, NULL when all are held: one entry in one index for each
+ * message, whatever the number of its recipients.
+ */
+#include "queue/schema.h"
+
+#include <errno.h>
+
+#include "base/macros.h"
+
+#define APPLICATION_ID 1349481332 /* "Post" */
+#define VERSION	       1
+#define TEXT(macro)    TEXT_OF(macro)
+#define TEXT_OF(value) #value
+
+/* The first three only work before the first table is made. */
+static const char file_pragmas[] = "PRAGMA page_size = 4096;"
+				   "PRAGMA auto_vacuum = INCREMENTAL;"
+				   "PRAGMA journal_mode = WAL;";
+
+/*
+ * FULL: a commit is synced when it returns; NORMAL would not do that in WAL
+ * mode. secure_delete: Debian's default of ON costs three quarters of the
+ * speed of deletes. Checkpoints are done by the queue's thread, after the
+ * completions were handed out. cell_size_check finds damaged pages early.
+ */
+static const char connection_pragmas[] = "PRAGMA synchronous = FULL;"
+					 "PRAGMA secure_delete = FAST;"
+					 "PRAGMA journal_size_limit = 67108864;"
+					 "PRAGMA wal_autocheckpoint = 0;"
+					 "PRAGMA cache_size = -16384;"
+					 "PRAGMA temp_store = MEMORY;"
+					 "PRAGMA cell_size_check = ON;";
+
+static const char tables[] =
+	"CREATE TABLE q_state ("
+	"	id INTEGER PRIMARY KEY CHECK (id = 1),"
+	"	ids_mark INTEGER NOT NULL," /* no id from here on was ever used */
+	"	messages INTEGER NOT NULL,"
+	"	recipients INTEGER NOT NULL," /* that are pending */
+	"	bytes INTEGER NOT NULL"
+	") STRICT;"
+	"INSERT INTO q_state VALUES (1, 0, 0, 0, 0);"
+
+	"CREATE TABLE q_message ("
+	"	id INTEGER PRIMARY KEY,"
+	"	arrived_ms INTEGER NOT NULL,"
+	"	due_ms INTEGER,"
+	"	size INTEGER NOT NULL,"
+	"	checksum INTEGER NOT NULL," /* XXH3 of the body */
+	"	in_file INTEGER NOT NULL,"  /* bodies/XX/ID; else the body is in q_body */
+	"	body_8bit INTEGER NOT NULL,"
+	"	sender TEXT NOT NULL,"
+	"	client_ip TEXT NOT NULL,"
+	"	hello TEXT NOT NULL,"
+	"	protocol TEXT NOT NULL,"
+	"	auth_user TEXT NOT NULL,"
+	"	tls_protocol TEXT NOT NULL,"
+	"	tls_cipher TEXT NOT NULL"
+	") STRICT;"
+	"CREATE INDEX q_message_due ON q_message (due_ms) WHERE due_ms IS NOT NULL;"
+
+	"CREATE TABLE q_body ("
+	"	message INTEGER PRIMARY KEY,"
+	"	bytes BLOB NOT NULL"
+	") STRICT;"
+
+	"CREATE TABLE q_recipient ("
+	"	message INTEGER NOT NULL,"
+	"	position INTEGER NOT NULL," /* 0, 1, … within the message */
+	"	status INTEGER NOT NULL,"   /* enum queue_status */
+	"	attempts INTEGER NOT NULL,"
+	"	due_ms INTEGER NOT NULL,"
+	"	reply_code INTEGER NOT NULL,"
+	"	address TEXT NOT NULL,"
+	"	original TEXT NOT NULL,"
+	"	next_hop TEXT NOT NULL,"
+	"	enhanced TEXT NOT NULL,"
+	"	reason TEXT NOT NULL,"
+	"	PRIMARY KEY (message, position)"
+	") STRICT, WITHOUT ROWID;"
+
+	"CREATE TABLE q_ledger ("
+	"	row INTEGER PRIMARY KEY," /* 1, 2, … in the order of commits */
+	"	time_ms INTEGER NOT NULL,"
+	"	message INTEGER NOT NULL,"
+	"	status INTEGER NOT NULL," /* enum queue_status */
+	"	has_tls_policy INTEGER NOT NULL,"
+	"	verified INTEGER NOT NULL,"
+	"	resumed INTEGER NOT NULL,"
+	"	sender TEXT NOT NULL,"
+	"	recipient TEXT NOT NULL,"
+	"	transport TEXT NOT NULL,"
+	"	next_hop TEXT NOT NULL,"
+	"	peer TEXT NOT NULL,"
+	"	source TEXT NOT NULL,"
+	"	reply TEXT NOT NULL,"
+	"	level TEXT NOT NULL,"
+	"	mode TEXT NOT NULL,"
+	"	protocol TEXT NOT NULL,"
+	"	cipher TEXT NOT NULL,"
+	"	peer_name TEXT NOT NULL,"
+	"	fingerprint TEXT NOT NULL"
+	") STRICT;";
+
+/* For the views: ids, times and states as the rest of the program writes them. */
+#define ID(column)   "printf('%X', " column ")"
+#define TIME(column) "strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
+#define STATUS                                                                                     \
+	"CASE status WHEN 0 THEN 'queued' WHEN 1 THEN 'deferred' WHEN 2 THEN 'held'"               \
+	" WHEN 3 THEN 'delivered' WHEN 4 THEN 'bounced' END"
+#define TLS(column) "CASE WHEN has_tls_policy THEN " column " END"
+
+static const char views[] = "CREATE VIEW messages AS SELECT " ID("id") " AS id, " TIME(
+	"arrived_ms") " AS arrived_at,"
+		      "	size, sender, body_8bit, client_ip, hello, protocol, auth_user, "
+		      "tls_protocol,"
+		      "	tls_cipher FROM q_message;"
+
+		      "CREATE VIEW recipients AS SELECT " ID(
+			      "message") " AS id, address, original,"
+					 "	" STATUS " AS status, attempts,"
+					 "	CASE WHEN status < 2 THEN " TIME(
+						 "due_ms") " END AS next_attempt_at,"
+							   "	next_hop, reply_code, enhanced AS "
+							   "enhanced_status, reason FROM "
+							   "q_recipient;"
+
+							   "CREATE VIEW ledger AS SELECT "
+							   "row, " TIME("time_ms") " AS time, " ID(
+								   "message") " AS id,"
+									      "	sender, recipient, "
+									      "transport, "
+									      "next_hop, peer, "
+									      "source, " STATUS
+									      " AS status, reply,"
+									      "	" TLS("level") " AS"
+											       " tl"
+											       "s_"
+											       "lev"
+											       "el,"
+											       " " TLS("mode") " AS tls_mode,"
+													       "	" TLS("protocol") " AS tls_protocol, " TLS(
+														       "cipher") " AS tls_cipher,"
+																 "	" TLS("verified") " AS tls_verified, " TLS(
+																	 "peer_name") " AS tls_peer_name,"
+																		      "	" TLS("fingerprint") " AS tls_fingerprint, " TLS(
+																			      "resumed") " AS tls_resumed"
+																					 "	FROM q_ledger;";
+
+static const char marks[] =
+	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
+							"PRAGMA user_version = " TEXT(VERSION) ";";
+
+int queue_schema_check(struct sql *sql, struct error *err)
+{
+	int64_t application = 0, version = 0, objects = 0;
+	int r;
+
+	r = sql_query_int(sql, "PRAGMA application_id", &application, err);
+	if (r == 0)
+		r = sql_query_int(sql, "PRAGMA user_version", &version, err);
+	if (r == 0)
+		r = sql_query_int(sql, "SELECT count(*) FROM sqlite_schema", &objects, err);
+	if (r < 0)
+		return r;
+
+	if (application == 0 && version == 0 && objects == 0)
+		return error_set(err, -ENOENT, "the queue database is empty");
+	if (application != APPLICATION_ID || version < 1)
+		return error_set(err, -EINVAL, "this database is no queue of ours");
+	if (version > VERSION)
+		return error_set(err, -EPROTONOSUPPORT,
+				 "the queue database has format %lld, made by a newer version; "
+				 "this one knows formats up to %d",
+				 (long long)version, VERSION);
+	return 0;
+}
+
+/* In one transaction: after a crash there is all of it or nothing. */
+static int create(struct sql *sql, struct error *err)
+{
+	const char *const texts[] = { file_pragmas, "BEGIN IMMEDIATE", tables, views,
+				      marks,	    "COMMIT" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		int r = sql_exec(sql, texts[i], err);
+
+		if (r < 0)
+			return r; /* closing the connection rolls back */
+	}
+	return 0;
+}
+
+int queue_schema_prepare(struct sql *sql, struct error *err)
+{
+	struct error reason = { 0 };
+	int r = queue_schema_check(sql, &reason);
+
+	if (r == -ENOENT)
+		r = create(sql, &reason);
+	if (r == 0)
+		r = sql_exec(sql, connection_pragmas, &reason);
+	return r < 0 ? error_set(err, r, "%s", reason.text) : 0;
+}

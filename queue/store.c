@@ -1,0 +1,480 @@
+/*
+ * store - transactions, writing, and the counts
+ *
+ * The counts are kept in a row that each commit writes, so that a start need
+ * not count a million messages. A failure rolls all of them back together.
+ */
+#include "queue/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "queue/body.h"
+#include "queue/private.h"
+#include "queue/schema.h"
+#include "queue/store_sql.h"
+
+#define FREE_PAGES_KEPT 4096 /* 16 MiB, for the next burst */
+#define SHRINK_PAGES	"1024"
+#define PENDING		" status < 3" /* before QUEUE_DELIVERED in enum queue_status */
+
+/* clang-format off */
+static const char *const texts[STORE_STATEMENTS] = {
+	[STORE_BEGIN] = "BEGIN IMMEDIATE",
+	[STORE_BEGIN_READ] = "BEGIN",
+	[STORE_COMMIT] = "COMMIT",
+	[STORE_ROLLBACK] = "ROLLBACK",
+	[STORE_STATE_LOAD] =
+		"SELECT ids_mark, messages, recipients, bytes,"
+		" (SELECT coalesce(max(id), 0) FROM q_message) FROM q_state",
+	[STORE_STATE_SAVE] =
+		"UPDATE q_state SET ids_mark = ?, messages = ?, recipients = ?, bytes = ?",
+	[STORE_OLDEST] = "SELECT arrived_ms FROM q_message ORDER BY id LIMIT 1",
+
+	[STORE_MESSAGE_INSERT] =
+		"INSERT INTO q_message (id, arrived_ms, due_ms, size, checksum, in_file,"
+		" body_8bit, sender, client_ip, hello, protocol, auth_user, tls_protocol,"
+		" tls_cipher) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[STORE_BODY_INSERT] = "INSERT INTO q_body (message, bytes) VALUES (?, ?)",
+	[STORE_RECIPIENT_INSERT] =
+		"INSERT INTO q_recipient (message, position, status, attempts, due_ms,"
+		" reply_code, address, original, next_hop, enhanced, reason)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[STORE_LEDGER_INSERT] =
+		"INSERT INTO q_ledger (time_ms, message, status, has_tls_policy, verified,"
+		" resumed, sender, recipient, transport, next_hop, peer, source, reply, level,"
+		" mode, protocol, cipher, peer_name, fingerprint)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+
+	/* A hold that the operator placed while the attempt was running stays. */
+	[STORE_RECIPIENT_UPDATE] =
+		"UPDATE q_recipient SET"
+		" status = CASE WHEN status = 2 AND ?1 = 1 THEN 2 ELSE ?1 END,"
+		" attempts = ?2, due_ms = ?3, reply_code = ?4, next_hop = ?5, enhanced = ?6,"
+		" reason = ?7 WHERE message = ?8 AND position = ?9 AND" PENDING,
+	[STORE_RECIPIENTS_LEFT] =
+		"SELECT count(*), min(due_ms) FILTER (WHERE status < 2) FROM q_recipient"
+		" WHERE message = ? AND" PENDING,
+	[STORE_RECIPIENTS_HOLD] =
+		"UPDATE q_recipient SET status = 2, reason = ? WHERE message = ? AND" PENDING,
+	[STORE_MESSAGE_DUE] = "UPDATE q_message SET due_ms = ? WHERE id = ?",
+	[STORE_MESSAGE_DELETE] = "DELETE FROM q_message WHERE id = ?",
+	[STORE_BODY_DELETE] = "DELETE FROM q_body WHERE message = ?",
+	[STORE_RECIPIENTS_DELETE] = "DELETE FROM q_recipient WHERE message = ?",
+
+	/* Two steps: SQLite would not seek to a pair within many equal due times. */
+	[STORE_SCAN_SAME] =
+		"SELECT due_ms, id FROM q_message WHERE due_ms = ? AND id > ?"
+		" AND due_ms IS NOT NULL ORDER BY id",
+	[STORE_SCAN_LATER] =
+		"SELECT due_ms, id FROM q_message WHERE due_ms > ? AND due_ms IS NOT NULL"
+		" ORDER BY due_ms, id",
+	[STORE_MESSAGE_LOAD] =
+		"SELECT arrived_ms, size, checksum, in_file, body_8bit, sender, client_ip,"
+		" hello, protocol, auth_user, tls_protocol, tls_cipher"
+		" FROM q_message WHERE id = ?",
+	[STORE_RECIPIENTS_LOAD] =
+		"SELECT position, status, attempts, due_ms, reply_code, address, original,"
+		" next_hop, enhanced, reason FROM q_recipient WHERE message = ?"
+		" ORDER BY position",
+	[STORE_BODY_LOAD] = "SELECT bytes FROM q_body WHERE message = ?",
+	[STORE_LIST] = "SELECT id FROM q_message WHERE id > ? ORDER BY id LIMIT ?",
+	[STORE_HAS_FILE] = "SELECT 1 FROM q_message WHERE id = ? AND in_file",
+};
+/* clang-format on */
+
+static int load_oldest(struct queue_store *s, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_OLDEST];
+	int r = sql_step(&s->sql, st, err);
+
+	if (r < 0)
+		return r;
+	s->counts.oldest_ms = r > 0 ? sql_int(st, 0) : 0;
+	sql_reset(st);
+	return 0;
+}
+
+static int load_state(struct queue_store *s, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_STATE_LOAD];
+	int r = sql_step(&s->sql, st, err);
+	int64_t last;
+
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return error_set(err, -EBADMSG, "queue database: its state is missing");
+	last = sql_int(st, 4);
+	s->ids_mark = MAX(sql_int(st, 0), last < INT64_MAX ? last + 1 : last);
+	s->counts.messages = sql_int(st, 1);
+	s->counts.recipients = sql_int(st, 2);
+	s->counts.bytes = sql_int(st, 3);
+	sql_reset(st);
+
+	r = load_oldest(s, err);
+	if (r < 0)
+		return r;
+	s->committed = s->counts;
+	s->committed_ids_mark = s->ids_mark;
+	return 0;
+}
+
+int queue_store_open(const char *path, bool read_only, struct queue_store **ret_store,
+		     struct error *err)
+{
+	CLEANUP(queue_store_closep) struct queue_store *s = memory_new(sizeof(*s));
+	int r;
+
+	*s = (struct queue_store){ 0 };
+	r = sql_open(&s->sql, path, read_only, err);
+	if (r < 0)
+		return r;
+	r = read_only ? queue_schema_check(&s->sql, err) : queue_schema_prepare(&s->sql, err);
+	if (r == 0)
+		r = sql_prepare(&s->sql, texts, STORE_STATEMENTS, err);
+	if (r == 0)
+		r = load_state(s, err);
+	if (r < 0) {
+		error_prefix(err, "%s", path);
+		return r;
+	}
+	*ret_store = s;
+	s = NULL;
+	return 0;
+}
+
+void queue_store_close(struct queue_store *s)
+{
+	if (!s)
+		return;
+	sql_close(&s->sql);
+	free(s);
+}
+
+int queue_store_begin(struct queue_store *s, struct error *err)
+{
+	return sql_run(&s->sql, s->sql.statements[STORE_BEGIN], err);
+}
+
+static int save_state(struct queue_store *s, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_STATE_SAVE];
+
+	sql_bind_int(st, 1, s->ids_mark);
+	sql_bind_int(st, 2, s->counts.messages);
+	sql_bind_int(st, 3, s->counts.recipients);
+	sql_bind_int(st, 4, s->counts.bytes);
+	return sql_run(&s->sql, st, err);
+}
+
+int queue_store_commit(struct queue_store *s, struct error *err)
+{
+	int r = load_oldest(s, err);
+
+	if (r == 0)
+		r = save_state(s, err);
+	if (r == 0)
+		r = sql_run(&s->sql, s->sql.statements[STORE_COMMIT], err);
+	if (r < 0)
+		return r;
+	s->committed = s->counts;
+	s->committed_ids_mark = s->ids_mark;
+	return 0;
+}
+
+void queue_store_rollback(struct queue_store *s)
+{
+	/* Should it fail there is nothing left to do: the next begin would say so. */
+	if (sql_in_transaction(&s->sql))
+		sql_run(&s->sql, s->sql.statements[STORE_ROLLBACK], NULL);
+	s->counts = s->committed;
+	s->ids_mark = s->committed_ids_mark;
+}
+
+struct queue_counts queue_store_counts(const struct queue_store *s)
+{
+	return s->committed;
+}
+
+int64_t queue_store_ids_mark(const struct queue_store *s)
+{
+	return s->committed_ids_mark;
+}
+
+void queue_store_set_ids_mark(struct queue_store *s, int64_t mark)
+{
+	s->ids_mark = mark;
+}
+
+static int insert_message(struct queue_store *s, const struct queue_message *m, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_MESSAGE_INSERT];
+	int64_t due_ms = queue_message_due_ms(m);
+
+	sql_bind_int(st, 1, m->id);
+	sql_bind_int(st, 2, m->arrived_ms);
+	if (due_ms == QUEUE_NEVER)
+		sql_bind_null(st, 3);
+	else
+		sql_bind_int(st, 3, due_ms);
+	sql_bind_int(st, 4, (int64_t)m->body->size);
+	sql_bind_int(st, 5, (int64_t)m->body->checksum);
+	sql_bind_int(st, 6, m->body->in_file);
+	sql_bind_int(st, 7, m->body_8bit);
+	sql_bind_text(st, 8, m->sender);
+	sql_bind_text(st, 9, m->origin.client_ip);
+	sql_bind_text(st, 10, m->origin.hello);
+	sql_bind_text(st, 11, m->origin.protocol);
+	sql_bind_text(st, 12, m->origin.auth_user);
+	sql_bind_text(st, 13, m->origin.tls_protocol);
+	sql_bind_text(st, 14, m->origin.tls_cipher);
+	return sql_run(&s->sql, st, err);
+}
+
+static int insert_body(struct queue_store *s, const struct queue_message *m, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_BODY_INSERT];
+
+	if (m->body->in_file)
+		return 0;
+	sql_bind_int(st, 1, m->id);
+	sql_bind_blob(st, 2, queue_body_memory(m->body));
+	return sql_run(&s->sql, st, err);
+}
+
+static int insert_recipient(struct queue_store *s, const struct queue_message *m,
+			    unsigned int position, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_RECIPIENT_INSERT];
+	const struct queue_recipient *r = &m->recipients[position];
+
+	sql_bind_int(st, 1, m->id);
+	sql_bind_int(st, 2, position);
+	sql_bind_int(st, 3, r->status);
+	sql_bind_int(st, 4, r->attempts);
+	sql_bind_int(st, 5, r->due_ms);
+	sql_bind_int(st, 6, r->reply_code);
+	sql_bind_text(st, 7, r->address);
+	sql_bind_text(st, 8, r->original);
+	sql_bind_text(st, 9, r->next_hop);
+	sql_bind_text(st, 10, r->enhanced);
+	sql_bind_text(st, 11, r->reason);
+	return sql_run(&s->sql, st, err);
+}
+
+int queue_store_append(struct queue_store *s, const struct queue_message *m, struct error *err)
+{
+	int64_t pending = 0;
+	int r;
+
+	assert(m->body && m->body->is_finished);
+	r = insert_message(s, m, err);
+	if (r == 0)
+		r = insert_body(s, m, err);
+	for (unsigned int i = 0; i < m->recipient_count && r == 0; i++) {
+		r = insert_recipient(s, m, i, err);
+		pending += queue_status_is_pending(m->recipients[i].status);
+	}
+	if (r < 0)
+		return r;
+	assert(pending > 0); /* else it would never leave */
+
+	s->counts.messages++;
+	s->counts.recipients += pending;
+	s->counts.bytes += (int64_t)m->body->size;
+	return 0;
+}
+
+static int insert_ledger(struct queue_store *s, const struct queue_message *m,
+			 const struct queue_outcome *o, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_LEDGER_INSERT];
+	const struct queue_ledger_row *row = o->ledger;
+
+	sql_bind_int(st, 1, row->time_ms);
+	sql_bind_int(st, 2, m->id);
+	sql_bind_int(st, 3, o->status);
+	sql_bind_int(st, 4, row->has_tls_policy);
+	sql_bind_int(st, 5, row->verified);
+	sql_bind_int(st, 6, row->resumed);
+	sql_bind_text(st, 7, m->sender);
+	sql_bind_text(st, 8, m->recipients[o->recipient].address);
+	sql_bind_text(st, 9, row->transport);
+	sql_bind_text(st, 10, row->next_hop);
+	sql_bind_text(st, 11, row->peer);
+	sql_bind_text(st, 12, row->source);
+	sql_bind_text(st, 13, row->reply);
+	sql_bind_text(st, 14, row->level);
+	sql_bind_text(st, 15, row->mode);
+	sql_bind_text(st, 16, row->protocol);
+	sql_bind_text(st, 17, row->cipher);
+	sql_bind_text(st, 18, row->peer_name);
+	sql_bind_text(st, 19, row->fingerprint);
+	return sql_run(&s->sql, st, err);
+}
+
+static int update_recipient(struct queue_store *s, const struct queue_message *m,
+			    const struct queue_outcome *o, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_RECIPIENT_UPDATE];
+	int r;
+
+	sql_bind_int(st, 1, o->status);
+	sql_bind_int(st, 2, o->attempts);
+	sql_bind_int(st, 3, o->due_ms);
+	sql_bind_int(st, 4, o->reply_code);
+	sql_bind_text(st, 5, o->next_hop);
+	sql_bind_text(st, 6, o->enhanced);
+	sql_bind_text(st, 7, o->reason);
+	sql_bind_int(st, 8, m->id);
+	sql_bind_int(st, 9, o->recipient);
+	r = sql_run(&s->sql, st, err);
+	if (r == 0 && !queue_status_is_pending(o->status))
+		s->counts.recipients -= sql_changes(&s->sql);
+	return r;
+}
+
+static int run_with_id(struct queue_store *s, enum store_statement statement, int64_t id,
+		       struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[statement];
+
+	sql_bind_int(st, 1, id);
+	return sql_run(&s->sql, st, err);
+}
+
+/* pending: its recipients that were counted and are not yet taken off. */
+static int delete_message(struct queue_store *s, const struct queue_message *m, int64_t pending,
+			  struct error *err)
+{
+	int r = run_with_id(s, STORE_MESSAGE_DELETE, m->id, err);
+
+	if (r < 0)
+		return r;
+	if (sql_changes(&s->sql) == 0)
+		return 0; /* an operator was faster */
+	s->counts.messages--;
+	s->counts.recipients -= pending;
+	s->counts.bytes -= (int64_t)m->body->size;
+
+	r = run_with_id(s, STORE_RECIPIENTS_DELETE, m->id, err);
+	if (r == 0 && !m->body->in_file)
+		r = run_with_id(s, STORE_BODY_DELETE, m->id, err);
+	return r;
+}
+
+static int count_left(struct queue_store *s, int64_t id, int64_t *ret_left, int64_t *ret_due_ms,
+		      struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_RECIPIENTS_LEFT];
+	int r;
+
+	sql_bind_int(st, 1, id);
+	r = sql_step(&s->sql, st, err);
+	if (r < 0)
+		return r;
+	*ret_left = sql_int(st, 0);
+	*ret_due_ms = sql_is_null(st, 1) ? QUEUE_NEVER : sql_int(st, 1);
+	sql_reset(st);
+	return 0;
+}
+
+static int update_due(struct queue_store *s, int64_t id, int64_t due_ms, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_MESSAGE_DUE];
+
+	if (due_ms == QUEUE_NEVER)
+		sql_bind_null(st, 1);
+	else
+		sql_bind_int(st, 1, due_ms);
+	sql_bind_int(st, 2, id);
+	return sql_run(&s->sql, st, err);
+}
+
+/* All recipients at once, and all done: the usual case needs no update before the delete. */
+static bool finishes_all(const struct queue_record *record)
+{
+	if (record->outcome_count != record->message->recipient_count)
+		return false;
+	for (size_t i = 0; i < record->outcome_count; i++)
+		if (queue_status_is_pending(record->outcomes[i].status))
+			return false;
+	return true;
+}
+
+/* Some of them: what is left is asked from the rows, which know of all attempts. */
+static int record_some(struct queue_store *s, const struct queue_record *record, int64_t *ret_left,
+		       int64_t *ret_due_ms, struct error *err)
+{
+	const struct queue_message *m = record->message;
+	int r = 0;
+
+	for (size_t i = 0; i < record->outcome_count && r == 0; i++)
+		r = update_recipient(s, m, &record->outcomes[i], err);
+	if (r == 0)
+		r = count_left(s, m->id, ret_left, ret_due_ms, err);
+	if (r == 0 && *ret_left > 0)
+		r = update_due(s, m->id, *ret_due_ms, err);
+	return r;
+}
+
+int queue_store_record(struct queue_store *s, const struct queue_record *record, bool *ret_removed,
+		       int64_t *ret_due_ms, struct error *err)
+{
+	const struct queue_message *m = record->message;
+	bool all = finishes_all(record);
+	int64_t left = 0, due_ms = QUEUE_NEVER;
+	int r = 0;
+
+	for (size_t i = 0; i < record->outcome_count && r == 0; i++) {
+		assert(record->outcomes[i].recipient < m->recipient_count);
+		if (record->outcomes[i].ledger)
+			r = insert_ledger(s, m, &record->outcomes[i], err);
+	}
+	if (r == 0 && !all)
+		r = record_some(s, record, &left, &due_ms, err);
+	if (r == 0 && left == 0)
+		r = delete_message(s, m, all ? (int64_t)record->outcome_count : 0, err);
+	if (r < 0)
+		return r;
+	*ret_removed = left == 0;
+	*ret_due_ms = due_ms;
+	return 0;
+}
+
+int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_RECIPIENTS_HOLD];
+	int r;
+
+	sql_bind_text(st, 1, reason);
+	sql_bind_int(st, 2, id);
+	r = sql_run(&s->sql, st, err);
+	return r < 0 ? r : update_due(s, id, QUEUE_NEVER, err);
+}
+
+int queue_store_log_frames(const struct queue_store *s)
+{
+	return s->sql.wal_frames;
+}
+
+int queue_store_checkpoint(struct queue_store *s, struct error *err)
+{
+	return sql_checkpoint(&s->sql, err);
+}
+
+int queue_store_shrink(struct queue_store *s, bool *ret_more, struct error *err)
+{
+	int64_t pages = 0;
+	int r = sql_query_int(&s->sql, "PRAGMA freelist_count", &pages, err);
+
+	if (r == 0 && pages > FREE_PAGES_KEPT)
+		r = sql_exec(&s->sql, "PRAGMA incremental_vacuum(" SHRINK_PAGES ")", err);
+	if (r == 0)
+		*ret_more = pages > FREE_PAGES_KEPT;
+	return r;
+}

@@ -1,0 +1,87 @@
+/*
+ * store - the queue's rows, and all of its SQL
+ *
+ * The narrow waist of the queue: append, record, scan for due work, load,
+ * hold, count. Another database would be another store.c, schema.c and
+ * sql.c, and nothing else would change. Used by one thread at a time.
+ *
+ * Writes happen between begin and commit. After any error the caller rolls
+ * back; then everything is as it was at begin, the counts included.
+ */
+#pragma once
+
+#include "base/cleanup.h"
+#include "queue/bodies.h"
+#include "queue/claims.h"
+#include "queue/queue.h"
+
+struct queue_store;
+
+enum queue_store_outcome {
+	QUEUE_STORE_NOT_FOUND = 1,
+};
+
+/* path: the database, which may be an empty file when it is opened for writing. */
+int queue_store_open(const char *path, bool read_only, struct queue_store **ret_store,
+		     struct error *err);
+void queue_store_close(struct queue_store *s);
+DEFINE_CLEANUP(struct queue_store *, queue_store_close);
+
+int queue_store_begin(struct queue_store *s, struct error *err);
+int queue_store_commit(struct queue_store *s, struct error *err);
+void queue_store_rollback(struct queue_store *s); /* fine without a transaction */
+
+/* As of the last commit. */
+struct queue_counts queue_store_counts(const struct queue_store *s);
+
+/* No id at or above the mark has ever been used. Setting it takes effect with the commit. */
+int64_t queue_store_ids_mark(const struct queue_store *s);
+void queue_store_set_ids_mark(struct queue_store *s, int64_t mark);
+
+int queue_store_append(struct queue_store *s, const struct queue_message *m, struct error *err);
+
+/* The outcomes and ledger rows of a record, not its notification. *ret_due_ms: QUEUE_NEVER: none. */
+int queue_store_record(struct queue_store *s, const struct queue_record *record, bool *ret_removed,
+		       int64_t *ret_due_ms, struct error *err);
+
+/* All recipients that are pending wait for the operator. */
+int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, struct error *err);
+
+/* Messages that wait, in the order of (due_ms, id), behind a given one. 1 with one, 0 at the end. */
+void queue_store_scan_begin(struct queue_store *s, struct queue_due after);
+int queue_store_scan_next(struct queue_store *s, struct queue_due *ret, struct error *err);
+void queue_store_scan_end(struct queue_store *s);
+
+/* Where the body of a message is, and what it should be. */
+struct queue_stored_body {
+	bool in_file;
+	uint64_t size, checksum;
+};
+
+/*
+ * A message with all of its recipients, but without its body (NULL).
+ * NOT_FOUND; -EBADMSG where what was read makes no sense.
+ */
+int queue_store_load(struct queue_store *s, int64_t id, struct queue_message **ret_message,
+		     struct queue_stored_body *ret_body, struct error *err);
+
+/* Its body. -EBADMSG when it is damaged. */
+int queue_store_load_body(struct queue_store *s, const struct queue_bodies *bodies,
+			  const struct queue_stored_body *stored, struct queue_message *m,
+			  struct error *err);
+
+/* Up to max ids above after, ascending. Returns their number. */
+int queue_store_list(struct queue_store *s, int64_t after, int64_t *ids, int max,
+		     struct error *err);
+
+/* 1 when the message exists and has its body in a file, else 0. */
+int queue_store_has_file(struct queue_store *s, int64_t id, struct error *err);
+
+/* Several reads of one state of the database. */
+int queue_store_snapshot_begin(struct queue_store *s, struct error *err);
+void queue_store_snapshot_end(struct queue_store *s);
+
+/* Housekeeping, between transactions: frames in the log; free pages returned to the file system. */
+int queue_store_log_frames(const struct queue_store *s);
+int queue_store_checkpoint(struct queue_store *s, struct error *err);
+int queue_store_shrink(struct queue_store *s, bool *ret_more, struct error *err);

@@ -1,0 +1,43 @@
+/* store_sql - what store.c, which writes, and load.c, which reads, share */
+#pragma once
+
+#include "base/macros.h"
+#include "queue/sql.h"
+#include "queue/store.h"
+
+enum store_statement {
+	STORE_BEGIN,
+	STORE_BEGIN_READ,
+	STORE_COMMIT,
+	STORE_ROLLBACK,
+	STORE_STATE_LOAD,
+	STORE_STATE_SAVE,
+	STORE_OLDEST,
+	STORE_MESSAGE_INSERT,
+	STORE_BODY_INSERT,
+	STORE_RECIPIENT_INSERT,
+	STORE_LEDGER_INSERT,
+	STORE_RECIPIENT_UPDATE,
+	STORE_RECIPIENTS_LEFT,
+	STORE_RECIPIENTS_HOLD,
+	STORE_MESSAGE_DUE,
+	STORE_MESSAGE_DELETE,
+	STORE_BODY_DELETE,
+	STORE_RECIPIENTS_DELETE,
+	STORE_SCAN_SAME,
+	STORE_SCAN_LATER,
+	STORE_MESSAGE_LOAD,
+	STORE_RECIPIENTS_LOAD,
+	STORE_BODY_LOAD,
+	STORE_LIST,
+	STORE_HAS_FILE,
+	STORE_STATEMENTS, /* their number */
+};
+
+struct queue_store {
+	struct sql sql;
+	struct queue_counts counts, committed;
+	int64_t ids_mark, committed_ids_mark;
+	struct queue_due scan_after; /* where the scan began */
+	bool scan_is_later;	     /* beyond the due time where it began */
+};

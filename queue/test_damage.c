@@ -1,0 +1,298 @@
+/* test_damage - flipped bits, lost files, full disks: what is affected, and that nothing else is */
+#include "queue/test_support.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void path_of(struct tester *t, int64_t id, char *out, size_t size)
+{
+	char name[QUEUE_ID_SIZE];
+
+	queue_id_format(id, name);
+	snprintf(out, size, "%s/bodies/%02X/%s", t->directory, (unsigned int)(id % 256), name);
+}
+
+/* Three messages that are free to be claimed; the second is about to be damaged. */
+static void store_three(struct tester *t, size_t size, int64_t ids[3])
+{
+	for (int i = 0; i < 3; i++)
+		ids[i] = tester_store(t, size, 2);
+	for (int i = 0; i < 3; i++)
+		tester_release(t, ids[i]);
+}
+
+/* The second is held and named in a warning; the others come as ever, also after a restart. */
+static void check_others(struct tester *t, const int64_t ids[3])
+{
+	char name[QUEUE_ID_SIZE];
+	int64_t got[4];
+
+	queue_id_format(ids[1], name);
+	for (int round = 1; round <= 2; round++) {
+		assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
+		assert_int_equal(got[0], ids[0]);
+		assert_int_equal(got[1], ids[2]);
+		assert_int_equal(t->warnings, 1);
+		assert_non_null(strstr(t->last_warning, name));
+		tester_close(t);
+		tester_open(t);
+	}
+	tester_check_counts(t);
+}
+
+static void check_held(struct tester *t)
+{
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM recipients WHERE status = 'held' "
+					 "AND reason LIKE '%damaged%'"),
+			 2);
+}
+
+static void test_body_flipped(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[3];
+
+	store_three(t, 3000, ids);
+	tester_sql(t,
+		   "UPDATE q_body SET bytes = CAST(substr(bytes, 1, 1000) || x'aa' || "
+		   "substr(bytes, 1002) AS BLOB) WHERE message = %lld",
+		   (long long)ids[1]);
+	check_others(t, ids);
+	check_held(t);
+}
+
+static void test_body_gone(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[3];
+
+	store_three(t, 3000, ids);
+	tester_sql(t, "DELETE FROM q_body WHERE message = %lld", (long long)ids[1]);
+	check_others(t, ids);
+	check_held(t);
+}
+
+static void test_body_file_gone(void **state)
+{
+	struct tester *t = *state;
+	char path[128];
+	int64_t ids[3];
+
+	store_three(t, 200000, ids);
+	path_of(t, ids[1], path, sizeof(path));
+	assert_int_equal(unlink(path), 0);
+	check_others(t, ids);
+	check_held(t);
+}
+
+static void test_body_file_cut(void **state)
+{
+	struct tester *t = *state;
+	char path[128];
+	int64_t ids[3];
+
+	store_three(t, 200000, ids);
+	path_of(t, ids[1], path, sizeof(path));
+	assert_int_equal(truncate(path, 199999), 0);
+	check_others(t, ids);
+	check_held(t);
+}
+
+static void test_recipients_senseless(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[3];
+
+	store_three(t, 100, ids);
+	tester_sql(t, "UPDATE q_recipient SET status = -1 WHERE message = %lld AND position = 1",
+		   (long long)ids[1]);
+	check_others(t, ids);
+}
+
+static void test_recipients_gone(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[3], got[4];
+
+	store_three(t, 100, ids);
+	tester_sql(t, "DELETE FROM q_recipient WHERE message = %lld", (long long)ids[1]);
+	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
+	assert_int_equal(t->warnings, 1);
+}
+
+/* Exchange a page of the closed database with another; *page gets what was there. */
+static void swap_page(struct tester *t, long number, char page[4096])
+{
+	char path[128], old[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/queue.db", t->directory);
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, number * 4096, SEEK_SET), 0);
+	assert_int_equal(fread(old, sizeof(old), 1, file), 1);
+	assert_int_equal(fseek(file, number * 4096, SEEK_SET), 0);
+	assert_int_equal(fwrite(page, sizeof(old), 1, file), 1);
+	fclose(file);
+	memcpy(page, old, sizeof(old));
+}
+
+/* A claim, whatever comes of it, and another request behind it. */
+static void use_damaged(struct tester *t)
+{
+	struct queue_claim claim = { .now_ms = t->now_ms, .max_messages = 4, .max_bytes = 99999 };
+
+	tester_claim(t, &claim);
+	for (unsigned int i = 0; i < claim.message_count; i++)
+		queue_message_free(claim.messages[i]);
+	free(claim.messages);
+	tester_release(t, 1);
+}
+
+/* Any page of the database overwritten: some error, never a crash, and the thread lives on. */
+static void test_pages_overwritten(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[3], got[4], pages;
+	struct error err = { 0 };
+	char page[4096];
+
+	store_three(t, 3000, ids);
+	tester_close(t); /* all is in the database file now */
+	pages = tester_query(t, "PRAGMA page_count");
+	for (long number = 0; number < pages; number++) {
+		memset(page, 0x5a, sizeof(page));
+		swap_page(t, number, page);
+		if (tester_try_open(t, &err) == 0) {
+			use_damaged(t);
+			tester_close(t);
+		}
+		swap_page(t, number, page);
+	}
+	tester_open(t);
+	tester_claim_ids(t, 4, got, NULL);
+}
+
+/* No file may grow beyond this: to a process that looks much like a full disk. */
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static off_t log_size(struct tester *t)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/queue.db-wal", t->directory);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* -ENOSPC for who comes while it is full, nothing lost of what was there, and then it works again. */
+static void test_disk_full(void **state)
+{
+	struct tester *t = *state;
+	struct queue_append appends[20] = { 0 };
+	unsigned int stored = 0, refused = 0;
+	struct error err;
+	int64_t got[40];
+
+	signal(SIGXFSZ, SIG_IGN);
+	tester_store(t, 4000, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++) {
+		appends[i].request.done = tester_done;
+		appends[i].message = tester_message(t, 4000, 1);
+	}
+	limit_files((rlim_t)log_size(t) + 60000);
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++)
+		queue_submit_append(t->port, &appends[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++) {
+		tester_wait(t, &appends[i].request);
+		stored += appends[i].request.result == 0;
+		refused += appends[i].request.result == -ENOSPC;
+	}
+	limit_files(RLIM_INFINITY);
+	assert_int_equal(stored + refused, ARRAY_SIZE(appends));
+	assert_true(refused > 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++) {
+		if (appends[i].request.result < 0)
+			assert_int_equal(tester_append(t, appends[i].message, &err), 0);
+		queue_message_free(appends[i].message);
+	}
+	tester_check_counts(t);
+	tester_close(t);
+	tester_open(t);
+	assert_int_equal(tester_claim_ids(t, 40, got, NULL), 21);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM pragma_integrity_check "
+					 "WHERE integrity_check != 'ok'"),
+			 0);
+}
+
+/* A large body that finds no room leaves nothing behind. */
+static void test_disk_full_body(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = queue_message_new(t->queue);
+	char bytes[200000] = "";
+	struct error err;
+
+	signal(SIGXFSZ, SIG_IGN);
+	queue_body_append(m->body, slice_of(bytes, sizeof(bytes)));
+	assert_true(queue_body_must_spill(m->body));
+	limit_files(100000);
+	assert_int_equal(queue_body_spill(m->body, &err), -ENOSPC);
+	limit_files(RLIM_INFINITY);
+	assert_int_equal(tester_body_files(t), 1);
+	queue_message_free(m);
+	assert_int_equal(tester_body_files(t), 0);
+}
+
+/* One that can't be stored (its id exists) does not take its companions down. */
+static void test_guilty_alone(void **state)
+{
+	struct tester *t = *state;
+	struct queue_append appends[10] = { 0 };
+	struct queue_message *twin;
+	int64_t id = tester_store(t, 10, 1);
+
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++) {
+		appends[i].request.done = tester_done;
+		appends[i].message = tester_message(t, 10, 1);
+	}
+	twin = appends[5].message;
+	twin->id = id;
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++)
+		queue_submit_append(t->port, &appends[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(appends); i++) {
+		tester_wait(t, &appends[i].request);
+		assert_int_equal(appends[i].request.result, i == 5 ? -EEXIST : 0);
+		queue_message_free(appends[i].message);
+	}
+	tester_check_counts(t);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tester_setup, tester_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_body_flipped),	 TEST(test_body_gone),
+		TEST(test_body_file_gone),	 TEST(test_body_file_cut),
+		TEST(test_recipients_senseless), TEST(test_recipients_gone),
+		TEST(test_pages_overwritten),	 TEST(test_disk_full),
+		TEST(test_disk_full_body),	 TEST(test_guilty_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,510 @@
+/* test_queue - what happens to messages while nothing goes wrong, restarts included */
+#include "queue/test_support.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/file.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "queue/private.h"
+#include "queue/thread.h"
+
+static const struct queue_ledger_row ledger_row = {
+	.time_ms = TESTER_START_MS + 123,
+	.transport = "relay-smtps",
+	.next_hop = "[mta2]:465",
+	.peer = "192.0.2.1:465",
+	.source = "ts:2",
+	.reply = "250 2.0.0 Ok",
+	.has_tls_policy = true,
+	.level = "encrypt",
+	.mode = "implicit",
+	.protocol = "TLSv1.3",
+	.cipher = "TLS_CHACHA20_POLY1305_SHA256",
+	.verified = true,
+	.peer_name = "mta2.vm2.vm",
+	.fingerprint = "sha256:00",
+};
+
+/* Append, deliver, gone. */
+static void test_deliver(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 4096, 1);
+	struct queue_outcome outcome = { .status = QUEUE_DELIVERED, .ledger = &ledger_row };
+	struct queue_record record = { .message = m, .outcomes = &outcome, .outcome_count = 1 };
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	assert_int_equal(m->size, 4096);
+	tester_check_counts(t);
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_true(record.removed);
+	tester_check_counts(t);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_body"), 0);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_recipient"), 0);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_ledger"), 1);
+	queue_message_free(m);
+}
+
+/* What was stored comes back, all of it, after a restart. */
+static void test_restart(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 5000, 3);
+	struct queue_claim claim = { .max_messages = 10, .max_bytes = 1 };
+	char name[QUEUE_ID_SIZE];
+
+	m->sender = "alice@vm1.vm";
+	m->body_8bit = true;
+	m->origin = (struct queue_origin){ "192.0.2.9", "edge1",   "ESMTPSA",
+					   "alice",	"TLSv1.3", "TLS_AES_128_GCM_SHA256" };
+	strcpy(name, m->name);
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	queue_message_free(m);
+	tester_close(t);
+	tester_open(t);
+	tester_check_counts(t);
+
+	claim.now_ms = t->now_ms;
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, 1);
+	assert_int_equal(claim.next_due_ms, QUEUE_NEVER);
+	m = claim.messages[0];
+	assert_string_equal(m->name, name);
+	assert_int_equal(m->arrived_ms, TESTER_START_MS);
+	assert_int_equal(m->size, 5000);
+	assert_string_equal(m->sender, "alice@vm1.vm");
+	assert_true(m->body_8bit);
+	assert_string_equal(m->origin.client_ip, "192.0.2.9");
+	assert_string_equal(m->origin.hello, "edge1");
+	assert_string_equal(m->origin.protocol, "ESMTPSA");
+	assert_string_equal(m->origin.auth_user, "alice");
+	assert_string_equal(m->origin.tls_protocol, "TLSv1.3");
+	assert_string_equal(m->origin.tls_cipher, "TLS_AES_128_GCM_SHA256");
+	assert_int_equal(m->recipient_count, 3);
+	assert_string_equal(m->recipients[2].address, "bob2@vm2.vm");
+	assert_string_equal(m->recipients[2].original, "bob");
+	assert_int_equal(m->recipients[2].status, QUEUE_QUEUED);
+	assert_string_equal(m->recipients[2].next_hop, "");
+	assert_false(queue_body_in_file(m->body));
+	tester_check_body(m->body, m->id, 5000);
+	assert_true(tester_finish(t, m, QUEUE_DELIVERED, 0));
+	queue_message_free(m);
+	free(claim.messages);
+}
+
+/* Recipients meet different fates; indexes never shift. */
+static void test_mixed_fates(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 100, 4);
+	struct queue_outcome first[] = {
+		{ .recipient = 1, .status = QUEUE_DELIVERED, .attempts = 1, .next_hop = "[a]:25" },
+		{ .recipient = 3,
+		  .status = QUEUE_DEFERRED,
+		  .due_ms = TESTER_START_MS + 5000,
+		  .attempts = 1,
+		  .next_hop = "[b]:25",
+		  .reply_code = 451,
+		  .enhanced = "4.7.1",
+		  .reason = "greylisted" },
+	};
+	struct queue_record record = { .message = m, .outcomes = first, .outcome_count = 2 };
+	struct queue_outcome rest[] = {
+		{ .recipient = 0, .status = QUEUE_DELIVERED },
+		{ .recipient = 2, .status = QUEUE_BOUNCED },
+	};
+	struct queue_outcome last = { .recipient = 3, .status = QUEUE_DELIVERED };
+	struct queue_claim claim = { .max_messages = 10, .max_bytes = 1000 };
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_false(record.removed);
+	tester_check_counts(t);
+
+	record.outcomes = rest;
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_false(record.removed);
+	tester_check_counts(t);
+	tester_release(t, m->id);
+	queue_message_free(m);
+
+	/* Not due before the time of the one that is left. */
+	claim.now_ms = t->now_ms;
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, 0);
+	assert_int_equal(claim.next_due_ms, TESTER_START_MS + 5000);
+
+	claim.now_ms = TESTER_START_MS + 5000;
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, 1);
+	m = claim.messages[0];
+	assert_int_equal(m->recipient_count, 4);
+	assert_int_equal(m->recipients[0].status, QUEUE_DELIVERED);
+	assert_int_equal(m->recipients[1].status, QUEUE_DELIVERED);
+	assert_string_equal(m->recipients[1].next_hop, "[a]:25");
+	assert_int_equal(m->recipients[2].status, QUEUE_BOUNCED);
+	assert_int_equal(m->recipients[3].status, QUEUE_DEFERRED);
+	assert_int_equal(m->recipients[3].attempts, 1);
+	assert_int_equal(m->recipients[3].reply_code, 451);
+	assert_string_equal(m->recipients[3].enhanced, "4.7.1");
+	assert_string_equal(m->recipients[3].reason, "greylisted");
+
+	record = (struct queue_record){ .message = m, .outcomes = &last, .outcome_count = 1 };
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_true(record.removed);
+	tester_check_counts(t);
+	queue_message_free(m);
+	free(claim.messages);
+}
+
+/* A bounce is stored by the same commit that ends what it tells of. */
+static void test_notification(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 100, 1);
+	struct queue_message *bounce = tester_message(t, 200, 1);
+	struct queue_outcome outcome = { .status = QUEUE_BOUNCED };
+	struct queue_record record = {
+		.message = m,
+		.outcomes = &outcome,
+		.outcome_count = 1,
+		.notification = bounce,
+	};
+	int64_t ids[4];
+
+	bounce->sender = "";
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_true(record.removed);
+	tester_check_counts(t);
+	assert_int_equal(tester_claim_ids(t, 4, ids, NULL), 0); /* claimed by us */
+	tester_release(t, bounce->id);
+	assert_int_equal(tester_claim_ids(t, 4, ids, NULL), 1);
+	assert_int_equal(ids[0], bounce->id);
+	assert_true(tester_finish(t, bounce, QUEUE_DELIVERED, 0));
+	queue_message_free(m);
+	queue_message_free(bounce);
+}
+
+static void test_large_body(void **state)
+{
+	struct tester *t = *state;
+	struct queue_claim claim = { .max_messages = 1 };
+	struct queue_message *m;
+	int64_t id = tester_store(t, 700000, 2);
+
+	assert_int_equal(tester_body_files(t), 1);
+	tester_close(t);
+	tester_open(t);
+	assert_int_equal(tester_body_files(t), 1);
+
+	claim.now_ms = t->now_ms;
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, 1);
+	m = claim.messages[0];
+	assert_true(queue_body_in_file(m->body));
+	assert_int_equal(m->size, 700000);
+	tester_check_body(m->body, id, 700000);
+	assert_true(tester_finish(t, m, QUEUE_DELIVERED, 0));
+	tester_release(t, 1); /* the next request: the file is removed behind a completion */
+	assert_int_equal(tester_body_files(t), 0);
+	queue_message_free(m);
+	free(claim.messages);
+}
+
+/* The longest due first, then the oldest; what was released comes again. */
+static void test_claim_order(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[8], got[8], next;
+	struct queue_message *m;
+
+	for (int i = 0; i < 6; i++) {
+		m = tester_message(t, 10, 1);
+		m->recipients[0].due_ms = TESTER_START_MS + (i % 3 == 0	  ? 100
+							     : i % 3 == 1 ? 0
+									  : 50);
+		ids[i] = m->id;
+		assert_int_equal(tester_append(t, m, NULL), 0);
+		queue_message_free(m);
+		tester_release(t, ids[i]);
+	}
+	assert_int_equal(tester_claim_ids(t, 8, got, &next), 2);
+	assert_int_equal(got[0], ids[1]);
+	assert_int_equal(got[1], ids[4]);
+	assert_int_equal(next, TESTER_START_MS + 50);
+
+	t->now_ms = TESTER_START_MS + 100;
+	assert_int_equal(tester_claim_ids(t, 1, got, &next), 1);
+	assert_int_equal(got[0], ids[2]);
+	assert_int_equal(next, TESTER_START_MS + 50); /* one more of these is due */
+	assert_int_equal(tester_claim_ids(t, 8, got, &next), 3);
+	assert_int_equal(got[0], ids[5]);
+	assert_int_equal(got[1], ids[0]);
+	assert_int_equal(got[2], ids[3]);
+	assert_int_equal(next, QUEUE_NEVER);
+	assert_int_equal(tester_claim_ids(t, 8, got, &next), 0);
+
+	/* The cursor has passed all of them, and goes back for those that are released. */
+	tester_release(t, ids[4]);
+	tester_release(t, ids[0]);
+	assert_int_equal(tester_claim_ids(t, 8, got, &next), 2);
+	assert_int_equal(got[0], ids[4]);
+	assert_int_equal(got[1], ids[0]);
+	tester_release(t, ids[1]);
+	assert_int_equal(tester_claim_ids(t, 8, got, &next), 1);
+	assert_int_equal(got[0], ids[1]);
+	assert_int_equal(next, QUEUE_NEVER);
+}
+
+static void test_claim_bytes(void **state)
+{
+	struct tester *t = *state;
+	struct queue_claim claim = { .max_messages = 10, .max_bytes = 2500 };
+	int64_t ids[4];
+
+	for (int i = 0; i < 4; i++)
+		ids[i] = tester_store(t, 1000, 1);
+	for (int i = 0; i < 4; i++)
+		tester_release(t, ids[i]);
+	claim.now_ms = t->now_ms;
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, 2);
+	assert_int_equal(claim.next_due_ms, t->now_ms);
+	for (unsigned int i = 0; i < claim.message_count; i++)
+		queue_message_free(claim.messages[i]);
+	free(claim.messages);
+
+	claim.max_bytes = 10; /* one always comes, or a large one would wait for ever */
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, 1);
+	assert_int_equal(claim.messages[0]->id, ids[2]);
+	queue_message_free(claim.messages[0]);
+	free(claim.messages);
+}
+
+/* A deferral moves a message in the index while it is claimed. */
+static void test_defer(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 10, 1);
+	int64_t got[2], next;
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 0);
+	assert_int_equal(next, QUEUE_NEVER); /* all that waits is claimed */
+	assert_false(tester_finish(t, m, QUEUE_DEFERRED, t->now_ms + 1000));
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 0);
+	assert_int_equal(next, QUEUE_NEVER);
+	tester_release(t, m->id);
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 0);
+	assert_int_equal(next, t->now_ms + 1000);
+	t->now_ms += 1000;
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 1);
+
+	/* Due earlier than the cursor: a fixed clock, say. */
+	assert_false(tester_finish(t, m, QUEUE_DEFERRED, t->now_ms - 5000));
+	tester_release(t, m->id);
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 1);
+	assert_false(tester_finish(t, m, QUEUE_HELD, 0));
+	tester_release(t, m->id);
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 0);
+	assert_int_equal(next, QUEUE_NEVER);
+	tester_check_counts(t);
+	queue_message_free(m);
+}
+
+/* An operator's hold, placed while an attempt is running, outlives a deferral. */
+static void test_hold_during_attempt(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 10, 2);
+	int64_t got[2], next;
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	tester_sql(t, "UPDATE q_recipient SET status = 2");
+	assert_false(tester_finish(t, m, QUEUE_DEFERRED, t->now_ms));
+	tester_release(t, m->id);
+	assert_int_equal(tester_claim_ids(t, 2, got, &next), 0);
+	assert_true(tester_finish(t, m, QUEUE_DELIVERED, 0));
+	queue_message_free(m);
+}
+
+/* An operator deleted it while an attempt was running: the outcome still counts. */
+static void test_deleted_during_attempt(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 10, 1);
+	struct queue_outcome outcome = { .status = QUEUE_DELIVERED, .ledger = &ledger_row };
+	struct queue_record record = { .message = m, .outcomes = &outcome, .outcome_count = 1 };
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	tester_sql(t, "DELETE FROM q_message; DELETE FROM q_recipient; DELETE FROM q_body");
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_true(record.removed);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_ledger"), 1);
+	queue_message_free(m);
+}
+
+/* Ids only grow, over restarts and whatever the clock does. */
+static void test_ids_grow(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m;
+	int64_t last = 0;
+
+	for (int i = 0; i < 6; i++) {
+		m = queue_message_new(t->queue);
+		assert_true(m->id > last);
+		last = m->id;
+		queue_message_free(m);
+		tester_close(t);
+		t->now_ms += i % 2 ? 3600000 : -7200000;
+		tester_open(t);
+	}
+}
+
+/* Sessions that come to nothing use up ids too: more are reserved in time. */
+static void test_ids_without_mail(void **state)
+{
+	struct tester *t = *state;
+	int64_t mark = tester_query(t, "SELECT ids_mark FROM q_state"), last = 0;
+	struct queue_message *m;
+
+	while (last < mark) {
+		m = queue_message_new(t->queue);
+		last = m->id;
+		queue_message_free(m);
+	}
+	tester_store(t, 10, 1); /* comes after the thread has looked at the ids */
+	assert_true(tester_query(t, "SELECT ids_mark FROM q_state") > last);
+}
+
+static void test_opened_twice(void **state)
+{
+	struct tester *t = *state;
+	struct tester second = *t;
+	struct error err;
+	char text[64];
+
+	assert_int_equal(tester_try_open(&second, &err), -EBUSY);
+	snprintf(text, sizeof(text), "in use by process %ld", (long)getpid());
+	assert_non_null(strstr(err.text, text));
+
+	tester_close(t);
+	tester_open(t);
+}
+
+static mode_t mode_of(struct tester *t, const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", t->directory, name);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_mode & 07777;
+}
+
+/* Mail is nobody else's business, whatever the umask. */
+static void test_modes(void **state)
+{
+	static const char *const files[] = { "queue.db", "queue.db-wal", "queue.db-shm",
+					     "queue.lock" };
+	struct tester *t = *state;
+	mode_t old = umask(0);
+
+	tester_close(t);
+	tester_sql(t, "VACUUM"); /* any commit */
+	tester_open(t);
+	tester_store(t, 200000, 1);
+	umask(old);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		assert_int_equal(mode_of(t, files[i]), 0600);
+	assert_int_equal(mode_of(t, "bodies"), 0700);
+	assert_int_equal(mode_of(t, "bodies/00"), 0700);
+}
+
+static void test_newer_format(void **state)
+{
+	struct tester *t = *state;
+	struct error err;
+
+	tester_close(t);
+	tester_sql(t, "PRAGMA user_version = 99");
+	assert_int_equal(tester_try_open(t, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "newer"));
+	tester_sql(t, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+	assert_int_equal(tester_try_open(t, &err), -EINVAL);
+	tester_sql(t, "PRAGMA application_id = 1349481332");
+	tester_open(t);
+}
+
+/* Rubbish of a crash is swept; what is not ours is left alone. */
+static void test_sweep(void **state)
+{
+	struct tester *t = *state;
+	struct error err;
+	char path[128];
+	int fd;
+
+	tester_store(t, 200000, 1);
+	fd = queue_bodies_create_file(&t->queue->bodies, 0x1234500, &err);
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/bodies/00/README", t->directory);
+	fd = open(path, O_CREAT | O_WRONLY, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(tester_body_files(t), 3);
+	tester_close(t);
+	tester_open(t);
+	assert_int_equal(tester_body_files(t), 2);
+}
+
+/* Without its database, what is in bodies/ is not known to be rubbish. */
+static void test_database_gone(void **state)
+{
+	struct tester *t = *state;
+	char path[128];
+
+	tester_store(t, 200000, 1);
+	tester_close(t);
+	snprintf(path, sizeof(path), "%s/queue.db", t->directory);
+	assert_int_equal(unlink(path), 0);
+	tester_open(t);
+	assert_int_equal(t->warnings, 1);
+	assert_int_equal(tester_body_files(t), 0);
+	snprintf(path, sizeof(path), "%s/bodies.%lld", t->directory, (long long)t->now_ms);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tester_setup, tester_teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_deliver),
+		TEST(test_restart),
+		TEST(test_mixed_fates),
+		TEST(test_notification),
+		TEST(test_large_body),
+		TEST(test_claim_order),
+		TEST(test_claim_bytes),
+		TEST(test_defer),
+		TEST(test_hold_during_attempt),
+		TEST(test_deleted_during_attempt),
+		TEST(test_ids_grow),
+		TEST(test_ids_without_mail),
+		TEST(test_opened_twice),
+		TEST(test_modes),
+		TEST(test_newer_format),
+		TEST(test_sweep),
+		TEST(test_database_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

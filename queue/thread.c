@@ -1,0 +1,370 @@
+/*
+ * thread - the only writer: group commit, completions, and chores when idle
+ *
+ * A batch is everything that has arrived, up to the next claim, and at most
+ * batch_max requests. It runs in one transaction. If anything in it fails,
+ * all of it is rolled back and each request is tried again in a transaction
+ * of its own: so only the guilty ones fail, and on a full disk the small ones
+ * may still get through. Nothing in memory changes before the commit, and no
+ * completion is handed out before it.
+ *
+ * A claim is served alone, between transactions: it only reads, and what it
+ * hands out must be committed.
+ */
+#include "queue/thread.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "queue/body.h"
+#include "queue/private.h"
+
+#define LOG_FRAMES_MAX 4000 /* 16 MiB: then the log is moved into the database */
+#define IDLE_S	       1    /* without requests, before the chores */
+
+void queue_thread_warn(struct queue *q, const char *format, ...)
+{
+	char text[640];
+	va_list args;
+
+	if (!q->warn)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	q->warn(q->warn_arg, text);
+}
+
+static struct queue_request *request_of(struct list *link)
+{
+	return CONTAINER_OF(link, struct queue_request, link);
+}
+
+static struct queue_append *append_of(struct queue_request *request)
+{
+	return CONTAINER_OF(request, struct queue_append, request);
+}
+
+static struct queue_record *record_of(struct queue_request *request)
+{
+	return CONTAINER_OF(request, struct queue_record, request);
+}
+
+static int run_record(struct queue *q, struct queue_record *record, struct error *err)
+{
+	int r = queue_store_record(q->store, record, &record->removed, &record->request.due_ms,
+				   err);
+
+	if (r == 0 && record->notification)
+		r = queue_store_append(q->store, record->notification, err);
+	return r;
+}
+
+/* The rows of one request. Releases have none. */
+static int run_write(struct queue *q, struct queue_request *request, struct error *err)
+{
+	switch (request->kind) {
+	case QUEUE_REQUEST_APPEND:
+		return queue_store_append(q->store, append_of(request)->message, err);
+	case QUEUE_REQUEST_RECORD:
+		return run_record(q, record_of(request), err);
+	case QUEUE_REQUEST_CLAIM:
+	case QUEUE_REQUEST_RELEASE:
+		break;
+	}
+	return 0;
+}
+
+/* Begin; ids that were handed out are covered by the mark that this commit writes. */
+static int begin(struct queue *q, int64_t *ret_mark, struct error *err)
+{
+	int r = queue_store_begin(q->store, err);
+
+	*ret_mark = queue_ids_mark_due(&q->ids);
+	if (r == 0 && *ret_mark)
+		queue_store_set_ids_mark(q->store, *ret_mark);
+	return r;
+}
+
+/* Commit if all is well up to here (r), or else roll back. */
+static int finish(struct queue *q, int64_t mark, int r, struct error *err)
+{
+	if (r == 0)
+		r = queue_store_commit(q->store, err);
+	if (r < 0)
+		queue_store_rollback(q->store);
+	else if (mark)
+		queue_ids_reserved(&q->ids, mark);
+	return r;
+}
+
+static int run_together(struct queue *q, struct list *batch, struct error *err)
+{
+	int64_t mark;
+	int r = begin(q, &mark, err);
+
+	LIST_FOREACH (item, batch) {
+		if (r == 0)
+			r = run_write(q, request_of(item), err);
+	}
+	return finish(q, mark, r, err);
+}
+
+static int run_alone(struct queue *q, struct queue_request *request, struct error *err)
+{
+	int64_t mark;
+	int r = begin(q, &mark, err);
+
+	if (r == 0)
+		r = run_write(q, request, err);
+	return finish(q, mark, r, err);
+}
+
+static void settle_stored(struct queue *q, struct queue_message *m)
+{
+	m->body->is_stored = true;
+	queue_claims_put(&q->claims, m->id, queue_message_due_ms(m));
+}
+
+static void settle_record(struct queue *q, struct queue_record *record)
+{
+	struct queue_message *m = record->message;
+
+	if (record->notification)
+		settle_stored(q, record->notification);
+	if (!record->removed) {
+		if (queue_claims_has(&q->claims, m->id))
+			queue_claims_put(&q->claims, m->id, record->request.due_ms);
+		return;
+	}
+	queue_claims_forget(&q->claims, m->id);
+	if (m->body->in_file)
+		buf_append(&q->removed_files, &m->id, sizeof(m->id));
+}
+
+/* What a committed request changes in memory. */
+static void settle(struct queue *q, struct queue_request *request)
+{
+	switch (request->kind) {
+	case QUEUE_REQUEST_APPEND:
+		settle_stored(q, append_of(request)->message);
+		break;
+	case QUEUE_REQUEST_RECORD:
+		settle_record(q, record_of(request));
+		break;
+	case QUEUE_REQUEST_RELEASE:
+		queue_claims_release(&q->claims,
+				     CONTAINER_OF(request, struct queue_release, request)->id);
+		break;
+	case QUEUE_REQUEST_CLAIM:
+		break;
+	}
+}
+
+/* One by one, after they failed together. */
+static void run_each(struct queue *q, struct list *batch)
+{
+	LIST_FOREACH (item, batch) {
+		struct queue_request *request = request_of(item);
+
+		if (request->kind != QUEUE_REQUEST_RELEASE)
+			request->result = run_alone(q, request, &request->error);
+	}
+}
+
+static bool has_writes(struct list *batch)
+{
+	LIST_FOREACH (item, batch) {
+		if (request_of(item)->kind != QUEUE_REQUEST_RELEASE)
+			return true;
+	}
+	return false;
+}
+
+static void run_batch(struct queue *q, struct list *batch)
+{
+	struct error err = { 0 };
+
+	if (has_writes(batch) && run_together(q, batch, &err) < 0)
+		run_each(q, batch);
+	LIST_FOREACH (item, batch) {
+		struct queue_request *request = request_of(item);
+
+		if (request->result == 0)
+			settle(q, request);
+		else if (request->kind == QUEUE_REQUEST_RECORD)
+			record_of(request)->removed = false;
+	}
+}
+
+/* Hand one port all that it has in the batch, so that it is woken once. */
+static void complete_port(struct list *batch, struct queue_port *port)
+{
+	pthread_mutex_lock(&port->mutex);
+	LIST_FOREACH (item, batch) {
+		if (request_of(item)->port != port)
+			continue;
+		list_remove(item);
+		list_push(&port->completed, item);
+	}
+	port->wake(port->arg);
+	pthread_mutex_unlock(&port->mutex);
+}
+
+static void complete(struct list *batch)
+{
+	while (!list_is_empty(batch)) {
+		struct queue_request *first = request_of(batch->next);
+
+		if (first->port) {
+			complete_port(batch, first->port);
+		} else { /* a release that nobody waits for: our own copy */
+			list_remove(&first->link);
+			free(CONTAINER_OF(first, struct queue_release, request));
+		}
+	}
+}
+
+static void publish_counts(struct queue *q)
+{
+	struct queue_counts counts = queue_store_counts(q->store);
+
+	pthread_mutex_lock(&q->mutex);
+	q->counts = counts;
+	pthread_mutex_unlock(&q->mutex);
+}
+
+static void remove_files(struct queue *q)
+{
+	struct error err;
+	int64_t id;
+
+	while (buf_len(&q->removed_files) > 0) {
+		memcpy(&id, buf_slice(&q->removed_files).ptr, sizeof(id));
+		buf_consume(&q->removed_files, sizeof(id));
+		if (queue_bodies_remove_file(&q->bodies, id, &err) < 0)
+			queue_thread_warn(q, "%s (it is removed at the next start)", err.text);
+	}
+}
+
+static void checkpoint(struct queue *q, int frames_max)
+{
+	struct error err;
+
+	if (queue_store_log_frames(q->store) <= frames_max)
+		return;
+	if (queue_store_checkpoint(q->store, &err) < 0) {
+		if (!q->has_checkpoint_failed)
+			queue_thread_warn(q, "%s: the log grows until this works again", err.text);
+		q->has_checkpoint_failed = true;
+		return;
+	}
+	q->has_checkpoint_failed = false;
+}
+
+static void run(struct queue *q, struct list *batch)
+{
+	struct queue_request *first = request_of(batch->next);
+
+	if (first->kind == QUEUE_REQUEST_CLAIM)
+		queue_thread_claim(q, CONTAINER_OF(first, struct queue_claim, request));
+	else
+		run_batch(q, batch);
+	publish_counts(q);
+	complete(batch);
+
+	/* Nobody waits for what follows. */
+	remove_files(q);
+	checkpoint(q, LOG_FRAMES_MAX);
+}
+
+/* Sessions may use up ids without anything being stored. */
+static void reserve_ids(struct queue *q)
+{
+	int64_t mark;
+	int r;
+
+	if (!queue_ids_mark_due(&q->ids))
+		return;
+	r = begin(q, &mark, NULL);
+	finish(q, mark, r, NULL); /* should it fail, the next message asks again */
+}
+
+/* Returns whether there is more to do. */
+static bool do_chores(struct queue *q)
+{
+	struct error err;
+	bool has_more = false;
+
+	checkpoint(q, 0);
+	if (queue_store_shrink(q->store, &has_more, &err) < 0)
+		return false; /* a luxury: it can wait for better times */
+	return has_more;
+}
+
+/* Take a claim alone, or what is in front of the next claim. With the mutex held. */
+static void take_batch(struct queue *q, struct list *batch)
+{
+	for (unsigned int count = 0; count < q->batch_max && !list_is_empty(&q->submitted);
+	     count++) {
+		struct list *item = q->submitted.next;
+		bool is_claim = request_of(item)->kind == QUEUE_REQUEST_CLAIM;
+
+		if (is_claim && count > 0)
+			return;
+		list_remove(item);
+		list_push(batch, item);
+		if (is_claim)
+			return;
+	}
+}
+
+/* Wait until woken; with chores to do, not for long. True: it is time for them. Mutex held. */
+static bool wait_for_work(struct queue *q, bool has_chores)
+{
+	struct timespec until;
+
+	if (!has_chores) {
+		pthread_cond_wait(&q->arrived, &q->mutex);
+		return false;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += IDLE_S;
+	return pthread_cond_timedwait(&q->arrived, &q->mutex, &until) == ETIMEDOUT;
+}
+
+void *queue_thread_run(void *arg)
+{
+	struct queue *q = arg;
+	bool has_chores = true;
+	struct list batch;
+
+	list_init(&batch);
+	pthread_mutex_lock(&q->mutex);
+	for (;;) {
+		bool ids_wanted = queue_ids_take_wanted(&q->ids);
+		bool is_idle = false;
+
+		take_batch(q, &batch);
+		if (list_is_empty(&batch) && !ids_wanted) {
+			if (q->is_stopping)
+				break;
+			is_idle = wait_for_work(q, has_chores);
+			if (!is_idle)
+				continue;
+		}
+
+		pthread_mutex_unlock(&q->mutex);
+		if (ids_wanted)
+			reserve_ids(q);
+		if (!list_is_empty(&batch))
+			run(q, &batch);
+		has_chores = !is_idle || do_chores(q);
+		pthread_mutex_lock(&q->mutex);
+	}
+	pthread_mutex_unlock(&q->mutex);
+	return NULL;
+}

@@ -1,0 +1,55 @@
+/* thread - the queue's inside: what its thread and the callers' threads share */
+#pragma once
+
+#include <pthread.h>
+
+#include "queue/bodies.h"
+#include "queue/claims.h"
+#include "queue/ids.h"
+#include "queue/queue.h"
+#include "queue/store.h"
+
+struct queue {
+	unsigned int batch_max;
+	const struct clock *clock;
+	void (*warn)(void *arg, const char *text);
+	void *warn_arg;
+
+	int lock_fd;
+	struct queue_bodies bodies;
+	struct queue_ids ids;
+
+	/* The thread's own. */
+	pthread_t thread;
+	struct queue_store *store;
+	struct queue_claims claims;
+	struct buf removed_files;   /* ids (int64_t) whose rows are gone */
+	bool has_checkpoint_failed; /* and was warned of */
+
+	/* Under the mutex. */
+	pthread_mutex_t mutex;
+	pthread_cond_t arrived;
+	struct list submitted;
+	bool is_stopping;
+	struct queue_counts counts;
+	unsigned int port_count;
+};
+
+struct queue_port {
+	struct queue *queue;
+	void (*wake)(void *arg);
+	void *arg;
+	size_t pending; /* submitted and not dispatched; used on the port's thread only */
+
+	pthread_mutex_t mutex;
+	struct list completed;
+};
+
+/* Main function of the thread; arg is the queue. */
+void *queue_thread_run(void *arg);
+
+/* Serve one claim; fills in its results. On the thread. */
+void queue_thread_claim(struct queue *q, struct queue_claim *claim);
+
+void queue_thread_warn(struct queue *q, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
