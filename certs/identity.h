@@ -44,4 +44,5 @@ int certs_trust_load(const char *ca_file, struct certs_trust **ret_trust, struct
 void certs_trust_free(struct certs_trust *trust);
 DEFINE_CLEANUP(struct certs_trust *, certs_trust_free);
 struct slice certs_trust_pem(const struct certs_trust *trust);
+struct slice certs_trust_der(const struct certs_trust *trust); /* one behind the other */
 unsigned int certs_trust_count(const struct certs_trust *trust);
