@@ -20,7 +20,7 @@ struct smtp_enhanced {
 	512 /* RFC 5321 section 4.5.3.1.5: a reply line is at most 512 bytes */
 
 struct smtp_status {
-	int code; /* 200 to 599; 0: nothing said yet */
+	int code; /* 200 to 599; 0: no reply (nothing yet, connection lost, no SMTP) */
 	struct smtp_enhanced enhanced;
 	char text
 		[SMTP_STATUS_TEXT_SIZE]; /* escaped, safe to log; lines of a long reply joined by a space */
