@@ -6,9 +6,16 @@
  * map applies to what waits in the queue.
  *
  * Order: transport_maps by address, address without extension, domain,
- * .domain and its parents, "*"; for domains that this host delivers for only
- * their own keys count, and else they are local; then relayhost; then
- * default_transport.
+ * .parent for each parent of the domain, "*" (each key in all maps before the
+ * next key, as in Postfix); for domains that this host delivers for only
+ * their own keys count (no ".parent", no "*", no static:), and else they are
+ * local; then relayhost; then default_transport.
+ *
+ * A line is "TRANSPORT:NEXTHOP[, NEXTHOP...] [tls=...] [match=...] ...". As in
+ * transport(5), ":" changes nothing, ":NEXTHOP" keeps the transport that
+ * there would be without the line, and "relay:" or "smtp:" without a next hop
+ * goes to the MX of the recipient's domain. What a line does not say of TLS
+ * comes from the options, not from the relayhost, but for ":".
  */
 #pragma once
 
@@ -29,7 +36,7 @@ enum transport_kind {
 };
 
 struct transport_hop {
-	const char *host; /* name or IP address, without brackets */
+	const char *host; /* name in lower case or IP address, without brackets */
 	uint16_t port;
 	bool mx;	  /* to be looked up for MX first */
 	const char *text; /* "[host]:port" for names that are final, "host:port" otherwise */
@@ -42,13 +49,14 @@ struct transport_hop {
  */
 struct transport_route {
 	enum transport_kind kind;
-	const char *name;    /* "relay-smtps" */
-	const char *nexthop; /* as written behind the colon: "[host]:port", "" */
+	const char *name; /* "relay-smtps" */
+	const char *
+		nexthop; /* as written behind the colon: "[host]:port"; "": the recipient's domain */
 	const struct transport_hop *hops;
 	unsigned int hop_count;
 	enum tls_mode mode;
 	struct tls_policy tls;
-	struct smtp_status status; /* of error: and retry:, and why a route is unusable */
+	struct smtp_status status; /* of error:, retry: and discard:, and why a route is unusable */
 	const char *source;	   /* "ts:2", "main.conf:9" for relayhost, "local" */
 	const char *lane;
 };
@@ -77,7 +85,12 @@ void transport_free(struct transport *transport);
 /*
  * Decide for one address (folded by the resolver itself). On success the
  * caller owns a reference. A negative error means that nothing could be
- * decided now (a map that cannot be read): mail waits.
+ * decided now (a map that cannot be read): mail waits. So it does where the
+ * deciding line is bad: that gives a retry: route with 451 4.3.5 and the
+ * reason. A recipient whose domain can be no host name gives an error: route.
+ *
+ * error: is 550 5.0.0 and retry: 450 4.0.0, unless the line has its own
+ * X.Y.Z, whose class is put right (RFC 3463); discard: is 250 2.0.0.
  */
 int transport_resolve(struct transport *transport, const char *address,
 		      const struct transport_route **ret_route, struct error *err);
@@ -85,9 +98,13 @@ int transport_resolve(struct transport *transport, const char *address,
 const struct transport_route *transport_route_ref(const struct transport_route *route);
 void transport_route_unref(const struct transport_route *route); /* NULL is fine */
 
+/* A route that defers with this status: where no decision could be made. */
+const struct transport_route *transport_route_new_retry(const struct smtp_status *status);
+
 /*
  * Parse one right-hand side: "TRANSPORT:NEXTHOP[, NEXTHOP] [tls=...]". Errors
- * suggest the nearest known name. Used by check on every line of every map.
+ * start with the source, and suggest the nearest known name. A route to the
+ * recipient's own domain has no hops yet.
  */
 int transport_parse(const struct transport_options *options, const char *value, const char *source,
 		    const struct transport_route **ret_route, struct error *err);

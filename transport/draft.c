@@ -1,0 +1,167 @@
+/*
+ * draft - what a rule means: next hops, TLS level and mode, or a status
+ *
+ * Nothing here may give a route less TLS than its line, the general level or
+ * its transport ask for: relay-smtps is at least encrypt, and verify without
+ * anything to verify against is an error, not an accident waiting.
+ */
+#include <errno.h>
+
+#include "transport/internal.h"
+
+/* Where NAME:FILE:LINE of a setting is not known, as in tests. */
+static const char *source_of(const char *source, const char *name)
+{
+	return source ? source : name;
+}
+
+static int draft_hops(struct slice nexthop, const struct transport_type *type, struct arena *arena,
+		      struct transport_route *ret, struct error *err)
+{
+	struct slice rest = nexthop, word;
+	struct transport_hop *hops;
+	unsigned int count = 0;
+
+	while (slice_next_word(&rest, ", \t\r\n", &word))
+		count++;
+	hops = arena_alloc(arena, count * sizeof(*hops));
+	ret->hops = hops;
+	ret->hop_count = count;
+	while (slice_next_word(&nexthop, ", \t\r\n", &word)) {
+		int r = hop_parse(word, type->port, arena, hops++, err);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int require_implicit(struct transport_route *route, bool level_given, struct error *err)
+{
+	route->mode = TLS_MODE_IMPLICIT;
+	if (route->tls.level >= TLS_LEVEL_ENCRYPT)
+		return 0;
+	if (level_given)
+		return error_set(err, -EINVAL,
+				 "tls=%s: relay-smtps: is never weaker than encrypt; use relay: "
+				 "for STARTTLS by choice",
+				 tls_level_name(route->tls.level));
+	route->tls.level = TLS_LEVEL_ENCRYPT;
+	route->tls.source = route->source;
+	return 0;
+}
+
+/* route->tls is where the policy starts from. */
+static int draft_tls(struct slice attributes, bool can_verify, struct arena *arena,
+		     struct transport_route *route, struct error *err)
+{
+	bool level_given = false;
+	int r;
+
+	r = tls_policy_parse(attributes, arena, &route->tls, &level_given, err);
+	if (r < 0)
+		return r;
+	if (level_given)
+		route->tls.source = route->source;
+	if (route->tls.level >= TLS_LEVEL_VERIFY && !can_verify)
+		return error_set(err, -EINVAL,
+				 "level %s (of %s) needs a CA to verify by: set smtp_tls_CAfile",
+				 tls_level_name(route->tls.level),
+				 source_of(route->tls.source, "smtp_tls_security_level"));
+	if (route->kind == TRANSPORT_RELAY_SMTPS)
+		return require_implicit(route, level_given, err);
+	route->mode = route->tls.level == TLS_LEVEL_NONE ? TLS_MODE_NONE : TLS_MODE_STARTTLS;
+	return 0;
+}
+
+/* "[X.Y.Z] TEXT": the class is the transport's, whatever the line says. */
+static void draft_status(struct slice text, struct transport_route *route)
+{
+	bool is_final = route->kind == TRANSPORT_ERROR;
+	struct smtp_enhanced enhanced = { 0 };
+
+	if (route->kind == TRANSPORT_VIRTUAL)
+		return;
+	if (route->kind == TRANSPORT_DISCARD) {
+		smtp_status_set(&route->status, 250, ESC(2, 0, 0), "discarded%s%.*s",
+				text.len ? ": " : "", (int)text.len, text.ptr);
+		return;
+	}
+	smtp_enhanced_parse(&text, &enhanced);
+	enhanced.class = is_final ? 5 : 4;
+	if (text.len == 0)
+		text = SLICE("Address is undeliverable");
+	smtp_status_set(&route->status, is_final ? 550 : 450, enhanced, "%.*s", (int)text.len,
+			text.ptr);
+}
+
+/* ":" and ": tls=...": all as it would be without the line, but for what it says of TLS. */
+static int draft_as_base(const struct rule *rule, const struct transport_options *options,
+			 const struct transport_route *base, const char *source,
+			 struct arena *arena, struct transport_route *ret, struct error *err)
+{
+	*ret = *base;
+	ret->source = source;
+	if (!type_of(base->kind)->is_smtp || rule->attributes.len == 0)
+		return 0;
+	return draft_tls(rule->attributes, options->can_verify, arena, ret, err);
+}
+
+int rule_draft(const struct rule *rule, const struct transport_options *options,
+	       const struct transport_route *base, const char *source, struct arena *arena,
+	       struct transport_route *ret, struct error *err)
+{
+	const struct transport_type *type = rule->type;
+	int r;
+
+	if (!type && base && rule->nexthop.len == 0)
+		return draft_as_base(rule, options, base, source, arena, ret, err);
+	if (!type)
+		type = type_of(base ? base->kind : TRANSPORT_RELAY);
+	*ret = (struct transport_route){
+		.kind = type->kind,
+		.name = type->name,
+		.nexthop = arena_slicedup(arena, rule->nexthop),
+		.source = source,
+	};
+	if (!type->is_smtp) {
+		if (rule->type && rule->attributes.len)
+			return error_set(err, -EINVAL,
+					 "%s: takes no attributes, as it sends nothing",
+					 type->name);
+		draft_status(rule->nexthop, ret);
+		return 0;
+	}
+	ret->tls = options->tls;
+	r = draft_hops(rule->nexthop, type, arena, ret, err);
+	return r < 0 ? r : draft_tls(rule->attributes, options->can_verify, arena, ret, err);
+}
+
+static bool has_relayhost(const struct transport_options *options)
+{
+	return options->relayhost && options->relayhost[0];
+}
+
+const char *base_source(const struct transport_options *options)
+{
+	return has_relayhost(options)
+		       ? source_of(options->relayhost_source, "relayhost")
+		       : source_of(options->default_transport_source, "default_transport");
+}
+
+int draft_base(const struct transport_options *options, struct arena *arena,
+	       struct transport_route *ret, struct error *err)
+{
+	struct rule rule;
+	int r;
+
+	if (has_relayhost(options))
+		r = rule_parse_relayhost(slice_from(options->relayhost), &rule, err);
+	else
+		r = rule_parse(slice_from(options->default_transport), &rule, err);
+	if (r < 0)
+		return r;
+	if (!rule.type)
+		return error_set(err, -EINVAL, "no transport in front of the colon");
+	return rule_draft(&rule, options, NULL, base_source(options), arena, ret, err);
+}

@@ -1,0 +1,135 @@
+/*
+ * route - a decision that stays as it is while connections use it
+ *
+ * A route owns copies of all its strings, in an arena of its own, since the
+ * map, the options and the arena that its draft was made of may go first.
+ */
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/macros.h"
+#include "transport/internal.h"
+
+struct owned_route {
+	struct transport_route route; /* what users see */
+	atomic_uint refs;
+	struct arena arena;
+};
+
+bool route_follows_domain(const struct transport_route *route)
+{
+	return type_of(route->kind)->is_smtp && route->hop_count == 0;
+}
+
+static const struct transport_hop *copy_hops(const struct transport_route *route,
+					     struct arena *arena)
+{
+	struct transport_hop *hops = arena_alloc(arena, route->hop_count * sizeof(*hops));
+
+	for (unsigned int i = 0; i < route->hop_count; i++) {
+		hops[i] = route->hops[i];
+		hops[i].host = arena_strdup(arena, hops[i].host);
+		hops[i].text = arena_strdup(arena, hops[i].text);
+	}
+	return hops;
+}
+
+static void copy_policy(struct tls_policy *policy, struct arena *arena)
+{
+	const char **match = arena_alloc(arena, policy->match_count * sizeof(*match));
+
+	for (unsigned int i = 0; i < policy->match_count; i++)
+		match[i] = arena_strdup(arena, policy->match[i]);
+	policy->match = match;
+	policy->servername = arena_strdup(arena, policy->servername);
+	policy->source = arena_strdup(arena, policy->source);
+}
+
+static void print_policy(const struct tls_policy *policy, struct buf *out)
+{
+	buf_printf(out, " tls=%s protocols>=%s", tls_level_name(policy->level),
+		   policy->min_version == TLS_VERSION_1_3 ? "TLSv1.3" : "TLSv1.2");
+	for (unsigned int i = 0; i < policy->match_count; i++)
+		buf_printf(out, "%s%s", i == 0 ? " match=" : ",", policy->match[i]);
+	if (policy->servername)
+		buf_printf(out, " servername=%s", policy->servername);
+}
+
+/* "relay:[a]:25,b:25 tls=encrypt protocols>=TLSv1.2": all that tells routes apart. */
+static const char *make_lane(const struct transport_route *route, struct arena *arena)
+{
+	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
+	struct buf lane = { 0 };
+	const char *copy;
+
+	buf_printf(&lane, "%s:", route->name);
+	if (type_of(route->kind)->is_smtp) {
+		for (unsigned int i = 0; i < route->hop_count; i++)
+			buf_printf(&lane, "%s%s", i == 0 ? "" : ",", route->hops[i].text);
+		print_policy(&route->tls, &lane);
+	} else if (route->kind != TRANSPORT_VIRTUAL) {
+		buf_printf(&lane, "%d %s %s", route->status.code,
+			   smtp_status_enhanced_text(&route->status, enhanced), route->status.text);
+	}
+	copy = arena_slicedup(arena, buf_slice(&lane));
+	buf_done(&lane);
+	return copy;
+}
+
+const struct transport_route *route_new(const struct transport_route *draft)
+{
+	struct arena arena = { 0 };
+	struct owned_route *owned = arena_alloc(&arena, sizeof(*owned));
+	struct transport_route *route = &owned->route;
+
+	atomic_init(&owned->refs, 1);
+	*route = *draft;
+	route->nexthop = arena_strdup(&arena, draft->nexthop);
+	route->hops = copy_hops(draft, &arena);
+	copy_policy(&route->tls, &arena);
+	route->source = arena_strdup(&arena, draft->source);
+	route->lane = make_lane(route, &arena);
+	owned->arena = arena;
+	return route;
+}
+
+const struct transport_route *transport_route_new_retry(const struct smtp_status *status)
+{
+	const struct transport_route draft = {
+		.kind = TRANSPORT_RETRY,
+		.name = type_of(TRANSPORT_RETRY)->name,
+		.nexthop = status->text,
+		.status = *status,
+		.source = "",
+	};
+
+	return route_new(&draft);
+}
+
+/* Routes are const to everybody but their own counting. */
+static struct owned_route *owned_of(const struct transport_route *route)
+{
+	return CONTAINER_OF(route, struct owned_route, route);
+}
+
+const struct transport_route *transport_route_ref(const struct transport_route *route)
+{
+	atomic_fetch_add_explicit(&owned_of(route)->refs, 1, memory_order_relaxed);
+	return route;
+}
+
+void transport_route_unref(const struct transport_route *route)
+{
+	struct arena arena;
+	unsigned int refs;
+
+	if (!route)
+		return;
+	refs = atomic_fetch_sub_explicit(&owned_of(route)->refs, 1, memory_order_acq_rel);
+	assert(refs > 0);
+	if (refs > 1)
+		return;
+	arena = owned_of(route)->arena; /* the route lies in it */
+	arena_done(&arena);
+}

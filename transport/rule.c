@@ -1,0 +1,162 @@
+/*
+ * rule - what one right-hand side says: transport, next hops, TLS
+ *
+ * A word with '=' starts the attributes, which go on to the end; host names
+ * hold none. Of error:, retry: and discard: everything behind the colon is
+ * text.
+ */
+#include <errno.h>
+
+#include "base/escape.h"
+#include "base/macros.h"
+#include "base/nearest.h"
+#include "transport/internal.h"
+
+#define BLANK	  " \t\r\n"
+#define SEPARATOR ", \t\r\n"
+
+/* In the order of enum transport_kind; those behind are known, and not built yet. */
+static const struct transport_type types[] = {
+	{ "relay", TRANSPORT_RELAY, true, true, 25 },
+	{ "relay-smtps", TRANSPORT_RELAY_SMTPS, true, true, 465 },
+	{ "smtp", TRANSPORT_SMTP, true, true, 25 },
+	{ "virtual", TRANSPORT_VIRTUAL, false, true, 0 },
+	{ "error", TRANSPORT_ERROR, false, true, 0 },
+	{ "retry", TRANSPORT_RETRY, false, true, 0 },
+	{ "discard", TRANSPORT_DISCARD, false, true, 0 },
+	{ "lmtp", 0, true, false, 24 },
+	{ "local", 0, false, false, 0 },
+};
+
+#define TYPES_KNOWN "relay, relay-smtps, smtp, virtual, error, retry, discard"
+
+const struct transport_type *type_of(enum transport_kind kind)
+{
+	return &types[kind];
+}
+
+static const struct transport_type *find_type(struct slice name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		if (slice_equal(name, slice_from(types[i].name)))
+			return &types[i];
+	}
+	return NULL;
+}
+
+static int unknown_type(struct slice name, struct slice value, struct error *err)
+{
+	const char *names[ARRAY_SIZE(types)], *near;
+	bool is_hop = name.len == value.len || (name.len && name.ptr[0] == '[');
+	char shown[64], whole[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		names[i] = types[i].name;
+	escape_cstr(name, shown, sizeof(shown));
+	escape_cstr(value, whole, sizeof(whole));
+	/* Who writes smtps: means TLS; the nearest name is the one without it. */
+	near = strstr(shown, "smtps") ? "relay-smtps"
+				      : nearest_name(shown, names, ARRAY_SIZE(names));
+	if (near && !(name.len && name.ptr[0] == '['))
+		return error_set(err, -EINVAL, "unknown transport \"%s\"; did you mean %s?", shown,
+				 near);
+	if (is_hop)
+		return error_set(err, -EINVAL,
+				 "unknown transport \"%s\"; a next hop stands behind its "
+				 "transport, as in relay:%s",
+				 shown, whole);
+	return error_set(err, -EINVAL, "unknown transport \"%s\"; known: " TYPES_KNOWN, shown);
+}
+
+static bool is_one_of(char c, const char *set)
+{
+	return c != '\0' && strchr(set, c);
+}
+
+static size_t word_length(struct slice s, const char *separators)
+{
+	size_t n = 0;
+
+	while (n < s.len && !is_one_of(s.ptr[n], separators))
+		n++;
+	return n;
+}
+
+/* "NEXTHOP[, NEXTHOP...] [NAME=VALUE...]" */
+static void split_attributes(struct slice s, struct rule *ret)
+{
+	struct slice rest = s, word;
+
+	while (slice_next_word(&rest, SEPARATOR, &word)) {
+		size_t offset = (size_t)(word.ptr - s.ptr);
+
+		if (slice_find(word, '=') < word.len) {
+			ret->attributes = slice_trim(slice_skip(s, offset));
+			return;
+		}
+		if (!ret->nexthop.len)
+			ret->nexthop = word;
+		ret->nexthop.len = (size_t)(word.ptr + word.len - ret->nexthop.ptr);
+	}
+}
+
+int rule_parse(struct slice value, struct rule *ret, struct error *err)
+{
+	struct slice name, rest;
+
+	value = slice_trim(value);
+	name = slice_first(value, word_length(value, ":" BLANK));
+	rest = slice_trim(slice_skip(value, name.len + 1));
+	*ret = (struct rule){ 0 };
+	if (value.len == 0)
+		return error_set(err, -EINVAL, "expected TRANSPORT:NEXTHOP");
+	if (name.len) {
+		ret->type = find_type(name);
+		if (!ret->type)
+			return unknown_type(name, value, err);
+		if (!ret->type->is_available)
+			return error_set(err, -ENOTSUP, "%s: is not available in this version",
+					 ret->type->name);
+	}
+	if (!ret->type || ret->type->is_smtp || ret->type->kind == TRANSPORT_VIRTUAL)
+		split_attributes(rest, ret);
+	else
+		ret->nexthop = rest;
+	return 0;
+}
+
+/* Whether it is an address, or looks like one: then the error about it is that of a hop. */
+static bool is_address_like(struct slice s)
+{
+	size_t n = 0;
+
+	while (n < s.len && is_one_of(s.ptr[n], "0123456789abcdefABCDEF:."))
+		n++;
+	return n == s.len;
+}
+
+static bool is_hop(struct slice s)
+{
+	struct transport_hop hop;
+	struct arena arena = { 0 };
+	int r = hop_parse(s, 25, &arena, &hop, NULL);
+
+	arena_done(&arena);
+	return r >= 0;
+}
+
+int rule_parse_relayhost(struct slice value, struct rule *ret, struct error *err)
+{
+	struct slice word, name;
+
+	value = slice_trim(value);
+	word = slice_first(value, word_length(value, SEPARATOR));
+	name = slice_first(word, slice_find(word, ':'));
+	if (word.len && (name.len == word.len || word.ptr[0] == '[' || is_address_like(word) ||
+			 (!find_type(name) && is_hop(word)))) {
+		*ret = (struct rule){ .type = type_of(TRANSPORT_RELAY) };
+		split_attributes(value, ret);
+		return 0;
+	}
+	return rule_parse(value, ret, err);
+}
