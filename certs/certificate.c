@@ -15,13 +15,13 @@
 #include <errno.h>
 #include <time.h>
 
-#include <wolfssl/options.h>
-#include <wolfssl/wolfcrypt/sha256.h>
-#include <wolfssl/wolfcrypt/hash.h>
-
 #include "base/escape.h"
 #include "base/macros.h"
 #include "certs/der.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/wolfcrypt/sha256.h>
+#include <wolfssl/wolfcrypt/hash.h>
 
 #define OID_COMMON_NAME	      "\x55\x04\x03"
 #define OID_ORGANIZATION      "\x55\x04\x0a"

@@ -12,6 +12,10 @@
 #include "base/slice.h"
 #include "certs/identity.h"
 
+/* Shorter keys are refused, ours and others'. */
+#define CERTS_RSA_BITS_MIN 2048
+#define CERTS_ECC_BITS_MIN 256
+
 struct certs_certificate {
 	struct slice der;
 	struct slice issuer, subject;	   /* Names, as DER; equal when their bytes are */

@@ -8,15 +8,15 @@
 #include <errno.h>
 #include <string.h>
 
-#include <wolfssl/options.h>
-#include <wolfssl/ssl.h>
-
 #include "base/buf.h"
 #include "base/escape.h"
 #include "certs/certificate.h"
 #include "certs/keyfit.h"
 #include "certs/pem.h"
 #include "certs/pemfile.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
 
 #define DAY_S 86400
 
@@ -105,6 +105,8 @@ static int check_fit(const struct certs_identity *identity, const char *cert_fil
 
 	if (!ctx)
 		return error_set(err, -ENOMEM, "%s: out of memory", cert_file);
+	wolfSSL_CTX_SetMinRsaKey_Sz(ctx, CERTS_RSA_BITS_MIN);
+	wolfSSL_CTX_SetMinEccKey_Sz(ctx, CERTS_ECC_BITS_MIN);
 	r = try_together(identity, ctx, cert_file, key_file, err);
 	wolfSSL_CTX_free(ctx);
 	return r;

@@ -7,13 +7,13 @@
  */
 #include "certs/keyfit.h"
 
+#include "certs/der.h"
+
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/asn_public.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 #include <wolfssl/wolfcrypt/random.h>
-
-#include "certs/der.h"
 
 #define OID_RSA "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
 #define OID_EC	"\x2a\x86\x48\xce\x3d\x02\x01"

@@ -6,11 +6,11 @@
 
 #include <errno.h>
 
-#include <wolfssl/options.h>
-#include <wolfssl/ssl.h>
-
 #include "base/buf.h"
 #include "certs/pemfile.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
 
 struct certs_trust {
 	struct buf pem;
@@ -53,6 +53,8 @@ int certs_trust_load(const char *ca_file, struct certs_trust **ret_trust, struct
 	trust->trial = wolfSSL_CTX_new(wolfSSLv23_client_method());
 	if (!trust->trial)
 		return error_set(err, -ENOMEM, "%s: out of memory", ca_file);
+	wolfSSL_CTX_SetMinRsaKey_Sz(trust->trial, CERTS_RSA_BITS_MIN);
+	wolfSSL_CTX_SetMinEccKey_Sz(trust->trial, CERTS_ECC_BITS_MIN);
 	r = pemfile_certificates(ca_file, take_ca, trust, err);
 	if (r < 0)
 		return r;

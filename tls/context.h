@@ -17,9 +17,15 @@ struct tls_context_options {
 	const struct certs_identity *identity; /* servers: required; clients: NULL for none */
 	const struct certs_trust *trust;       /* NULL: nobody can be verified */
 	enum tls_version min_version;
+
+	/* Servers at a reload: the context before, whose tickets stay good; or NULL. */
+	struct tls_context *previous;
 };
 
-/* What is passed in is copied into the context. */
+/*
+ * What is passed in is copied into the context. The first context of a process
+ * starts the library, which must not be done by two threads at a time.
+ */
 int tls_context_new_server(const struct tls_context_options *options,
 			   struct tls_context **ret_context, struct error *err);
 int tls_context_new_client(const struct tls_context_options *options,

@@ -37,5 +37,8 @@ int tls_session_new_client(struct tls_context *context, const struct tls_policy 
 			   const char *nexthop, const char *cache_key,
 			   struct stream_filter **ret_filter, struct error *err);
 
-/* Valid while the filter lives; all zero before the handshake is done. */
+/*
+ * Valid while the filter lives; all zero before the handshake is done. After
+ * one that failed: what was found out of the peer's certificate until then.
+ */
 const struct tls_facts *tls_session_facts(struct stream_filter *filter);

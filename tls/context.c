@@ -1,0 +1,211 @@
+/*
+ * context - wolfSSL's own defaults are for browsers of old: a server without
+ * a list of ciphers takes such without encryption and TLS 1.1, a client
+ * verifies nothing
+ *
+ * So everything that matters is set here, in one place, before any session
+ * exists. Servers resume by tickets alone (the library's table of sessions has
+ * 33 places and one lock for all threads).
+ */
+#include "tls/context_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/macros.h"
+#include "certs/der.h"
+#include "tls/suites.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/ecc.h>
+
+/*
+ * Tickets are good for less than half of the life of the library's ticket
+ * keys (an hour), or else it finds no key to encrypt with (BAD_STATE_E).
+ */
+#define TICKET_LIFETIME_S (25 * 60)
+#define TICKET_KEYS_SIZE  88
+
+int tls_version_number(enum tls_version version)
+{
+	return version == TLS_VERSION_1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2;
+}
+
+static int set_protocol(WOLFSSL_CTX *ctx, enum tls_version min_version, struct error *err)
+{
+	int groups[] = { WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1 };
+	struct buf suites = { 0 };
+	bool done;
+
+	tls_suites_list(&suites);
+	buf_append(&suites, "", 1);
+	done = wolfSSL_CTX_SetMinVersion(ctx, tls_version_number(min_version)) == WOLFSSL_SUCCESS &&
+	       wolfSSL_CTX_set_cipher_list(ctx, buf_slice(&suites).ptr) == WOLFSSL_SUCCESS &&
+	       wolfSSL_CTX_set_groups(ctx, groups, ARRAY_SIZE(groups)) == WOLFSSL_SUCCESS &&
+	       wolfSSL_CTX_SetMinRsaKey_Sz(ctx, CERTS_RSA_BITS_MIN) == WOLFSSL_SUCCESS &&
+	       wolfSSL_CTX_SetMinEccKey_Sz(ctx, CERTS_ECC_BITS_MIN) == WOLFSSL_SUCCESS;
+	buf_done(&suites);
+	return done ? 0 : error_set(err, -ENOTSUP, "wolfSSL lacks the ciphers or groups we need");
+}
+
+static int use_identity(WOLFSSL_CTX *ctx, const struct certs_identity *identity, struct error *err)
+{
+	struct slice chain = certs_identity_chain_pem(identity);
+	struct slice key = certs_identity_key_pem(identity);
+
+	/* certs_identity_load() has tried this, and whether the two fit, with words. */
+	if (wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const unsigned char *)chain.ptr,
+						     (long)chain.len) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)key.ptr, (long)key.len,
+					      WOLFSSL_FILETYPE_PEM) != WOLFSSL_SUCCESS)
+		return error_set(err, -EINVAL, "the certificate of %s can't be used",
+				 certs_identity_info(identity)->subject);
+	return 0;
+}
+
+static int use_trust(WOLFSSL_CTX *ctx, const struct certs_trust *trust, struct error *err)
+{
+	struct slice rest = certs_trust_der(trust);
+	struct der_item item;
+
+	while (der_next(&rest, &item)) {
+		/* Expired ones too: anchors.c knows the dates, and can then name the CA. */
+		if (wolfSSL_CTX_load_verify_buffer_ex(ctx, (const unsigned char *)item.whole.ptr,
+						      (long)item.whole.len, WOLFSSL_FILETYPE_ASN1,
+						      0, WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY) !=
+		    WOLFSSL_SUCCESS)
+			return error_set(err, -EINVAL, "a trusted CA can't be used");
+	}
+	/*
+	 * CVE-2026-93302: this build takes each CA for a "trusted peer" as well,
+	 * and those are recognized by subject, key id and signature bytes, which
+	 * anybody can copy around a key of his own.
+	 */
+	if (wolfSSL_CTX_Unload_trust_peers(ctx) != WOLFSSL_SUCCESS)
+		return error_set(err, -ENOTSUP, "wolfSSL can't be made to forget trusted peers");
+	return 0;
+}
+
+static int use_ticket_keys(WOLFSSL_CTX *ctx, WOLFSSL_CTX *previous, struct error *err)
+{
+	unsigned char keys[TICKET_KEYS_SIZE];
+	bool done;
+
+	done = wolfSSL_CTX_get_tlsext_ticket_keys(previous, keys, sizeof(keys)) ==
+		       WOLFSSL_SUCCESS &&
+	       wolfSSL_CTX_set_tlsext_ticket_keys(ctx, keys, sizeof(keys)) == WOLFSSL_SUCCESS;
+	explicit_bzero(keys, sizeof(keys));
+	return done ? 0 : error_set(err, -ENOTSUP, "wolfSSL does not hand over its ticket keys");
+}
+
+static int set_up_server(struct tls_context *context, const struct tls_context_options *options,
+			 struct error *err)
+{
+	WOLFSSL_CTX *ctx = context->ctx;
+
+	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
+	wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL_STORE |
+							WOLFSSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+	wolfSSL_CTX_set_timeout(ctx, TICKET_LIFETIME_S);
+	if (wolfSSL_CTX_set_TicketHint(ctx, TICKET_LIFETIME_S) != WOLFSSL_SUCCESS)
+		return error_set(err, -ENOTSUP, "wolfSSL has no session tickets");
+	if (options->previous)
+		return use_ticket_keys(ctx, options->previous->ctx, err);
+	return 0;
+}
+
+static int set_up_client(struct tls_context *context, const struct tls_context_options *options,
+			 struct error *err)
+{
+	WOLFSSL_CTX *ctx = context->ctx;
+	int r;
+
+	/* Sessions set their own callback; one that forgot it would be refused everything. */
+	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER, NULL);
+	if (wolfSSL_CTX_UseSessionTicket(ctx) != WOLFSSL_SUCCESS)
+		return error_set(err, -ENOTSUP, "wolfSSL has no session tickets");
+	wolfSSL_CTX_sess_set_new_cb(ctx, tls_session_resumable);
+	context->resume = tls_resume_new();
+	if (!context->resume)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = tls_anchors_init(&context->anchors, options->trust, err);
+	if (r == 0 && options->trust)
+		r = use_trust(ctx, options->trust, err);
+	return r;
+}
+
+static int set_up(struct tls_context *context, const struct tls_context_options *options,
+		  struct error *err)
+{
+	int r;
+
+	context->ctx = wolfSSL_CTX_new(context->is_client ? wolfSSLv23_client_method()
+							  : wolfSSLv23_server_method());
+	if (!context->ctx)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = set_protocol(context->ctx, options->min_version, err);
+	if (r == 0 && options->identity)
+		r = use_identity(context->ctx, options->identity, err);
+	if (r < 0)
+		return r;
+	return context->is_client ? set_up_client(context, options, err)
+				  : set_up_server(context, options, err);
+}
+
+static int context_new(bool is_client, const struct tls_context_options *options,
+		       struct tls_context **ret_context, struct error *err)
+{
+	CLEANUP(tls_context_unrefp) struct tls_context *context = NULL;
+	int r;
+
+	context = calloc(1, sizeof(*context));
+	if (!context)
+		return error_set(err, -ENOMEM, "out of memory");
+	atomic_init(&context->references, 1);
+	context->is_client = is_client;
+	context->min_version = options->min_version;
+	r = set_up(context, options, err);
+	if (r < 0) {
+		error_prefix(err, "TLS");
+		return r;
+	}
+	*ret_context = context;
+	context = NULL;
+	return 0;
+}
+
+int tls_context_new_server(const struct tls_context_options *options,
+			   struct tls_context **ret_context, struct error *err)
+{
+	return context_new(false, options, ret_context, err);
+}
+
+int tls_context_new_client(const struct tls_context_options *options,
+			   struct tls_context **ret_context, struct error *err)
+{
+	return context_new(true, options, ret_context, err);
+}
+
+struct tls_context *tls_context_ref(struct tls_context *context)
+{
+	atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed);
+	return context;
+}
+
+void tls_context_unref(struct tls_context *context)
+{
+	if (!context ||
+	    atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1)
+		return;
+	wolfSSL_CTX_free(context->ctx);
+	tls_anchors_done(&context->anchors);
+	tls_resume_free(context->resume);
+	free(context);
+}
+
+void tls_thread_done(void)
+{
+	wc_ecc_fp_free();
+	wolfSSL_ERR_remove_thread_state(NULL);
+}

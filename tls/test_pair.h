@@ -1,0 +1,41 @@
+/* test_pair - a client and a server with nothing between them but four buffers */
+#pragma once
+
+#include "tls/session.h"
+
+struct end {
+	struct stream_filter *filter;
+	struct buf wire_in;  /* arrived, not yet taken */
+	struct buf input;    /* decoded */
+	struct buf wire_out; /* to be carried over */
+	int state;	     /* of the last decode() */
+	struct error err;
+};
+
+struct pair {
+	struct end client, server;
+};
+
+/* The directory of tests/support/throwaway.h; what fails in here ends the test. */
+struct tls_context *test_server_context(const char *dir, const char *name);
+struct tls_context *test_client_context(const char *dir, const char *ca_name);
+
+/* A policy from its text, for as long as the test runs. */
+const struct tls_policy *test_policy(const char *attributes);
+
+/* nexthop hub.example. */
+void pair_open(struct pair *pair, struct tls_context *client, struct tls_context *server,
+	       const struct tls_policy *policy, const char *cache_key);
+void pair_open_to(struct pair *pair, struct tls_context *client, struct tls_context *server,
+		  const struct tls_policy *policy, const char *nexthop, const char *cache_key);
+void pair_close(struct pair *pair);
+
+/* Carry bytes to and fro, at most chunk at a time, until both have nothing to say. */
+void pair_run(struct pair *pair, size_t chunk);
+
+/* Give an end bytes from the wire. */
+void end_feed(struct end *end, const void *bytes, size_t len);
+void end_send(struct end *end, const void *bytes, size_t len);
+
+/* The handshake in one go; the test fails unless both are open. */
+void pair_connect(struct pair *pair);

@@ -1,0 +1,178 @@
+/*
+ * verify - the library calls back for each certificate of the chain, from the
+ * CA side down, the leaf last
+ *
+ * It says whether the signature, the dates and the constraints of that one
+ * were fine. Saying that an error does not matter has a price that is easily
+ * missed: the library then takes an intermediate CA, however forged, into the
+ * trust that all sessions of the context share (AddCA in ProcessPeerCerts of
+ * 5.5.4). So where the policy does not require a verified peer, the first
+ * error ends the checks of this session instead, which adds nothing.
+ */
+#include "tls/verify.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/macros.h"
+#include "tls/trouble.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+
+#define CHAIN_MAX 9 /* the library's own limit */
+
+static int64_t now_s(void)
+{
+	return clock_wall_ms(&clock_system) / 1000;
+}
+
+static struct slice der_of(const WOLFSSL_X509_STORE_CTX *store, int i)
+{
+	return slice_of((const char *)store->certs[i].buffer, store->certs[i].length);
+}
+
+static void describe_date(const struct certs_certificate *c, const char *what, int64_t date_s,
+			  bool is_leaf, char *out, size_t size)
+{
+	char name[64], date[TIME_RFC3339_SIZE];
+
+	time_rfc3339(date_s * 1000, date);
+	date[10] = '\0'; /* the day will do */
+	if (is_leaf)
+		snprintf(out, size, "certificate %s %s", what, date);
+	else
+		snprintf(out, size, "certificate of the CA (%s) %s %s",
+			 certs_name_show(c->subject, name, sizeof(name)), what, date);
+}
+
+static void describe_issuer(const struct certs_certificate *c, const char *what, char *out,
+			    size_t size)
+{
+	char name[64];
+
+	snprintf(out, size, "%s (issuer %s)", what, certs_name_show(c->issuer, name, sizeof(name)));
+}
+
+/* Why this certificate of the chain failed, whatever is behind it. */
+static void describe(const struct tls_verify *v, const struct certs_certificate *c, int code,
+		     bool is_leaf, char *out, size_t size)
+{
+	const char *text;
+
+	switch (code) {
+	case X509_V_ERR_ERROR_IN_CERT_NOT_AFTER_FIELD:
+		describe_date(c, "has expired on", c->not_after_s, is_leaf, out, size);
+		return;
+	case X509_V_ERR_ERROR_IN_CERT_NOT_BEFORE_FIELD:
+		describe_date(c, "is not valid before", c->not_before_s, is_leaf, out, size);
+		return;
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+		describe_issuer(c, "self-signed certificate, not trusted here", out, size);
+		return;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+		describe_issuer(c, v->anchors->count ? "unknown CA" : "no trusted CA is configured",
+				out, size);
+		return;
+	default:
+		break;
+	}
+	text = tls_verify_trouble(code);
+	if (text)
+		describe_issuer(c, text, out, size);
+	else
+		snprintf(out, size, "certificate is not good: %s (wolfSSL error %d)",
+			 wolfSSL_ERR_reason_error_string((unsigned long)code), code);
+}
+
+static void note_trouble(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	struct certs_certificate c;
+	int i = store->error_depth;
+
+	if (v->facts->trouble[0]) /* the first one is the cause of those that follow */
+		return;
+	if (certs_certificate_parse(der_of(store, i), &c, NULL) < 0)
+		snprintf(v->facts->trouble, sizeof(v->facts->trouble), "damaged certificate");
+	else
+		describe(v, &c, store->error, i == 0, v->facts->trouble, sizeof(v->facts->trouble));
+}
+
+static void note_peer(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	char hex[65];
+
+	if (v->facts->has_peer_cert)
+		return;
+	v->facts->has_peer_cert = true;
+	certs_fingerprint(der_of(store, 0), hex);
+	snprintf(v->facts->fingerprint, sizeof(v->facts->fingerprint), "sha256:%s", hex);
+}
+
+/* Reads what it can of the chain; unreadable ones count as absent, but for the leaf. */
+static unsigned int read_chain(const WOLFSSL_X509_STORE_CTX *store,
+			       struct certs_certificate chain[CHAIN_MAX])
+{
+	unsigned int count = 0;
+
+	for (int i = 0; i < store->totalCerts && i < CHAIN_MAX; i++) {
+		if (certs_certificate_parse(der_of(store, i), &chain[count], NULL) == 0)
+			count++;
+		else if (i == 0)
+			return 0;
+	}
+	return count;
+}
+
+/* The signatures are known to be good when there was no trouble so far. */
+static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	struct certs_certificate chain[CHAIN_MAX];
+	struct tls_facts *facts = v->facts;
+	unsigned int count = read_chain(store, chain);
+	bool is_named;
+
+	v->is_judged = true;
+	if (count == 0) {
+		snprintf(facts->trouble, sizeof(facts->trouble), "damaged certificate");
+		return;
+	}
+	v->leaf_not_after_s = chain[0].not_after_s;
+	is_named =
+		tls_names_accept(&v->names, &chain[0], facts->peer_name, sizeof(facts->peer_name));
+	if (!is_named)
+		tls_names_first(&chain[0], facts->peer_name, sizeof(facts->peer_name));
+
+	facts->trusted =
+		!facts->trouble[0] && tls_anchors_reach(v->anchors, chain, count, now_s(),
+							facts->trouble, sizeof(facts->trouble));
+	facts->verified = facts->trusted && is_named;
+	if (facts->trusted && !is_named)
+		tls_names_mismatch(&v->names, &chain[0], facts->trouble, sizeof(facts->trouble));
+}
+
+static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
+{
+	struct tls_verify *v = store->userCtx;
+	WOLFSSL *ssl =
+		wolfSSL_X509_STORE_CTX_get_ex_data(store, wolfSSL_get_ex_data_X509_STORE_CTX_idx());
+
+	note_peer(v, store);
+	if (ok != 1)
+		note_trouble(v, store);
+	if (store->error_depth == 0)
+		judge(v, store);
+
+	if (v->is_required)
+		return store->error_depth == 0 ? v->facts->verified : ok == 1;
+	if (ok != 1)
+		wolfSSL_set_verify(ssl, WOLFSSL_VERIFY_NONE, on_certificate);
+	return 1;
+}
+
+void tls_verify_attach(struct tls_verify *verify, struct WOLFSSL *ssl)
+{
+	wolfSSL_SetCertCbCtx(ssl, verify);
+	/* A name check of the library's has no effect without this, nor has any other. */
+	wolfSSL_set_verify(ssl, WOLFSSL_VERIFY_PEER, on_certificate);
+}

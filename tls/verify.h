@@ -1,0 +1,26 @@
+/*
+ * verify - the verdict on a server's certificate
+ *
+ * The chain and the names are looked at whatever the policy says, and the
+ * result is recorded; only where the policy requires it does the handshake
+ * fail for it.
+ */
+#pragma once
+
+#include "tls/anchors.h"
+#include "tls/names.h"
+#include "tls/session.h"
+
+struct WOLFSSL;
+
+struct tls_verify {
+	const struct tls_anchors *anchors;
+	struct tls_names names;
+	bool is_required;
+	bool is_judged;		  /* in this handshake; a resumed one shows no certificate */
+	int64_t leaf_not_after_s; /* once judged */
+	struct tls_facts *facts;  /* has_peer_cert and what follows are filled in */
+};
+
+/* verify lives as long as the handshake. */
+void tls_verify_attach(struct tls_verify *verify, struct WOLFSSL *ssl);
