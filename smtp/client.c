@@ -104,7 +104,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_options *options,
 	struct smtp_client *c = memory_new(sizeof(*c));
 
 	*c = (struct smtp_client){
-		.options = options,
+		.options = *options,
 		.events = events,
 		.arg = arg,
 		.output = output,
@@ -185,7 +185,7 @@ static void ask_alone(struct smtp_client *c, enum client_await what, const char 
 
 static void say_hello(struct smtp_client *c)
 {
-	ask_alone(c, c->options->lmtp ? AWAIT_LHLO : AWAIT_EHLO, c->options->hello);
+	ask_alone(c, c->options.lmtp ? AWAIT_LHLO : AWAIT_EHLO, c->options.hello);
 }
 
 /* Nothing of the session is left to use. state: CLIENT_OVER, or CLIENT_REFUSED to allow QUIT. */
@@ -241,7 +241,7 @@ static void hello_accepted(struct smtp_client *c, const struct awaited *a)
 static void ehlo_refused(struct smtp_client *c, const struct awaited *a)
 {
 	(void)a;
-	ask_alone(c, AWAIT_HELO, c->options->hello);
+	ask_alone(c, AWAIT_HELO, c->options.hello);
 }
 
 void smtp_client_starttls(struct smtp_client *c)
@@ -410,7 +410,8 @@ size_t smtp_client_input(struct smtp_client *c, struct slice input)
 			client_fail(c, &c->reply.status);
 			return input.len;
 		}
-		if (c->drop_input) {
+		/* The owner may have let go of the input: after STARTTLS, or with the session. */
+		if (c->drop_input || c->state == CLIENT_LEAVING) {
 			c->drop_input = false;
 			return input.len;
 		}

@@ -10,7 +10,9 @@
  *
  * Events come from inside of smtp_client_input(), smtp_client_lost() and
  * smtp_client_transaction(). Inside an event the owner may ask for what comes
- * next, but not free the client.
+ * next, but not free the client. The input may go (as the connection is closed,
+ * or turned into a TLS one) inside starttls() and failed(), and in any event
+ * after smtp_client_quit(): it is not looked at again.
  */
 #pragma once
 
@@ -86,7 +88,7 @@ struct smtp_client_events {
 	void (*failed)(void *arg, const struct smtp_status *status);
 };
 
-/* options, events and output must outlive the client. The greeting is awaited. */
+/* events, output and options->hello must outlive the client. The greeting is awaited. */
 struct smtp_client *smtp_client_new(const struct smtp_client_options *options,
 				    const struct smtp_client_events *events, void *arg,
 				    struct buf *output);

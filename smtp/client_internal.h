@@ -83,7 +83,7 @@ struct envelope {
 };
 
 struct smtp_client {
-	const struct smtp_client_options *options;
+	struct smtp_client_options options;
 	const struct smtp_client_events *events;
 	void *arg;
 	struct buf *output;

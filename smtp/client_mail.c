@@ -169,7 +169,7 @@ static void send_step(struct smtp_client *c, struct envelope *e)
 /* Send what may be sent now. Without pipelining that waits until nothing is awaited. */
 static void proceed(struct smtp_client *c, struct envelope *e)
 {
-	bool pipelining = c->capabilities.pipelining && !c->options->no_pipelining;
+	bool pipelining = c->capabilities.pipelining && !c->options.no_pipelining;
 
 	if (client_is_awaiting(c))
 		return;
@@ -256,7 +256,7 @@ void client_data_accepted(struct smtp_client *c, const struct awaited *a)
 	 * deliver that to somebody, or if it is an LMTP server, which owes no
 	 * reply then (RFC 2033 section 4.2), only hanging up is left.
 	 */
-	if (e->accepted > 0 || c->options->lmtp) {
+	if (e->accepted > 0 || c->options.lmtp) {
 		client_protocol_error(c, a->what);
 		return;
 	}
@@ -289,7 +289,7 @@ void smtp_client_body_end(struct smtp_client *c)
 	smtp_data_finish(&c->writer, c->output);
 	client_enter(c, CLIENT_RESULT);
 
-	if (!c->options->lmtp) {
+	if (!c->options.lmtp) {
 		client_await(c, AWAIT_END, e, 0);
 		return;
 	}
@@ -305,7 +305,7 @@ void client_end_answered(struct smtp_client *c, const struct awaited *a)
 	struct envelope *e = a->envelope;
 
 	c->mail_open = false;
-	if (c->options->lmtp)
+	if (c->options.lmtp)
 		tell(c, e, a->recipient, &c->reply.status);
 	else
 		tell_all(c, e, &c->reply.status);

@@ -151,6 +151,16 @@ static const char *const hello[] = {
 	"O lost connection lost\n"
 	"O quit\n",
 
+	"# what was there before QUIT is no reply to it\n"
+	"! one piece\n"
+	"W ready quit\n"
+	"+ HELLO\n"
+	"S 250 mx\n"
+	"S 250 Ok\n"
+	"E ready esmtp\n"
+	"C QUIT\n"
+	"T 10 QUIT\n",
+
 	"# quit, 421\n"
 	"+ STEPWISE\n"
 	"O quit\n"

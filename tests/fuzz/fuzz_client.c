@@ -34,6 +34,7 @@ struct owner {
 	struct slice input; /* what is left of the fuzzer's bytes */
 	struct smtp_client *client;
 	struct buf from_server, output;
+	char *lent; /* the input of the running smtp_client_input() */
 
 	bool may_ask;	 /* nothing is under way */
 	bool may_secure; /* starttls() was told */
@@ -114,6 +115,14 @@ static void check_message(struct owner *o)
 
 static void ask(struct owner *o);
 
+/* As when the connection is closed inside of an event: a later look at it is an error. */
+static void drop_input(struct owner *o)
+{
+	free(o->lent);
+	o->lent = NULL;
+	buf_clear(&o->from_server);
+}
+
 static void now_idle(struct owner *o)
 {
 	o->may_ask = true;
@@ -136,6 +145,7 @@ static void on_starttls(void *arg)
 
 	MUST(!o->has_failed && !o->has_quit);
 	o->may_secure = true;
+	drop_input(o);
 }
 
 static void on_starttls_refused(void *arg, const struct smtp_status *status)
@@ -190,6 +200,7 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	check_status(status);
 	o->has_failed = true;
 	o->may_ask = false;
+	drop_input(o);
 }
 
 static const struct smtp_client_events events = {
@@ -248,6 +259,7 @@ static void ask(struct owner *o)
 	case 2:
 		smtp_client_quit(o->client);
 		o->has_quit = true;
+		drop_input(o);
 		break;
 	default:
 		ask_transaction(o);
@@ -274,12 +286,24 @@ static void send_body(struct owner *o)
 
 static void serve(struct owner *o, struct slice bytes)
 {
-	size_t used;
+	size_t len, used;
 
 	buf_append_slice(&o->from_server, bytes);
-	used = smtp_client_input(o->client, buf_slice(&o->from_server));
-	MUST(used <= buf_len(&o->from_server));
-	buf_consume(&o->from_server, used);
+	len = buf_len(&o->from_server);
+	if (len == 0)
+		return;
+	o->lent = malloc(len);
+	MUST(o->lent);
+	memcpy(o->lent, buf_slice(&o->from_server).ptr, len);
+
+	used = smtp_client_input(o->client, slice_of(o->lent, len));
+	MUST(used <= len);
+	if (o->lent)
+		buf_consume(&o->from_server, used);
+	else
+		MUST(used == len);
+	free(o->lent);
+	o->lent = NULL;
 }
 
 static void step(struct owner *o)
