@@ -12,7 +12,7 @@
 struct dns;
 
 struct dns_options {
-	const char *servers;   /* "127.0.0.1:5300, [::1]:53"; NULL or "": the system's */
+	const char *servers;   /* "127.0.0.1:5300, [::1]:53, ::1"; NULL or "": the system's */
 	int timeout_ms, tries; /* for each server; 0: 5000, 3 */
 };
 
@@ -24,7 +24,7 @@ enum dns_outcome {
 
 struct dns_answer {
 	enum dns_outcome outcome;
-	const struct net_address *addresses; /* port 0, in the order to try */
+	const struct net_address *addresses; /* port 0, in the order to try (RFC 6724) */
 	size_t count;
 	const char *reason; /* unless DNS_FOUND: in words, as "example.net: name not found" */
 };
@@ -32,7 +32,9 @@ struct dns_answer {
 /* /etc/hosts is asked first, as getaddrinfo() does. */
 int dns_new(struct loop *loop, const struct dns_options *options, struct dns **ret_dns,
 	    struct error *err);
-void dns_free(struct dns *dns); /* running queries are dropped without an answer */
+
+/* Running queries are dropped without an answer. NULL is fine; may be called inside answered(). */
+void dns_free(struct dns *dns);
 
 struct dns_query;
 
@@ -41,5 +43,5 @@ struct dns_query *dns_addresses(struct dns *dns, const char *host,
 				void (*answered)(void *arg, const struct dns_answer *answer),
 				void *arg);
 
-/* Drop a query that is not answered yet: answered() is not called. */
+/* Drop a query: answered() is not called. NULL is fine; inside answered() it does nothing. */
 void dns_cancel(struct dns_query *query);

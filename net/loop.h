@@ -17,7 +17,11 @@ struct loop;
 
 int loop_new(struct loop **ret_loop, struct error *err);
 
-/* Everything that was made on the loop must have been freed; callbacks of closing handles still run. */
+/*
+ * Everything that was made on the loop must have been freed. Tasks that are
+ * queued and work on the pool still run to their end; streams that linger are
+ * cut off. NULL is fine.
+ */
 void loop_free(struct loop *loop);
 
 void loop_run(struct loop *loop);  /* until loop_stop() */
@@ -35,7 +39,11 @@ struct loop_task {
 /* Run the task on the loop as soon as it can. From any thread. Not while it is still queued. */
 void loop_post(struct loop *loop, struct loop_task *task);
 
-/* Run the task when the callback that runs now has returned. Queued twice, it runs once. */
+/*
+ * Run the task when the callback that runs now has returned; when a deferred
+ * task asks for it, after the next callback or before the loop sleeps. Queued
+ * twice, it runs once.
+ */
 void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_defer_cancel(struct loop_task *task);
 
@@ -57,7 +65,7 @@ struct loop_notify;
 
 struct loop_notify *loop_notify_new(struct loop *loop, void (*run)(void *arg), void *arg);
 void loop_notify_send(struct loop_notify *notify); /* from any thread, also a signal handler */
-void loop_notify_free(struct loop_notify *notify);
+void loop_notify_free(struct loop_notify *notify); /* NULL is fine */
 
 /* One-shot timers. */
 struct loop_timer;
@@ -72,4 +80,4 @@ struct loop_signal;
 
 int loop_signal_new(struct loop *loop, int signum, void (*run)(void *arg, int signum), void *arg,
 		    struct loop_signal **ret_signal, struct error *err);
-void loop_signal_free(struct loop_signal *signal);
+void loop_signal_free(struct loop_signal *signal); /* NULL is fine; safe inside run() */
