@@ -125,6 +125,7 @@ void server_settle(struct smtp_server *s, const struct smtp_status *status)
 		smtp_status_set(&last, 421, ESC(4, 7, 0), "%s Error: too many errors",
 				s->options->hostname);
 		server_append(s, &last);
+		server_rejected(s, &last);
 		server_over(s, &last);
 	}
 }

@@ -95,8 +95,8 @@ struct smtp_server_events {
 	void (*reset)(void *arg, const struct smtp_status *why);
 
 	/*
-	 * A command was refused by the engine or an answer; for the log. verb is
-	 * the command's, "END-OF-MESSAGE" for the message itself, "UNKNOWN", or
+	 * A command was refused by the engine or an answer, or was one too many to
+	 * be refused (421); for the log. verb is the command's, "END-OF-MESSAGE" for the message itself, "UNKNOWN", or
 	 * "CONNECT" for a client that began with TLS.
 	 */
 	void (*rejected)(void *arg, const char *verb, const struct smtp_status *status);

@@ -15,7 +15,9 @@
 
 bool server_auth_is_offered(const struct smtp_server *s)
 {
-	return s->options->auth && (s->tls || s->options->auth_clear);
+	const struct smtp_server_options *o = s->options;
+
+	return o->auth && (s->tls || (o->auth_clear && !o->tls_required));
 }
 
 static void prompt(struct smtp_server *s, enum server_auth_step step, const char *text)

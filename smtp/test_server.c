@@ -489,6 +489,25 @@ static void test_replies_are_printable_and_short(void **state)
 	session_done(&t);
 }
 
+static void test_recipients_past_the_limit_end_somewhere(void **state)
+{
+	struct session t;
+
+	(void)state;
+	session_init(&t);
+	t.options.junk_limit = 2;
+	bring_to(&t, 'r');
+	give(&t, "RCPT TO:<e@f>\r\n");
+	for (int i = 0; i < 1001; i++) {
+		assert_string_equal(give(&t, "RCPT TO:<g@h>\r\n"), "");
+		buf_clear(&t.output);
+		t.log[0] = '\0';
+	}
+	give(&t, "RCPT TO:<g@h>\r\n");
+	expect_log(&t, "rejected(RCPT,452) rejected(RCPT,421) reset(421) quit ");
+	session_done(&t);
+}
+
 static void test_summary(void **state)
 {
 	struct session t;
@@ -528,6 +547,7 @@ int main(void)
 		cmocka_unit_test(test_421_as_an_answer_ends),
 		cmocka_unit_test(test_refused_data_keeps_the_transaction),
 		cmocka_unit_test(test_replies_are_printable_and_short),
+		cmocka_unit_test(test_recipients_past_the_limit_end_somewhere),
 		cmocka_unit_test(test_summary),
 	};
 
