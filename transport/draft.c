@@ -9,7 +9,7 @@
 
 #include "transport/internal.h"
 
-/* Where NAME:FILE:LINE of a setting is not known, as in tests. */
+/* Options without a source are called by the name of their parameter. */
 static const char *source_of(const char *source, const char *name)
 {
 	return source ? source : name;
