@@ -406,8 +406,13 @@ static void ask_hosts_file(struct dns_query *q, int family)
 	ares_free_hostent(entry);
 }
 
+/* Answers without a question: addresses, what is in /etc/hosts, and the root of all names. */
 static bool answer_at_once(struct dns_query *q)
 {
+	if (strcmp(q->host, "") == 0 || strcmp(q->host, ".") == 0) {
+		q->is_name_unknown = true;
+		return true;
+	}
 	if (net_address_parse_ip(slice_from(q->host), 0, &q->addresses[0])) {
 		q->count = 1;
 		return true;
