@@ -1,0 +1,133 @@
+/*
+ * Certificates and keys are read here and put into the two TLS contexts; the
+ * keys themselves are wiped again. What is the same file for both directions
+ * is read, and complained about, once.
+ */
+#include "config/state.h"
+
+#include <time.h>
+
+#include "certs/identity.h"
+
+#define EXPIRES_SOON_DAYS 14
+
+static void check_validity(struct config *c, enum config_parameter_id id,
+			   const struct certs_identity *identity)
+{
+	const struct certs_info *info = certs_identity_info(identity);
+	int64_t now_s = time(NULL), days = certs_info_days_left(info, now_s);
+
+	if (now_s > info->not_after_s)
+		config_report_setting(c, id, CONFIG_WARNING, "%s: the certificate has expired",
+				      config_value(c, id));
+	else if (days < EXPIRES_SOON_DAYS)
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s: the certificate expires in %lld days",
+				      config_value(c, id), (long long)days);
+	if (now_s < info->not_before_s)
+		config_report_setting(c, id, CONFIG_WARNING, "%s: the certificate is not valid yet",
+				      config_value(c, id));
+}
+
+/* NULL: none is given, or a problem was reported. */
+static struct certs_identity *load_identity(struct config *c, enum config_parameter_id cert_id,
+					    enum config_parameter_id key_id)
+{
+	const char *cert_file = config_given_value(c, cert_id),
+		   *key_file = config_given_value(c, key_id);
+	struct certs_identity *identity = NULL;
+	struct error err = { 0 };
+
+	if (!cert_file)
+		return NULL;
+	if (certs_identity_load(cert_file, key_file, &identity, &err) < 0) {
+		bool is_key =
+			key_file && strcmp(key_file, cert_file) != 0 && strstr(err.text, key_file);
+
+		config_report_setting(c, is_key ? key_id : cert_id, CONFIG_ERROR, "%s", err.text);
+		return NULL;
+	}
+	check_validity(c, cert_id, identity);
+	config_check_secret(c, key_id, key_file ? key_file : cert_file);
+	return identity;
+}
+
+static struct certs_trust *load_trust(struct config *c, enum config_parameter_id id)
+{
+	const char *file = config_given_value(c, id);
+	struct certs_trust *trust = NULL;
+	struct error err = { 0 };
+
+	if (file && certs_trust_load(file, &trust, &err) < 0)
+		config_report_setting(c, id, CONFIG_ERROR, "%s", err.text);
+	return trust;
+}
+
+static enum tls_version version_of(const struct config *c, enum config_parameter_id id)
+{
+	enum tls_version version = TLS_VERSION_1_2;
+
+	if (config_value(c, id))
+		tls_protocols_parse(slice_from(config_value(c, id)), &version, NULL);
+	return version;
+}
+
+static bool is_same_value(const struct config *c, enum config_parameter_id a,
+			  enum config_parameter_id b)
+{
+	const char *a_value = config_value(c, a), *b_value = config_value(c, b);
+
+	return a_value && b_value && strcmp(a_value, b_value) == 0;
+}
+
+static void make_server_context(struct config *c, const struct certs_identity *identity,
+				const struct certs_trust *trust)
+{
+	const struct tls_context_options options = {
+		.identity = identity,
+		.trust = trust,
+		.min_version = version_of(c, CONFIG_SMTPD_TLS_PROTOCOLS),
+	};
+	struct error err = { 0 };
+
+	if (identity && tls_context_new_server(&options, &c->server_tls, &err) < 0)
+		config_report_setting(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_ERROR, "%s", err.text);
+}
+
+static void make_client_context(struct config *c, const struct certs_identity *identity,
+				const struct certs_trust *trust)
+{
+	const struct tls_context_options options = {
+		.identity = identity,
+		.trust = trust,
+		.min_version = version_of(c, CONFIG_SMTP_TLS_PROTOCOLS),
+	};
+	struct error err = { 0 };
+
+	if (tls_context_new_client(&options, &c->client_tls, &err) < 0)
+		config_report_setting(c, CONFIG_SMTP_TLS_CERT_FILE, CONFIG_ERROR, "%s", err.text);
+}
+
+void config_open_certificates(struct config *c)
+{
+	CLEANUP(certs_identity_freep) struct certs_identity *server_identity = NULL;
+	CLEANUP(certs_identity_freep) struct certs_identity *client_identity = NULL;
+	CLEANUP(certs_trust_freep) struct certs_trust *server_trust = NULL;
+	CLEANUP(certs_trust_freep) struct certs_trust *client_trust = NULL;
+	bool same_identity =
+		is_same_value(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_SMTP_TLS_CERT_FILE) &&
+		is_same_value(c, CONFIG_SMTPD_TLS_KEY_FILE, CONFIG_SMTP_TLS_KEY_FILE);
+	bool same_trust = is_same_value(c, CONFIG_SMTPD_TLS_CAFILE, CONFIG_SMTP_TLS_CAFILE);
+
+	server_identity = load_identity(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_SMTPD_TLS_KEY_FILE);
+	if (!same_identity)
+		client_identity =
+			load_identity(c, CONFIG_SMTP_TLS_CERT_FILE, CONFIG_SMTP_TLS_KEY_FILE);
+	server_trust = load_trust(c, CONFIG_SMTPD_TLS_CAFILE);
+	if (!same_trust)
+		client_trust = load_trust(c, CONFIG_SMTP_TLS_CAFILE);
+
+	make_server_context(c, server_identity, server_trust);
+	make_client_context(c, same_identity ? server_identity : client_identity,
+			    same_trust ? server_trust : client_trust);
+}

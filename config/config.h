@@ -1,0 +1,93 @@
+/*
+ * config - one file, checked as a whole, and turned into the options of each module
+ *
+ * Three steps, each of which collects problems instead of stopping at the first:
+ *	config_load()	the file itself: grammar, names, values
+ *	config_open()	what it names: maps, domains, certificates, accounts
+ *	config_…_options()	only when there was no error
+ *
+ * The config owns every map, certificate and string that it hands out, so it
+ * outlives the modules that were made from it. Values do not change after
+ * config_open(); maps do, by config_refresh(), and are safe to use meanwhile.
+ * One thread at a time may call what is declared here.
+ */
+#pragma once
+
+#include "config/listen.h"
+#include "config/schema.h"
+#include "edge/edge.h"
+#include "hub/hub.h"
+#include "mta/mta.h"
+#include "queue/queue.h"
+
+struct config;
+
+enum config_severity {
+	CONFIG_ERROR,	/* nothing may be started with it */
+	CONFIG_WARNING, /* works, but is likely not what is wanted */
+	CONFIG_NOTICE,	/* good news: a changed map was taken up */
+};
+
+const char *config_severity_name(enum config_severity severity); /* "error", … */
+
+struct config_problem {
+	const char *file;  /* as the operator wrote it */
+	unsigned int line; /* 1 for what concerns all of the file */
+	enum config_severity severity;
+	const char *text; /* escaped, safe to print */
+};
+
+/*
+ * Read the file. There is always a config, which the caller frees; whether it
+ * is of any use is told by its problems. A file that cannot be read is one.
+ */
+struct config *config_load(const char *file);
+
+/* The same from memory; file gives the name in problems and the directory of relative paths. */
+struct config *config_load_text(const char *file, struct slice text);
+void config_free(struct config *config);
+DEFINE_CLEANUP(struct config *, config_free);
+
+/* Sorted: those of the configuration file by line, then those of other files. */
+size_t config_problem_count(const struct config *config);
+const struct config_problem *config_problem_at(const struct config *config, size_t index);
+bool config_has_errors(const struct config *config);
+
+/* CONFIG_HUB or CONFIG_EDGE; 0 when the file does not say. */
+unsigned int config_mode(const struct config *config);
+
+/*
+ * The effective value: given or default, expanded, paths made absolute. NULL
+ * for a parameter that has no meaning in this mode, is not available, or whose
+ * value is faulty.
+ */
+const char *config_value(const struct config *config, enum config_parameter_id id);
+
+/* The default as the manual gives it: "$mydomain". NULL as above. */
+const char *config_default(struct config *config, enum config_parameter_id id);
+
+/*
+ * Open what the file names. Reads keys, so call it before dropping privileges.
+ * Opens as much as it can when config_load() has found errors, to find more.
+ */
+void config_open(struct config *config);
+
+/*
+ * Take up maps that have changed; a broken new version is reported once, and
+ * the old one stays in use. Blocks on files. Problems are valid during report().
+ */
+void config_refresh(struct config *config,
+		    void (*report)(void *arg, const struct config_problem *problem), void *arg);
+
+/* To bind, in the order given. Available after config_load() without errors. */
+const struct config_listener *config_listeners(const struct config *config,
+					       unsigned int *ret_count);
+
+/*
+ * What follows is available after config_open() without errors. Fields that do
+ * not come from the file are left alone: clock, log, queue, policy, services.
+ */
+void config_queue_options(const struct config *config, struct queue_options *ret);
+void config_mta_options(const struct config *config, struct mta_options *ret);
+void config_edge_options(const struct config *config, struct edge_options *ret);
+void config_hub_options(const struct config *config, struct hub_options *ret);

@@ -1,0 +1,103 @@
+/*
+ * A Postfix administrator brings a main.cf along. Names that mean the same
+ * here are the same; for the usual others this table says where their purpose
+ * has gone. It is advice: nothing is accepted under these names.
+ */
+#include "base/macros.h"
+#include "config/schema.h"
+
+#define NOT_NEEDED    "not needed here: leave it out"
+#define FIXED_POLICY  "not needed here: who may send is fixed (relay_domains, mynetworks, AUTH)"
+#define TLS_TICKETS   "not needed here: TLS sessions are resumed by themselves"
+#define TLS_LOGGED    "not needed here: TLS is always logged"
+#define TLS_PRESET    "not settable: ciphers and groups are the safe ones"
+#define USE_PASSDB    "use smtpd_sasl_passdb"
+#define USE_LISTEN    "use listen"
+#define USE_TRANSPORT "use transport_maps"
+#define OWNED_BY_USER "not needed here: mailboxes belong to the account that user names"
+
+static const struct {
+	const char *name, *hint;
+} hints[] = {
+	{ "alias_database", "use alias_maps: text files are read directly" },
+	{ "append_dot_mydomain", NOT_NEEDED },
+	{ "biff", NOT_NEEDED },
+	{ "broken_sasl_auth_clients", NOT_NEEDED },
+	{ "command_directory", NOT_NEEDED },
+	{ "compatibility_level", NOT_NEEDED },
+	{ "config_directory", "use posthouse -c FILE" },
+	{ "daemon_directory", NOT_NEEDED },
+	{ "data_directory", NOT_NEEDED },
+	{ "default_database_type", "write the type in front of each map, as hash:FILE" },
+	{ "default_privs", "use user" },
+	{ "default_process_limit", "use workers" },
+	{ "header_checks", "not available" },
+	{ "html_directory", NOT_NEEDED },
+	{ "inet_interfaces", USE_LISTEN },
+	{ "inet_protocols", USE_LISTEN },
+	{ "local_recipient_maps", "use virtual_mailbox_maps" },
+	{ "local_transport", USE_TRANSPORT },
+	{ "mail_owner", "use user" },
+	{ "mailbox_size_limit", "use virtual_mailbox_limit" },
+	{ "maillog_file", "use log_destination" },
+	{ "mailq_path", NOT_NEEDED },
+	{ "manpage_directory", NOT_NEEDED },
+	{ "mynetworks_style", "use mynetworks" },
+	{ "newaliases_path", NOT_NEEDED },
+	{ "process_id_directory", "use run_directory" },
+	{ "readme_directory", NOT_NEEDED },
+	{ "relay_recipient_maps", "not available: the edges refuse unknown recipients" },
+	{ "relay_transport", USE_TRANSPORT },
+	{ "sample_directory", NOT_NEEDED },
+	{ "sendmail_path", NOT_NEEDED },
+	{ "setgid_group", NOT_NEEDED },
+	{ "smtp_enforce_tls", "use smtp_tls_security_level" },
+	{ "smtp_tls_CApath", "use smtp_tls_CAfile" },
+	{ "smtp_tls_chain_files", "use smtp_tls_cert_file and smtp_tls_key_file" },
+	{ "smtp_tls_ciphers", TLS_PRESET },
+	{ "smtp_tls_loglevel", TLS_LOGGED },
+	{ "smtp_tls_mandatory_ciphers", TLS_PRESET },
+	{ "smtp_tls_mandatory_protocols", "use smtp_tls_protocols" },
+	{ "smtp_tls_note_starttls_offer", TLS_LOGGED },
+	{ "smtp_tls_session_cache_database", TLS_TICKETS },
+	{ "smtp_tls_wrappermode", "use relay-smtps:HOST in transport_maps or relayhost" },
+	{ "smtp_use_tls", "use smtp_tls_security_level" },
+	{ "smtpd_banner", NOT_NEEDED },
+	{ "smtpd_client_restrictions", FIXED_POLICY },
+	{ "smtpd_enforce_tls", "use smtpd_tls_security_level" },
+	{ "smtpd_helo_required", NOT_NEEDED },
+	{ "smtpd_helo_restrictions", FIXED_POLICY },
+	{ "smtpd_recipient_restrictions", FIXED_POLICY },
+	{ "smtpd_relay_restrictions", FIXED_POLICY },
+	{ "smtpd_sasl_auth_enable", "not needed here: an edge offers AUTH; see smtpd_sasl_passdb" },
+	{ "smtpd_sasl_local_domain", NOT_NEEDED },
+	{ "smtpd_sasl_path", USE_PASSDB },
+	{ "smtpd_sasl_security_options", NOT_NEEDED },
+	{ "smtpd_sasl_type", USE_PASSDB },
+	{ "smtpd_sender_restrictions", FIXED_POLICY },
+	{ "smtpd_tls_CApath", "use smtpd_tls_CAfile" },
+	{ "smtpd_tls_chain_files", "use smtpd_tls_cert_file and smtpd_tls_key_file" },
+	{ "smtpd_tls_ciphers", TLS_PRESET },
+	{ "smtpd_tls_dh1024_param_file", TLS_PRESET },
+	{ "smtpd_tls_loglevel", TLS_LOGGED },
+	{ "smtpd_tls_mandatory_ciphers", TLS_PRESET },
+	{ "smtpd_tls_mandatory_protocols", "use smtpd_tls_protocols" },
+	{ "smtpd_tls_received_header",
+	  "not needed here: Received headers always tell the TLS used" },
+	{ "smtpd_tls_session_cache_database", TLS_TICKETS },
+	{ "smtpd_tls_wrappermode", "use smtps:// in listen" },
+	{ "smtpd_use_tls", "use smtpd_tls_security_level" },
+	{ "unknown_local_recipient_reject_code", NOT_NEEDED },
+	{ "virtual_gid_maps", OWNED_BY_USER },
+	{ "virtual_minimum_uid", OWNED_BY_USER },
+	{ "virtual_transport", USE_TRANSPORT },
+	{ "virtual_uid_maps", OWNED_BY_USER },
+};
+
+const char *config_hint(struct slice name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hints); i++)
+		if (slice_equal(name, slice_from(hints[i].name)))
+			return hints[i].hint;
+	return NULL;
+}

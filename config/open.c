@@ -1,0 +1,165 @@
+/*
+ * Each function opens one thing that the file names and reports what is wrong
+ * with it; none stops the others. Values that are faulty are NULL and skipped,
+ * since their fault was reported when the file was read.
+ */
+#include "config/state.h"
+
+#include <errno.h>
+
+/* Findings about what one parameter names. */
+struct finder {
+	struct config *config;
+	enum config_parameter_id id;
+};
+
+/* A map_report: the text of one without a line says itself what it is about. */
+static void on_finding(void *arg, bool is_error, const char *source, const char *text)
+{
+	const struct finder *finder = arg;
+
+	config_report_source(finder->config, finder->id, is_error ? CONFIG_ERROR : CONFIG_WARNING,
+			     source, text);
+}
+
+static void open_maps(struct config *c, enum config_parameter_id id, struct maps **ret)
+{
+	const char *specs = config_given_value(c, id);
+	struct finder finder = { c, id };
+
+	if (specs && maps_open(slice_from(specs), c->directory, ret, NULL) < 0)
+		maps_diagnose(slice_from(specs), c->directory, on_finding, &finder);
+}
+
+static void check_maps(struct config *c, enum config_parameter_id id, struct maps *maps)
+{
+	struct finder finder = { c, id };
+
+	for (size_t i = 0; maps && i < maps_count(maps); i++)
+		map_check(maps_at(maps, i), on_finding, &finder);
+}
+
+static void open_domains(struct config *c, enum config_parameter_id id, struct domains **ret)
+{
+	const char *list = config_value(c, id);
+	struct finder finder = { c, id };
+
+	if (list && domains_open(slice_from(list), c->directory, ret, NULL) < 0)
+		domains_diagnose(slice_from(list), c->directory, on_finding, &finder);
+}
+
+static bool has_parent_component(struct slice path)
+{
+	struct slice component;
+
+	while (slice_next_word(&path, "/", &component))
+		if (slice_equal(component, SLICE("..")))
+			return true;
+	return false;
+}
+
+/* A map_validate for the paths of mailboxes. */
+static int validate_mailbox(void *arg, const char *value, const char *source, struct error *err)
+{
+	size_t len = strlen(value);
+
+	(void)arg;
+	(void)source;
+	if (has_parent_component(slice_from(value)))
+		return error_set(err, -EINVAL, "%s: the path leads out of virtual_mailbox_base",
+				 value);
+	if (len == 0 || value[len - 1] != '/')
+		return error_set(err, -EINVAL,
+				 "%s: expected a Maildir, with a trailing /; others are not "
+				 "available in this version",
+				 value);
+	return 0;
+}
+
+static int visit_mailbox(void *arg, const char *key, const char *value, const char *source)
+{
+	struct error err = { 0 };
+
+	(void)key;
+	if (validate_mailbox(NULL, value, source, &err) < 0)
+		on_finding(arg, true, source, err.text);
+	return 0;
+}
+
+static void open_mailboxes(struct config *c)
+{
+	struct finder finder = { c, CONFIG_VIRTUAL_MAILBOX_MAPS };
+
+	open_domains(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS, &c->mailbox_domains);
+	open_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, &c->mailbox_maps);
+	for (size_t i = 0; c->mailbox_maps && i < maps_count(c->mailbox_maps); i++) {
+		map_visit(maps_at(c->mailbox_maps, i), visit_mailbox, &finder);
+		map_set_validate(maps_at(c->mailbox_maps, i), validate_mailbox, NULL);
+	}
+	check_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, c->mailbox_maps);
+	open_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, &c->sender_login_maps);
+	check_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, c->sender_login_maps);
+}
+
+/* The edge reads its password file when it is made, so making one tells. */
+static void check_accounts(struct config *c)
+{
+	static const char prefix[] = "passwd-file:";
+	const char *passdb = config_value(c, CONFIG_SMTPD_SASL_PASSDB);
+	struct edge_options options;
+	struct edge *edge = NULL;
+	struct error err = { 0 };
+
+	if (c->mode != CONFIG_EDGE || !passdb || !c->mailbox_domains)
+		return;
+	config_check_secret(c, CONFIG_SMTPD_SASL_PASSDB, passdb + sizeof(prefix) - 1);
+	config_edge_options(c, &options);
+	if (edge_new(&options, &edge, &err) < 0)
+		config_report_file(c, CONFIG_SMTPD_SASL_PASSDB, CONFIG_ERROR, err.text);
+	edge_free(edge);
+}
+
+/* With a relayhost it is never used; a fault in it is one all the same. */
+static void check_default_transport(struct config *c)
+{
+	const struct config_setting *setting = &c->settings[CONFIG_DEFAULT_TRANSPORT];
+	const struct transport_route *route = NULL;
+	struct error err = { 0 };
+
+	if (!config_given_value(c, CONFIG_RELAYHOST) || setting->state != SETTING_READY)
+		return;
+	if (transport_parse(&c->transport, setting->value, setting->source, &route, &err) < 0)
+		config_report_file(c, CONFIG_DEFAULT_TRANSPORT, CONFIG_ERROR, err.text);
+	transport_route_unref(route);
+}
+
+/*
+ * A new version of a transport map with a bad line will be refused, so the
+ * options that lines are judged by must live as long as the maps.
+ */
+static void open_transport(struct config *c)
+{
+	struct finder finder = { c, CONFIG_TRANSPORT_MAPS };
+
+	open_maps(c, CONFIG_TRANSPORT_MAPS, &c->transport_maps);
+	config_transport_options(c, &c->transport);
+	transport_check(&c->transport, on_finding, &finder);
+	check_default_transport(c);
+	transport_guard_maps(&c->transport);
+}
+
+void config_open(struct config *config)
+{
+	if (config->settings[CONFIG_MODE].state == SETTING_UNREAD)
+		return; /* there was no file */
+	config_check_user(config);
+	config_check_directory(config, CONFIG_QUEUE_DIRECTORY);
+	config_check_directory(config, CONFIG_RUN_DIRECTORY);
+	config_check_directory(config, CONFIG_VIRTUAL_MAILBOX_BASE);
+	config_open_certificates(config);
+	open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
+	open_mailboxes(config);
+	check_accounts(config);
+	open_transport(config);
+	config_sort_problems(config);
+}

@@ -1,0 +1,122 @@
+/* Values become the fields that the modules declare; here every value is known to be good. */
+#include "config/state.h"
+
+#include <assert.h>
+
+#define MAIL_NAME    "Posthouse"
+#define MEMORY_LIMIT (64u << 20) /* messages that wait in memory; the rest waits on disk */
+
+static int edge_is_local(void *arg, struct slice domain, struct error *err)
+{
+	return domains_match(arg, domain, err);
+}
+
+static int hub_is_local(void *arg, struct slice domain, struct error *err)
+{
+	(void)arg;
+	(void)domain;
+	(void)err;
+	return MAP_NOT_FOUND; /* a hub has no mailboxes */
+}
+
+static enum tls_level level_of(const struct config *c, enum config_parameter_id id)
+{
+	enum tls_level level = TLS_LEVEL_ENCRYPT;
+
+	tls_level_parse(slice_from(config_value(c, id)), &level, NULL);
+	return level;
+}
+
+void config_transport_options(const struct config *c, struct transport_options *ret)
+{
+	const char *ca_file = config_value(c, CONFIG_SMTP_TLS_CAFILE);
+	const char *default_transport = config_value(c, CONFIG_DEFAULT_TRANSPORT);
+
+	*ret = (struct transport_options){
+		.transport_maps = c->transport_maps,
+		.relayhost = config_value(c, CONFIG_RELAYHOST),
+		.relayhost_source = c->settings[CONFIG_RELAYHOST].source,
+		.default_transport = default_transport
+					     ? default_transport
+					     : config_schema[CONFIG_DEFAULT_TRANSPORT].hub_default,
+		.default_transport_source = c->settings[CONFIG_DEFAULT_TRANSPORT].source,
+		.tls.level = level_of(c, CONFIG_SMTP_TLS_SECURITY_LEVEL),
+		.tls.source = c->settings[CONFIG_SMTP_TLS_SECURITY_LEVEL].source,
+		.can_verify = ca_file && ca_file[0] != '\0',
+		.is_local = c->mailbox_domains ? edge_is_local : hub_is_local,
+		.is_local_arg = c->mailbox_domains,
+	};
+	tls_protocols_parse(slice_from(config_value(c, CONFIG_SMTP_TLS_PROTOCOLS)),
+			    &ret->tls.min_version, NULL);
+}
+
+void config_queue_options(const struct config *config, struct queue_options *ret)
+{
+	ret->directory = config_value(config, CONFIG_QUEUE_DIRECTORY);
+}
+
+static void receiving_options(const struct config *c, struct mta_options *ret)
+{
+	ret->server_tls = c->server_tls;
+	ret->server_level = level_of(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL);
+	ret->auth_only_with_tls = config_bool(c, CONFIG_SMTPD_TLS_AUTH_ONLY);
+	ret->message_size_limit = (uint64_t)config_number(c, CONFIG_MESSAGE_SIZE_LIMIT);
+	ret->recipient_limit = (unsigned int)config_number(c, CONFIG_SMTPD_RECIPIENT_LIMIT);
+	ret->client_connection_limit =
+		(unsigned int)config_number(c, CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT);
+	ret->session_timeout_s = config_number(c, CONFIG_SMTPD_TIMEOUT);
+	ret->hop_limit = (unsigned int)config_number(c, CONFIG_HOPCOUNT_LIMIT);
+}
+
+static void sending_options(const struct config *c, struct mta_options *ret)
+{
+	ret->client_tls = c->client_tls;
+	config_transport_options(c, &ret->transport);
+	ret->dns = (struct dns_options){ .servers = config_value(c, CONFIG_RESOLVER) };
+	ret->hello = config_value(c, CONFIG_SMTP_HELO_NAME);
+	ret->destination_concurrency =
+		(unsigned int)config_number(c, CONFIG_DEFAULT_DESTINATION_CONCURRENCY_LIMIT);
+	ret->destination_recipients =
+		(unsigned int)config_number(c, CONFIG_DEFAULT_DESTINATION_RECIPIENT_LIMIT);
+	ret->minimal_backoff_s = config_number(c, CONFIG_MINIMAL_BACKOFF_TIME);
+	ret->maximal_backoff_s = config_number(c, CONFIG_MAXIMAL_BACKOFF_TIME);
+	ret->maximal_lifetime_s = config_number(c, CONFIG_MAXIMAL_QUEUE_LIFETIME);
+	ret->bounce_lifetime_s = config_number(c, CONFIG_BOUNCE_QUEUE_LIFETIME);
+}
+
+void config_mta_options(const struct config *config, struct mta_options *ret)
+{
+	assert(!config_has_errors(config));
+	ret->hostname = config_value(config, CONFIG_MYHOSTNAME);
+	ret->origin = config_value(config, CONFIG_MYORIGIN);
+	ret->mail_name = MAIL_NAME;
+	ret->workers = (unsigned int)config_number(config, CONFIG_WORKERS);
+	ret->memory_limit = MEMORY_LIMIT;
+	receiving_options(config, ret);
+	sending_options(config, ret);
+}
+
+void config_edge_options(const struct config *config, struct edge_options *ret)
+{
+	assert(config->mode == CONFIG_EDGE);
+	*ret = (struct edge_options){
+		.hostname = config_value(config, CONFIG_MYHOSTNAME),
+		.mailbox_domains = config->mailbox_domains,
+		.mailbox_maps = config->mailbox_maps,
+		.mailbox_base = config_value(config, CONFIG_VIRTUAL_MAILBOX_BASE),
+		.passdb = config_value(config, CONFIG_SMTPD_SASL_PASSDB),
+		.sender_login_maps = config->sender_login_maps,
+		.networks = config->networks,
+		.network_count = config->network_count,
+	};
+}
+
+void config_hub_options(const struct config *config, struct hub_options *ret)
+{
+	assert(config->mode == CONFIG_HUB);
+	*ret = (struct hub_options){
+		.relay_domains = config->relay_domains,
+		.networks = config->networks,
+		.network_count = config->network_count,
+	};
+}

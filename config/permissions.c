@@ -1,0 +1,84 @@
+/*
+ * Looks at owner and mode bits, since check often runs as somebody else than
+ * the server will; access control lists and read-only mounts are not seen.
+ */
+#include "config/state.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+
+#include "base/macros.h"
+
+#define GROUPS_MAX 64
+
+void config_check_user(struct config *c)
+{
+	const char *user = config_value(c, CONFIG_USER);
+
+	if (user && user[0] != '\0' && !getpwnam(user))
+		config_report_setting(c, CONFIG_USER, CONFIG_ERROR,
+				      "%s: there is no such account; create it, as by useradd "
+				      "--system %s, or set user",
+				      user, user);
+}
+
+static bool is_member(const struct passwd *account, gid_t group)
+{
+	gid_t groups[GROUPS_MAX];
+	int count = GROUPS_MAX;
+
+	if (getgrouplist(account->pw_name, account->pw_gid, groups, &count) < 0)
+		count = GROUPS_MAX;
+	for (int i = 0; i < count; i++)
+		if (groups[i] == group)
+			return true;
+	return false;
+}
+
+static bool may_write(const struct passwd *account, const struct stat *st)
+{
+	if (account->pw_uid == 0)
+		return true;
+	if (st->st_uid == account->pw_uid)
+		return st->st_mode & S_IWUSR;
+	if (is_member(account, st->st_gid))
+		return st->st_mode & S_IWGRP;
+	return st->st_mode & S_IWOTH;
+}
+
+void config_check_directory(struct config *c, enum config_parameter_id id)
+{
+	const char *path = config_value(c, id), *user = config_value(c, CONFIG_USER);
+	const struct passwd *account;
+	struct stat st;
+
+	if (!path)
+		return;
+	if (stat(path, &st) < 0) {
+		/* One that is absent is made when the server starts. */
+		if (errno != ENOENT)
+			config_report_setting(c, id, CONFIG_ERROR, "%s: %s", path, strerror(errno));
+		return;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		config_report_setting(c, id, CONFIG_ERROR, "%s: not a directory", path);
+		return;
+	}
+	account = user && user[0] != '\0' ? getpwnam(user) : getpwuid(geteuid());
+	if (account && !may_write(account, &st))
+		config_report_setting(c, id, CONFIG_ERROR, "%s: %s may not write there", path,
+				      account->pw_name);
+}
+
+void config_check_secret(struct config *c, enum config_parameter_id id, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IROTH))
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s: every account of this host may read it; take that away "
+				      "by chmod o-r",
+				      path);
+}

@@ -1,0 +1,142 @@
+/*
+ * What one value alone does not show: settings that contradict each other.
+ * Each rule looks only at values that are there, so that one fault is told once.
+ */
+#include "config/state.h"
+
+static bool value_is(const struct config *c, enum config_parameter_id id, const char *text)
+{
+	const char *value = config_value(c, id);
+
+	return value && strcmp(value, text) == 0;
+}
+
+static bool is_empty(const struct config *c, enum config_parameter_id id)
+{
+	return value_is(c, id, "");
+}
+
+/* A listener in the words of the list, for messages. */
+static struct slice listener_text(const struct config *c, unsigned int index)
+{
+	struct slice rest = slice_from(config_value(c, CONFIG_LISTEN)), word = SLICE("");
+
+	for (unsigned int i = 0; i <= index; i++)
+		if (!c->listeners[i].is_second_half)
+			slice_next_word(&rest, ", \t\r\n", &word);
+	return word;
+}
+
+static void check_accounts(struct config *c)
+{
+	for (unsigned int i = 0; i < c->listener_count && c->mode == CONFIG_HUB; i++) {
+		struct slice text = listener_text(c, i);
+
+		if (config_listen_needs_accounts(c->listeners[i].kind) &&
+		    !c->listeners[i].is_second_half)
+			config_report_setting(c, CONFIG_LISTEN, CONFIG_ERROR,
+					      "%.*s: a hub has no accounts; expected smtp or smtps",
+					      (int)text.len, text.ptr);
+	}
+}
+
+/* TLS that was asked for and cannot be had is an error: it must never mean less TLS. */
+static void check_certificate(struct config *c)
+{
+	static const char remedy[] = "set smtpd_tls_cert_file and smtpd_tls_key_file";
+	bool has_smtp = false;
+
+	if (!is_empty(c, CONFIG_SMTPD_TLS_CERT_FILE))
+		return;
+	if (config_is_given(c, CONFIG_SMTPD_TLS_KEY_FILE) &&
+	    !is_empty(c, CONFIG_SMTPD_TLS_KEY_FILE))
+		config_report_setting(c, CONFIG_SMTPD_TLS_KEY_FILE, CONFIG_ERROR,
+				      "a key without a certificate: set smtpd_tls_cert_file");
+	for (unsigned int i = 0; i < c->listener_count; i++) {
+		struct slice text = listener_text(c, i);
+
+		if (c->listeners[i].is_second_half)
+			continue;
+		if (!config_listen_needs_tls(c->listeners[i].kind))
+			has_smtp = true;
+		else
+			config_report_setting(c, CONFIG_LISTEN, CONFIG_ERROR,
+					      "%.*s needs a certificate: %s", (int)text.len,
+					      text.ptr, remedy);
+	}
+	if (has_smtp && config_value(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL) &&
+	    !value_is(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL, "none"))
+		config_report_setting(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL, CONFIG_ERROR,
+				      "%s needs a certificate: %s; or set "
+				      "smtpd_tls_security_level = none",
+				      config_value(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL), remedy);
+}
+
+static void check_sending_tls(struct config *c)
+{
+	if (value_is(c, CONFIG_SMTP_TLS_SECURITY_LEVEL, "verify") &&
+	    is_empty(c, CONFIG_SMTP_TLS_CAFILE))
+		config_report_setting(c, CONFIG_SMTP_TLS_SECURITY_LEVEL, CONFIG_ERROR,
+				      "verify needs to know whom to trust: set smtp_tls_CAfile or "
+				      "smtpd_tls_CAfile");
+	if (config_is_given(c, CONFIG_SMTP_TLS_KEY_FILE) &&
+	    is_empty(c, CONFIG_SMTP_TLS_CERT_FILE) && !is_empty(c, CONFIG_SMTP_TLS_KEY_FILE))
+		config_report_setting(c, CONFIG_SMTP_TLS_KEY_FILE, CONFIG_ERROR,
+				      "a key without a certificate: set smtp_tls_cert_file");
+}
+
+static void check_passwords_in_the_clear(struct config *c)
+{
+	if (c->mode == CONFIG_EDGE && value_is(c, CONFIG_SMTPD_TLS_AUTH_ONLY, "no"))
+		config_report_setting(c, CONFIG_SMTPD_TLS_AUTH_ONLY, CONFIG_WARNING,
+				      "no: passwords may cross the network in the clear");
+}
+
+static void check_schedule(struct config *c)
+{
+	if (!config_value(c, CONFIG_MINIMAL_BACKOFF_TIME) ||
+	    !config_value(c, CONFIG_MAXIMAL_BACKOFF_TIME))
+		return;
+	if (config_number(c, CONFIG_MINIMAL_BACKOFF_TIME) >
+	    config_number(c, CONFIG_MAXIMAL_BACKOFF_TIME))
+		config_report_setting(c,
+				      config_is_given(c, CONFIG_MINIMAL_BACKOFF_TIME)
+					      ? CONFIG_MINIMAL_BACKOFF_TIME
+					      : CONFIG_MAXIMAL_BACKOFF_TIME,
+				      CONFIG_ERROR,
+				      "minimal_backoff_time is longer than maximal_backoff_time "
+				      "(%s, %s)",
+				      config_value(c, CONFIG_MINIMAL_BACKOFF_TIME),
+				      config_value(c, CONFIG_MAXIMAL_BACKOFF_TIME));
+}
+
+static void check_user(struct config *c)
+{
+	if (value_is(c, CONFIG_USER, "root"))
+		config_report_setting(c, CONFIG_USER, CONFIG_WARNING,
+				      "root: the server keeps all privileges");
+	if (is_empty(c, CONFIG_USER) && geteuid() == 0)
+		config_report_setting(c, CONFIG_USER, CONFIG_ERROR,
+				      "is empty; to stay root, set user = root");
+}
+
+static void check_reach(struct config *c)
+{
+	if (c->mode == CONFIG_HUB && is_empty(c, CONFIG_RELAY_DOMAINS))
+		config_report_setting(c, CONFIG_RELAY_DOMAINS, CONFIG_WARNING,
+				      "is empty: this hub forwards for nobody but mynetworks");
+	if (c->mode == CONFIG_EDGE && is_empty(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS))
+		config_report_setting(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS, CONFIG_WARNING,
+				      "is empty: this edge delivers to no mailbox");
+}
+
+void config_check_rules(struct config *c)
+{
+	check_accounts(c);
+	check_certificate(c);
+	check_sending_tls(c);
+	check_passwords_in_the_clear(c);
+	check_schedule(c);
+	check_user(c);
+	check_reach(c);
+}

@@ -1,0 +1,185 @@
+/* Each row: name, type with its range, default by mode, help. */
+#include "config/schema.h"
+
+#include "base/nearest.h"
+
+#define ANY_MODE (CONFIG_HUB | CONFIG_EDGE)
+
+/* clang-format off */
+#define LATER			CONFIG_TYPE_LATER, 0, 0, NULL, NULL, ANY_MODE, NULL, NULL
+#define WORD(words, later)	CONFIG_TYPE_WORD, 0, 0, words, later
+#define NUMBER(min, max)	CONFIG_TYPE_NUMBER, min, max, NULL, NULL
+#define SIZE(min, max)		CONFIG_TYPE_SIZE, min, max, NULL, NULL
+#define DURATION(min, max)	CONFIG_TYPE_DURATION, min, max, NULL, NULL
+#define TYPE(name)		CONFIG_TYPE_##name, 0, 0, NULL, NULL
+
+#define DAYS(n)			((n) * INT64_C(86400))
+
+#define BOTH(value)		ANY_MODE, value, value
+#define EACH(hub, edge)		ANY_MODE, hub, edge
+#define EDGE_ONLY(value)	CONFIG_EDGE, NULL, value
+#define HUB_ONLY(value)		CONFIG_HUB, value, NULL
+#define WORKED_OUT		ANY_MODE, NULL, NULL
+
+const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
+	[CONFIG_MODE] = { "mode", WORD("hub edge", ""), WORKED_OUT,
+		"what this server is: hub or edge; required" },
+	[CONFIG_MYHOSTNAME] = { "myhostname", TYPE(HOSTNAME), WORKED_OUT,
+		"name of this host, in greetings and Received headers; the system's name" },
+	[CONFIG_MYDOMAIN] = { "mydomain", TYPE(HOSTNAME), WORKED_OUT,
+		"mail domain of this host; the part of myhostname after its first dot" },
+	[CONFIG_MYORIGIN] = { "myorigin", TYPE(HOSTNAME), BOTH("$mydomain"),
+		"domain that completes addresses without one" },
+	[CONFIG_LISTEN] = { "listen", TYPE(LISTEN),
+		EACH("smtp://*:25 smtp://*:587 smtps://*:465",
+		     "smtp://*:25 submission://*:587 smtps://*:465"),
+		"where to accept connections: SERVICE://ADDRESS:PORT, …" },
+	[CONFIG_USER] = { "user", TYPE(USER), WORKED_OUT,
+		"account to run as once the ports are open; posthouse when started as root" },
+	[CONFIG_QUEUE_DIRECTORY] = { "queue_directory", TYPE(DIRECTORY),
+		BOTH("/var/spool/posthouse"),
+		"the queue's database and large bodies" },
+	[CONFIG_RUN_DIRECTORY] = { "run_directory", TYPE(DIRECTORY), BOTH("/run/posthouse"),
+		"pid file" },
+	[CONFIG_MESSAGE_SIZE_LIMIT] = { "message_size_limit", SIZE(0, INT64_MAX),
+		BOTH("52428800"),
+		"bytes of the largest message that is taken; 0: no limit" },
+	[CONFIG_HOPCOUNT_LIMIT] = { "hopcount_limit", NUMBER(1, 1000), BOTH("50"),
+		"Received headers of a message before it counts as a loop" },
+	[CONFIG_MYNETWORKS] = { "mynetworks", TYPE(NETWORKS), BOTH(""),
+		"clients that may relay by their address alone: ADDRESS/BITS, …" },
+	[CONFIG_RELAY_DOMAINS] = { "relay_domains", TYPE(DOMAINS), HUB_ONLY(""),
+		"domains that a hub forwards for: a list and/or maps" },
+	[CONFIG_TRANSPORT_MAPS] = { "transport_maps", TYPE(MAPS), BOTH(""),
+		"routes: KEY TRANSPORT:NEXTHOP" },
+	[CONFIG_RELAYHOST] = { "relayhost", TYPE(TRANSPORT), BOTH(""),
+		"where everything goes that is neither local nor in transport_maps" },
+	[CONFIG_DEFAULT_TRANSPORT] = { "default_transport", TYPE(TRANSPORT), BOTH("smtp"),
+		"where everything goes without a relayhost" },
+	[CONFIG_SMTPD_TLS_SECURITY_LEVEL] = { "smtpd_tls_security_level",
+		WORD("none may encrypt", ""), BOTH("may"),
+		"STARTTLS on smtp listeners: not offered, offered, or required" },
+	[CONFIG_SMTPD_TLS_CERT_FILE] = { "smtpd_tls_cert_file", TYPE(FILE), BOTH(""),
+		"certificate and chain of this server, PEM" },
+	[CONFIG_SMTPD_TLS_KEY_FILE] = { "smtpd_tls_key_file", TYPE(FILE),
+		BOTH("$smtpd_tls_cert_file"),
+		"its private key, PEM" },
+	[CONFIG_SMTPD_TLS_CAFILE] = { "smtpd_tls_CAfile", TYPE(FILE), BOTH(""),
+		"certificate authorities that are trusted, PEM" },
+	[CONFIG_SMTPD_TLS_ASK_CCERT] = { "smtpd_tls_ask_ccert", LATER,
+		"ask clients for a certificate" },
+	[CONFIG_SMTPD_TLS_REQ_CCERT] = { "smtpd_tls_req_ccert", LATER,
+		"require a certificate of clients" },
+	[CONFIG_RELAY_CLIENTCERTS] = { "relay_clientcerts", LATER,
+		"client certificates that may relay" },
+	[CONFIG_SMTPD_TLS_AUTH_ONLY] = { "smtpd_tls_auth_only", TYPE(BOOL), BOTH("yes"),
+		"no AUTH before TLS" },
+	[CONFIG_SMTPD_TLS_PROTOCOLS] = { "smtpd_tls_protocols", TYPE(PROTOCOLS),
+		BOTH(">=TLSv1.2"),
+		"TLS versions accepted from clients" },
+	[CONFIG_SMTP_TLS_SECURITY_LEVEL] = { "smtp_tls_security_level", TYPE(LEVEL),
+		BOTH("encrypt"),
+		"TLS level of deliveries, unless the route says otherwise" },
+	[CONFIG_SMTP_TLS_POLICY_MAPS] = { "smtp_tls_policy_maps", LATER,
+		"TLS levels by next hop" },
+	[CONFIG_SMTP_TLS_CAFILE] = { "smtp_tls_CAfile", TYPE(FILE), BOTH("$smtpd_tls_CAfile"),
+		"certificate authorities trusted when delivering, PEM" },
+	[CONFIG_SMTP_TLS_CERT_FILE] = { "smtp_tls_cert_file", TYPE(FILE),
+		BOTH("$smtpd_tls_cert_file"),
+		"certificate shown to servers that ask for one, PEM" },
+	[CONFIG_SMTP_TLS_KEY_FILE] = { "smtp_tls_key_file", TYPE(FILE), WORKED_OUT,
+		"its private key, PEM" },
+	[CONFIG_SMTP_TLS_PROTOCOLS] = { "smtp_tls_protocols", TYPE(PROTOCOLS),
+		BOTH(">=TLSv1.2"),
+		"TLS versions used for deliveries" },
+	[CONFIG_SMTP_HELO_NAME] = { "smtp_helo_name", TYPE(HOSTNAME), BOTH("$myhostname"),
+		"name given in EHLO to other servers" },
+	[CONFIG_SMTP_SASL_AUTH_ENABLE] = { "smtp_sasl_auth_enable", LATER,
+		"log in to next hops" },
+	[CONFIG_SMTP_SASL_PASSWORD_MAPS] = { "smtp_sasl_password_maps", LATER,
+		"credentials for next hops" },
+	[CONFIG_VIRTUAL_MAILBOX_DOMAINS] = { "virtual_mailbox_domains", TYPE(DOMAINS),
+		EDGE_ONLY("$mydomain"),
+		"domains whose mail is delivered into mailboxes of this host" },
+	[CONFIG_VIRTUAL_MAILBOX_BASE] = { "virtual_mailbox_base", TYPE(DIRECTORY),
+		EDGE_ONLY("/var/mail/vhosts"),
+		"directory of the mailboxes" },
+	[CONFIG_VIRTUAL_MAILBOX_MAPS] = { "virtual_mailbox_maps", TYPE(MAPS), EDGE_ONLY(""),
+		"mailboxes: ADDRESS PATH/; empty: each user has domain/local-part/" },
+	[CONFIG_VIRTUAL_ALIAS_MAPS] = { "virtual_alias_maps", LATER,
+		"addresses that stand for others" },
+	[CONFIG_VIRTUAL_MAILBOX_LIMIT] = { "virtual_mailbox_limit", LATER,
+		"bytes of the largest mailbox" },
+	[CONFIG_ALIAS_MAPS] = { "alias_maps", LATER,
+		"aliases of local users" },
+	[CONFIG_MYDESTINATION] = { "mydestination", LATER,
+		"domains of local users" },
+	[CONFIG_HOME_MAILBOX] = { "home_mailbox", LATER,
+		"mailbox in the home directory of local users" },
+	[CONFIG_SMTPD_SASL_PASSDB] = { "smtpd_sasl_passdb", TYPE(PASSDB),
+		EDGE_ONLY("passwd-file:users"),
+		"accounts and passwords" },
+	[CONFIG_SMTPD_SENDER_LOGIN_MAPS] = { "smtpd_sender_login_maps", TYPE(MAPS), EDGE_ONLY(""),
+		"logins that own a sender address; empty: the login is the address" },
+	[CONFIG_SMTPD_RECIPIENT_LIMIT] = { "smtpd_recipient_limit", NUMBER(1, 1000000),
+		BOTH("1000"),
+		"recipients of one message" },
+	[CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT] = { "smtpd_client_connection_count_limit",
+		NUMBER(0, 1000000), BOTH("50"),
+		"connections at once from one client address; 0: no limit" },
+	[CONFIG_SMTPD_CLIENT_CONNECTION_RATE_LIMIT] = { "smtpd_client_connection_rate_limit", LATER,
+		"connections per minute from one client address" },
+	[CONFIG_SMTPD_TIMEOUT] = { "smtpd_timeout", DURATION(1, DAYS(1)), BOTH("5m"),
+		"silence of a client that ends its session" },
+	[CONFIG_DEFAULT_DESTINATION_CONCURRENCY_LIMIT] = { "default_destination_concurrency_limit",
+		NUMBER(1, 10000), BOTH("20"),
+		"connections at once to one next hop" },
+	[CONFIG_DEFAULT_DESTINATION_RECIPIENT_LIMIT] = { "default_destination_recipient_limit",
+		NUMBER(1, 10000), BOTH("50"),
+		"recipients of one transaction" },
+	[CONFIG_MINIMAL_BACKOFF_TIME] = { "minimal_backoff_time", DURATION(1, DAYS(100)),
+		BOTH("5m"),
+		"shortest time between two attempts" },
+	[CONFIG_MAXIMAL_BACKOFF_TIME] = { "maximal_backoff_time", DURATION(1, DAYS(100)),
+		BOTH("4h"),
+		"longest time between two attempts" },
+	[CONFIG_MAXIMAL_QUEUE_LIFETIME] = { "maximal_queue_lifetime", DURATION(0, DAYS(100)),
+		BOTH("5d"),
+		"how long a message is tried before it is returned to its sender" },
+	[CONFIG_BOUNCE_QUEUE_LIFETIME] = { "bounce_queue_lifetime", DURATION(0, DAYS(100)),
+		BOTH("5d"),
+		"how long a bounce is tried" },
+	[CONFIG_DELAY_WARNING_TIME] = { "delay_warning_time", LATER,
+		"when a sender is told that a message waits" },
+	[CONFIG_RESOLVER] = { "resolver", TYPE(ADDRESSES), BOTH(""),
+		"DNS servers: ADDRESS:PORT, …; empty: the system's" },
+	[CONFIG_LOG_DESTINATION] = { "log_destination", TYPE(LOG), BOTH("stderr"),
+		"stderr, syslog or file:PATH" },
+	[CONFIG_LOG_FORMAT] = { "log_format", WORD("text", "json"), BOTH("text"),
+		"text: as Postfix's maillog" },
+	[CONFIG_LEDGER_LIFETIME] = { "ledger_lifetime", LATER,
+		"how long rows of the TLS ledger are kept" },
+	[CONFIG_WORKERS] = { "workers", NUMBER(1, 1024), WORKED_OUT,
+		"threads that serve connections; the number of cores" },
+};
+/* clang-format on */
+
+const struct config_parameter *config_schema_find(struct slice name)
+{
+	for (size_t i = 0; i < CONFIG_PARAMETER_COUNT; i++)
+		if (slice_equal(name, slice_from(config_schema[i].name)))
+			return &config_schema[i];
+	return NULL;
+}
+
+const char *config_schema_nearest(struct slice name)
+{
+	const char *names[CONFIG_PARAMETER_COUNT];
+	char text[64];
+
+	for (size_t i = 0; i < CONFIG_PARAMETER_COUNT; i++)
+		names[i] = config_schema[i].name;
+	if (!slice_copy(name, text, sizeof(text)))
+		return NULL;
+	return nearest_name(text, names, CONFIG_PARAMETER_COUNT);
+}

@@ -1,0 +1,126 @@
+/*
+ * schema - every parameter there is: name, type, range, default, one line of help
+ *
+ * Parsing, `posthouse check`, `posthouse config` and the manual page come from
+ * this one table. Parameters of the contract that this version does not know
+ * how to obey are in it as well, so that setting one is an error that says so.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/slice.h"
+
+enum config_mode {
+	CONFIG_HUB = 1,
+	CONFIG_EDGE = 2,
+};
+
+enum config_type {
+	CONFIG_TYPE_LATER,     /* known, but not available in this version */
+	CONFIG_TYPE_WORD,      /* one of words */
+	CONFIG_TYPE_BOOL,      /* yes or no */
+	CONFIG_TYPE_NUMBER,    /* min to max */
+	CONFIG_TYPE_SIZE,      /* bytes, min to max */
+	CONFIG_TYPE_DURATION,  /* seconds, min to max */
+	CONFIG_TYPE_HOSTNAME,  /* a domain name */
+	CONFIG_TYPE_USER,      /* a system account; may be empty */
+	CONFIG_TYPE_DIRECTORY, /* a path */
+	CONFIG_TYPE_FILE,      /* a path; may be empty */
+	CONFIG_TYPE_MAPS,      /* a list of TYPE:NAME (maps/map.h) */
+	CONFIG_TYPE_DOMAINS,   /* a list of domains and maps (maps/map.h) */
+	CONFIG_TYPE_NETWORKS,  /* a list of ADDRESS[/BITS] */
+	CONFIG_TYPE_ADDRESSES, /* a list of ADDRESS[:PORT] */
+	CONFIG_TYPE_LISTEN,    /* a list of SERVICE://ADDRESS:PORT (config/listen.h) */
+	CONFIG_TYPE_TRANSPORT, /* TRANSPORT:NEXTHOP (transport/transport.h); may be empty */
+	CONFIG_TYPE_LEVEL,     /* a TLS level (tls/policy.h) */
+	CONFIG_TYPE_PROTOCOLS, /* TLS versions (tls/policy.h) */
+	CONFIG_TYPE_PASSDB,    /* passwd-file:FILE */
+	CONFIG_TYPE_LOG,       /* stderr, syslog or file:PATH */
+};
+
+/* Indices of config_schema, in its order, which is that of the manual page. */
+enum config_parameter_id {
+	CONFIG_MODE,
+	CONFIG_MYHOSTNAME,
+	CONFIG_MYDOMAIN,
+	CONFIG_MYORIGIN,
+	CONFIG_LISTEN,
+	CONFIG_USER,
+	CONFIG_QUEUE_DIRECTORY,
+	CONFIG_RUN_DIRECTORY,
+	CONFIG_MESSAGE_SIZE_LIMIT,
+	CONFIG_HOPCOUNT_LIMIT,
+	CONFIG_MYNETWORKS,
+	CONFIG_RELAY_DOMAINS,
+	CONFIG_TRANSPORT_MAPS,
+	CONFIG_RELAYHOST,
+	CONFIG_DEFAULT_TRANSPORT,
+	CONFIG_SMTPD_TLS_SECURITY_LEVEL,
+	CONFIG_SMTPD_TLS_CERT_FILE,
+	CONFIG_SMTPD_TLS_KEY_FILE,
+	CONFIG_SMTPD_TLS_CAFILE,
+	CONFIG_SMTPD_TLS_ASK_CCERT,
+	CONFIG_SMTPD_TLS_REQ_CCERT,
+	CONFIG_RELAY_CLIENTCERTS,
+	CONFIG_SMTPD_TLS_AUTH_ONLY,
+	CONFIG_SMTPD_TLS_PROTOCOLS,
+	CONFIG_SMTP_TLS_SECURITY_LEVEL,
+	CONFIG_SMTP_TLS_POLICY_MAPS,
+	CONFIG_SMTP_TLS_CAFILE,
+	CONFIG_SMTP_TLS_CERT_FILE,
+	CONFIG_SMTP_TLS_KEY_FILE,
+	CONFIG_SMTP_TLS_PROTOCOLS,
+	CONFIG_SMTP_HELO_NAME,
+	CONFIG_SMTP_SASL_AUTH_ENABLE,
+	CONFIG_SMTP_SASL_PASSWORD_MAPS,
+	CONFIG_VIRTUAL_MAILBOX_DOMAINS,
+	CONFIG_VIRTUAL_MAILBOX_BASE,
+	CONFIG_VIRTUAL_MAILBOX_MAPS,
+	CONFIG_VIRTUAL_ALIAS_MAPS,
+	CONFIG_VIRTUAL_MAILBOX_LIMIT,
+	CONFIG_ALIAS_MAPS,
+	CONFIG_MYDESTINATION,
+	CONFIG_HOME_MAILBOX,
+	CONFIG_SMTPD_SASL_PASSDB,
+	CONFIG_SMTPD_SENDER_LOGIN_MAPS,
+	CONFIG_SMTPD_RECIPIENT_LIMIT,
+	CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT,
+	CONFIG_SMTPD_CLIENT_CONNECTION_RATE_LIMIT,
+	CONFIG_SMTPD_TIMEOUT,
+	CONFIG_DEFAULT_DESTINATION_CONCURRENCY_LIMIT,
+	CONFIG_DEFAULT_DESTINATION_RECIPIENT_LIMIT,
+	CONFIG_MINIMAL_BACKOFF_TIME,
+	CONFIG_MAXIMAL_BACKOFF_TIME,
+	CONFIG_MAXIMAL_QUEUE_LIFETIME,
+	CONFIG_BOUNCE_QUEUE_LIFETIME,
+	CONFIG_DELAY_WARNING_TIME,
+	CONFIG_RESOLVER,
+	CONFIG_LOG_DESTINATION,
+	CONFIG_LOG_FORMAT,
+	CONFIG_LEDGER_LIFETIME,
+	CONFIG_WORKERS,
+	CONFIG_PARAMETER_COUNT,
+};
+
+struct config_parameter {
+	const char *name;
+	enum config_type type;
+	int64_t min, max;	 /* of numbers, sizes and durations */
+	const char *words;	 /* separated by a space */
+	const char *later_words; /* valid by the contract, not available yet */
+	unsigned int modes;	 /* enum config_mode, or-ed: where it has a meaning */
+	const char *hub_default, *edge_default; /* NULL: worked out (config/evaluate.c) */
+	const char *help;
+};
+
+extern const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT];
+
+/* The parameter of this name; NULL when there is none. Case matters, as in Postfix. */
+const struct config_parameter *config_schema_find(struct slice name);
+
+/* The known name that is nearest to one that is not; NULL when none is near. */
+const char *config_schema_nearest(struct slice name);
+
+/* Where the contents of a parameter of Postfix that we do not have belong; NULL: no idea. */
+const char *config_hint(struct slice name);

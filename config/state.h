@@ -1,0 +1,122 @@
+/*
+ * state - what a config consists of; the files of config/ share it
+ */
+#pragma once
+
+#include "base/strmap.h"
+#include "config/config.h"
+
+enum setting_state {
+	SETTING_UNREAD,	   /* not expanded yet */
+	SETTING_EXPANDING, /* met again in this state, it expands to itself */
+	SETTING_READY,
+	SETTING_FAULTY, /* a problem was reported */
+	SETTING_ABSENT, /* has no meaning in this mode, or is not available */
+};
+
+struct config_setting {
+	const char *raw;    /* as in the file; NULL: not given */
+	unsigned int line;  /* 0: not given */
+	const char *source; /* "FILE:LINE", or "default" */
+	enum setting_state state;
+	const char *value; /* expanded and normalized, when READY */
+};
+
+struct config_entry {
+	struct config_problem problem;
+	size_t rank, number; /* order of files, and of finding */
+};
+
+struct config {
+	struct arena arena;
+	const char *file, *directory; /* directory is absolute */
+	unsigned int mode;
+	struct config_setting settings[CONFIG_PARAMETER_COUNT];
+
+	struct buf problems; /* of struct config_entry */
+	struct strmap ranks; /* file name -> size_t, its place among the files with problems */
+
+	/* typed values */
+	const struct config_listener *listeners;
+	unsigned int listener_count;
+	struct net_prefix *networks;
+	unsigned int network_count;
+
+	/* opened */
+	struct maps *transport_maps, *mailbox_maps, *sender_login_maps;
+	struct domains *relay_domains, *mailbox_domains;
+	struct tls_context *server_tls, *client_tls;
+	struct transport_options transport; /* what the maps are judged by */
+};
+
+/* problem.c: text is formatted and escaped; file is kept, not copied. */
+void config_report(struct config *c, const char *file, unsigned int line,
+		   enum config_severity severity, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+
+/* A problem with the value of a parameter, at its line: "NAME: TEXT". */
+void config_report_setting(struct config *c, enum config_parameter_id id,
+			   enum config_severity severity, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/*
+ * A problem in a file that the value of a parameter names. A text that begins
+ * with "FILE:LINE: ", as those of maps do, is reported there.
+ */
+void config_report_file(struct config *c, enum config_parameter_id id,
+			enum config_severity severity, const char *text);
+
+/* The same where the place is apart: "FILE:LINE", or anything else, which has no line. */
+void config_report_source(struct config *c, enum config_parameter_id id,
+			  enum config_severity severity, const char *source, const char *text);
+
+void config_sort_problems(struct config *c);
+
+/* The place of a file among those that problems are told of; the first call for it decides. */
+size_t config_rank_file(struct config *c, const char *file);
+
+/* evaluate.c: sets state and value of a setting and of those that it refers to. */
+void config_evaluate(struct config *c, enum config_parameter_id id);
+
+/*
+ * values.c: check an expanded value against its type, and normalize it: paths
+ * become absolute. The result is in the arena. The error says what was expected.
+ */
+int config_value_check(struct config *c, const struct config_parameter *p, const char *value,
+		       const char **ret_value, struct error *err);
+
+/* A path of the file, made absolute; in the arena. */
+const char *config_path(struct config *c, struct slice path);
+
+/* Typed values; the setting must be READY. */
+int64_t config_number(const struct config *c, enum config_parameter_id id);
+bool config_bool(const struct config *c, enum config_parameter_id id);
+
+/* The value, unless it is empty; NULL also when it is faulty or has no meaning. */
+static inline const char *config_given_value(const struct config *c, enum config_parameter_id id)
+{
+	const char *value = config_value(c, id);
+
+	return value && value[0] != '\0' ? value : NULL;
+}
+
+static inline bool config_is_given(const struct config *c, enum config_parameter_id id)
+{
+	return c->settings[id].raw != NULL;
+}
+
+/* rules.c: what one value alone does not show. */
+void config_check_rules(struct config *c);
+
+/* permissions.c: whether the account that the server runs as can use what it needs. */
+void config_check_user(struct config *c);
+void config_check_directory(struct config *c, enum config_parameter_id id);
+
+/* A file of secrets that others may read deserves a warning. */
+void config_check_secret(struct config *c, enum config_parameter_id id, const char *path);
+
+/* certificates.c */
+void config_open_certificates(struct config *c);
+
+/* options.c: what the resolver is told, also while there are errors elsewhere. */
+void config_transport_options(const struct config *c, struct transport_options *ret);
