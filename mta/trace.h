@@ -30,7 +30,7 @@ struct trace_scanner {
 	bool in_body;
 	bool repair; /* insert the missing blank line (mail from users) */
 	/* the scanner's */
-	bool seen_field;
+	bool seen_field, in_long_line;
 	struct buf line;
 };
 

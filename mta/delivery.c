@@ -1,0 +1,36 @@
+#include "mta/delivery.h"
+
+#include <assert.h>
+
+#include "mta/scheduler.h"
+
+void delivery_report(struct delivery *d, unsigned int index, const struct smtp_status *status)
+{
+	struct delivery_recipient *r;
+
+	assert(index < d->count);
+	r = &d->recipients[index];
+	if (r->known)
+		return;
+	r->known = true;
+	r->status = *status;
+	assert(d->unknown > 0);
+	d->unknown--;
+}
+
+void delivery_report_rest(struct delivery *d, const struct smtp_status *status)
+{
+	for (unsigned int i = 0; i < d->count; i++)
+		delivery_report(d, i, status);
+}
+
+void delivery_finish(struct mta_worker *worker, struct delivery *d)
+{
+	assert(d->unknown == 0);
+	scheduler_finished(worker->scheduler, d);
+}
+
+void delivery_drop(struct mta_worker *worker, struct delivery *d)
+{
+	scheduler_dropped(worker->scheduler, d);
+}

@@ -1,0 +1,62 @@
+/*
+ * delivery - one attempt: one message to some of its recipients over one route
+ *
+ * Made by the scheduler, queued in a lane, carried out by an outbound
+ * connection or by the local deliverer, and handed back to the scheduler with
+ * a status for every recipient.
+ */
+#pragma once
+
+#include "mta/worker.h"
+#include "tls/session.h"
+
+/* A message in memory, while deliveries of it are on. The scheduler's. */
+struct active {
+	struct list link;
+	struct queue_message *message;
+	int64_t active_ms;  /* when it came to the scheduler, Unix milliseconds */
+	size_t bytes;	    /* counted against the memory budget */
+	unsigned int holds; /* deliveries that have not come back */
+	bool removed;	    /* from the queue: nothing is left to do */
+};
+
+/* How the attempt went on the wire, for the log and the ledger. */
+struct delivery_attempt {
+	char relay[320]; /* "host[192.0.2.1]:25", "virtual", "none" */
+	char peer[NET_ADDRESS_TEXT_SIZE];
+	bool connected;			      /* envelope commands could be sent */
+	bool encrypted;			      /* then tls says how */
+	struct tls_facts tls;		      /* its strings outlive the session */
+	int64_t connect_ms, send_ms, done_ms; /* wall clock; 0: never got so far */
+};
+
+struct delivery_recipient {
+	unsigned int index; /* in the message */
+	bool known;	    /* status is final for this attempt */
+	bool untried;	    /* deferred without an attempt of its own: not counted */
+	int64_t due_ms;	    /* with untried: when to try; 0: by the back-off */
+	struct smtp_status status;
+};
+
+struct delivery {
+	struct list link; /* of the lane that it waits in */
+	struct active *active;
+	struct queue_message *message;
+	const struct transport_route *route; /* a reference */
+	struct delivery_attempt attempt;
+	unsigned int count;
+	unsigned int unknown; /* recipients without a status yet */
+	struct delivery_recipient recipients[];
+};
+
+/* Set one recipient's status; the first one counts. index is the place in recipients[]. */
+void delivery_report(struct delivery *d, unsigned int index, const struct smtp_status *status);
+
+/* Set the status of all that have none. */
+void delivery_report_rest(struct delivery *d, const struct smtp_status *status);
+
+/* All have a status: back to the scheduler, which frees it. */
+void delivery_finish(struct mta_worker *worker, struct delivery *d);
+
+/* Not tried after all (the server stops): back to the scheduler; it stays in the queue. */
+void delivery_drop(struct mta_worker *worker, struct delivery *d);

@@ -1,0 +1,393 @@
+/*
+ * The session feeds its input to the engine as long as the engine takes it:
+ * it stops at a question (answered by the thread pool or the queue), at
+ * STARTTLS, and at the end. inbound_continue() picks up from there.
+ *
+ * A client that sends everything and closes is served to the end of what it
+ * sent: closed() in order only means that no more input will come.
+ */
+#include "mta/inbound_session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mta/maillog.h"
+
+#define LINGER_MS	     5000
+#define HANDSHAKE_TIMEOUT_MS 60000
+
+static struct log *log_of(const struct inbound *s)
+{
+	return s->worker->options->log;
+}
+
+/* ---- the end ---- */
+
+bool inbound_is_busy(const struct inbound *s)
+{
+	return s->authenticating || s->writing || s->committing;
+}
+
+static void wipe(char **secret)
+{
+	if (*secret)
+		explicit_bzero(*secret, strlen(*secret));
+	free(*secret);
+	*secret = NULL;
+}
+
+static void free_session(struct loop_task *task)
+{
+	struct inbound *s = CONTAINER_OF(task, struct inbound, free_task);
+
+	if (s->message)
+		inbound_reset(s, NULL);
+	list_remove(&s->link);
+	smtp_server_free(s->server);
+	loop_timer_free(s->timer);
+	buf_done(&s->piece);
+	wipe(&s->auth_mechanism);
+	free(s);
+}
+
+/* The connection goes now; the memory when nobody uses it any more. */
+static void hang_up(struct inbound *s, int64_t linger_ms)
+{
+	struct buf summary = { 0 };
+
+	if (!s->stream)
+		return;
+	smtp_server_summary(s->server, &summary);
+	buf_append(&summary, "", 1);
+	maillog_disconnect(log_of(s), &s->peer, buf_slice(&summary).ptr);
+	buf_done(&summary);
+
+	stream_free(s->stream, linger_ms);
+	s->stream = NULL;
+	loop_timer_stop(s->timer);
+	if (s->counted)
+		inbound_limits_disconnect(s->worker->limits, &s->peer);
+	if (!inbound_is_busy(s))
+		loop_defer(s->worker->loop, &s->free_task);
+}
+
+void inbound_resume(struct inbound *s)
+{
+	if (inbound_is_busy(s))
+		return;
+	if (s->stream)
+		inbound_continue(s);
+	else
+		loop_defer(s->worker->loop, &s->free_task);
+}
+
+/* ---- input ---- */
+
+static void arm_timer(struct inbound *s)
+{
+	if (smtp_server_is_waiting(s->server) || s->writing)
+		loop_timer_stop(s->timer); /* we are the ones who are slow */
+	else
+		loop_timer_start(s->timer, s->worker->options->session_timeout_s * 1000);
+}
+
+static void end_with(struct inbound *s, int code, struct smtp_enhanced enhanced, const char *text)
+{
+	struct smtp_status status;
+
+	smtp_status_set(&status, code, enhanced, "%s", text);
+	smtp_server_end(s->server, &status);
+}
+
+void inbound_continue(struct inbound *s)
+{
+	while (s->stream && !s->handshaking) {
+		struct buf *input = stream_input(s->stream);
+		size_t used = smtp_server_input(s->server, buf_slice(input));
+
+		/* An event may have hung up, or dropped the input to start TLS. */
+		if (!s->stream || s->handshaking)
+			return;
+		buf_consume(input, used);
+		if (used == 0 || buf_len(input) == 0)
+			break;
+	}
+	if (!s->stream || s->handshaking)
+		return;
+	if (s->stop_wanted && !smtp_server_in_transaction(s->server)) {
+		s->stop_wanted = false;
+		end_with(s, 421, ESC(4, 3, 2), "Service shutting down");
+		if (!s->stream)
+			return;
+	}
+	stream_flush(s->stream);
+	if (s->ended_by_peer && !smtp_server_is_waiting(s->server) && !inbound_is_busy(s)) {
+		if (smtp_server_in_transaction(s->server))
+			maillog_lost(log_of(s), &s->peer, "lost connection", s->stage);
+		hang_up(s, LINGER_MS);
+		return;
+	}
+	arm_timer(s);
+}
+
+/* ---- TLS ---- */
+
+static void start_tls(struct inbound *s)
+{
+	struct stream_filter *filter = NULL;
+	struct error err;
+
+	if (tls_session_new_server(s->worker->options->server_tls, &filter, &err) < 0) {
+		maillog_tls_failed(log_of(s), &s->peer, err.text);
+		hang_up(s, 0);
+		return;
+	}
+	s->handshaking = true;
+	loop_timer_start(s->timer, HANDSHAKE_TIMEOUT_MS);
+	stream_set_filter(s->stream, filter);
+}
+
+static void on_starttls(void *arg)
+{
+	struct inbound *s = arg;
+
+	s->stage = "STARTTLS";
+	start_tls(s);
+}
+
+static void on_secured(void *arg)
+{
+	struct inbound *s = arg;
+
+	s->handshaking = false;
+	s->client.encrypted = true;
+	s->tls = *tls_session_facts(stream_filter(s->stream));
+	maillog_tls_in(log_of(s), &s->peer, &s->tls);
+	if (strcmp(s->stage, "STARTTLS") == 0) {
+		s->client.hello = ""; /* what was said in the clear is forgotten */
+		s->client.user = NULL;
+		smtp_server_secured(s->server);
+	} else {
+		smtp_server_greet(s->server, true);
+	}
+	inbound_continue(s);
+}
+
+/* ---- AUTH ---- */
+
+static void auth_work(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, auth_work);
+	const struct mta_options *options = s->worker->options;
+
+	options->policy->authenticate(options->policy_arg, s->auth_id, s->auth_user,
+				      s->auth_password, s->login, &s->auth_status);
+}
+
+static void auth_done(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, auth_work);
+
+	s->authenticating = false;
+	if (smtp_status_class(&s->auth_status) == SMTP_DELIVERED)
+		s->client.user = s->login;
+	else
+		maillog_auth_failed(log_of(s), &s->peer, s->auth_mechanism, s->auth_user,
+				    &s->auth_status);
+	wipe(&s->auth_id);
+	wipe(&s->auth_user);
+	wipe(&s->auth_password);
+	if (s->stream)
+		smtp_server_answer(s->server, &s->auth_status);
+	inbound_resume(s);
+}
+
+static void on_auth(void *arg, const char *mechanism, const char *authorization_id,
+		    const char *user, const char *password)
+{
+	struct inbound *s = arg;
+
+	s->stage = "AUTH";
+	wipe(&s->auth_mechanism);
+	s->auth_mechanism = strdup(mechanism);
+	s->auth_id = strdup(authorization_id ? authorization_id : "");
+	s->auth_user = strdup(user);
+	s->auth_password = strdup(password);
+	if (!s->auth_mechanism || !s->auth_id || !s->auth_user || !s->auth_password)
+		abort();
+	s->authenticating = true;
+	s->auth_work = (struct loop_work){ .work = auth_work, .done = auth_done };
+	loop_work(s->worker->loop, &s->auth_work);
+}
+
+/* ---- what else the engine says ---- */
+
+static void on_hello(void *arg, const char *name, bool esmtp)
+{
+	struct inbound *s = arg;
+
+	s->stage = esmtp ? "EHLO" : "HELO";
+	s->client.hello = name;
+}
+
+static void on_rejected(void *arg, const char *verb, const struct smtp_status *status)
+{
+	struct inbound *s = arg;
+
+	maillog_reject(log_of(s), s->accepted ? s->message->name : NULL, verb, &s->client, status,
+		       s->message ? s->message->sender : NULL, s->rcpt,
+		       smtp_server_protocol(s->server));
+}
+
+static void on_quit(void *arg)
+{
+	struct inbound *s = arg;
+
+	s->stage = "QUIT";
+	hang_up(s, LINGER_MS);
+}
+
+const struct smtp_server_events inbound_events = {
+	.hello = on_hello,
+	.starttls = on_starttls,
+	.auth = on_auth,
+	.mail = inbound_mail,
+	.rcpt = inbound_rcpt,
+	.data = inbound_data,
+	.body = inbound_body,
+	.end_of_data = inbound_end_of_data,
+	.reset = inbound_reset,
+	.rejected = on_rejected,
+	.quit = on_quit,
+};
+
+/* ---- what the stream says ---- */
+
+static void on_readable(void *arg)
+{
+	inbound_continue(arg);
+}
+
+static void on_closed(void *arg, const struct error *err)
+{
+	struct inbound *s = arg;
+
+	if (s->handshaking) {
+		maillog_tls_failed(log_of(s), &s->peer,
+				   err->code ? err->text : "the client closed the connection");
+		hang_up(s, 0);
+		return;
+	}
+	s->ended_by_peer = true;
+	if (err->code && !smtp_server_is_waiting(s->server)) {
+		maillog_lost(log_of(s), &s->peer, "lost connection", s->stage);
+		hang_up(s, 0);
+		return;
+	}
+	inbound_continue(s);
+}
+
+static const struct stream_events stream_events = {
+	.secured = on_secured,
+	.readable = on_readable,
+	.closed = on_closed,
+};
+
+static void on_timer(void *arg)
+{
+	struct inbound *s = arg;
+
+	maillog_lost(log_of(s), &s->peer, "timeout", s->stage);
+	if (s->handshaking) {
+		hang_up(s, 0);
+		return;
+	}
+	end_with(s, 421, ESC(4, 4, 2), "Error: timeout exceeded");
+}
+
+/* ---- the beginning ---- */
+
+static void set_server_options(struct inbound *s)
+{
+	const struct mta_options *options = s->worker->options;
+	enum mta_service_kind kind = s->service->kind;
+	bool submission = kind == MTA_SERVICE_SUBMISSION || kind == MTA_SERVICE_SUBMISSIONS;
+	bool implicit = kind == MTA_SERVICE_SMTPS || kind == MTA_SERVICE_SUBMISSIONS;
+	enum tls_level level = kind == MTA_SERVICE_SMTP ? options->server_level : TLS_LEVEL_ENCRYPT;
+
+	s->server_options = (struct smtp_server_options){
+		.hostname = options->hostname,
+		.append_domain = options->origin,
+		.size_limit = options->message_size_limit,
+		.recipient_limit = options->recipient_limit,
+		.starttls = options->server_tls && !implicit && level != TLS_LEVEL_NONE,
+		.tls_required = level == TLS_LEVEL_ENCRYPT,
+		.auth = options->policy->authenticate ? "PLAIN LOGIN" : NULL,
+		.auth_clear = !options->auth_only_with_tls,
+		.auth_required = submission,
+	};
+}
+
+static bool is_implicit(const struct mta_service *service)
+{
+	return service->kind == MTA_SERVICE_SMTPS || service->kind == MTA_SERVICE_SUBMISSIONS;
+}
+
+static void greet(struct inbound *s)
+{
+	const struct mta_options *options = s->worker->options;
+
+	s->counted = inbound_limits_connect(s->worker->limits, &s->peer,
+					    options->client_connection_limit);
+	if (!s->counted) {
+		log_write(options->log, "smtpd", LOG_LEVEL_WARNING,
+			  "too many connections from one address: limit %u",
+			  options->client_connection_limit);
+		if (is_implicit(s->service))
+			hang_up(s, 0);
+		else
+			end_with(s, 421, ESC(4, 7, 0), "Error: too many connections");
+	} else if (is_implicit(s->service)) {
+		start_tls(s);
+	} else {
+		smtp_server_greet(s->server, false);
+		inbound_continue(s);
+	}
+}
+
+void inbound_accept(struct mta_worker *worker, const struct mta_service *service,
+		    struct stream *stream)
+{
+	struct inbound *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		abort();
+	s->worker = worker;
+	s->service = service;
+	s->stream = stream;
+	s->peer = *stream_peer(stream);
+	s->client.address = &s->peer;
+	s->client.hello = "";
+	s->stage = "CONNECT";
+	s->free_task.run = free_session;
+	s->timer = loop_timer_new(worker->loop, on_timer, s);
+	list_push(&worker->sessions, &s->link);
+	stream_set_events(stream, &stream_events, s);
+	set_server_options(s);
+	s->server = smtp_server_new(&s->server_options, &inbound_events, s, stream_output(stream));
+	maillog_connect(log_of(s), &s->peer);
+	greet(s);
+}
+
+void inbound_stop_all(struct mta_worker *worker, bool hurry)
+{
+	LIST_FOREACH (item, &worker->sessions) {
+		struct inbound *s = CONTAINER_OF(item, struct inbound, link);
+
+		s->stop_wanted = true;
+		if (hurry || s->handshaking)
+			hang_up(s, 0);
+		else if (s->stream)
+			inbound_continue(s);
+	}
+}

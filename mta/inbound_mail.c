@@ -1,0 +1,259 @@
+/*
+ * A transaction builds a queue_message: our Received field first, then the
+ * data as it comes. While a large body is written to disk the engine is
+ * paused, the input buffer fills, and TCP slows the client down.
+ *
+ * From the moment the queue has committed, the message is ours whatever
+ * becomes of the connection: it goes to the scheduler even if nobody is left
+ * to hear the 250.
+ */
+#include "mta/inbound_session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mta/maillog.h"
+#include "mta/scheduler.h"
+
+static const struct mta_options *options_of(const struct inbound *s)
+{
+	return s->worker->options;
+}
+
+static void answer(struct inbound *s, int code, struct smtp_enhanced enhanced, const char *text)
+{
+	struct smtp_status status;
+
+	smtp_status_set(&status, code, enhanced, "%s", text);
+	smtp_server_answer(s->server, &status);
+}
+
+static void forget(struct inbound *s)
+{
+	queue_message_free(s->message);
+	s->message = NULL;
+	s->accepted = 0;
+	s->rcpt = NULL;
+	s->disk_result = 0;
+	trace_scanner_done(&s->scanner);
+	s->scanner = (struct trace_scanner){ 0 };
+	buf_shrink(&s->piece, 65536);
+	inbound_limits_add_bytes(s->worker->limits, -(int64_t)s->reserved_bytes);
+	s->reserved_bytes = 0;
+}
+
+void inbound_reset(void *arg, const struct smtp_status *why)
+{
+	struct inbound *s = arg;
+
+	(void)why; /* rejected() has logged it */
+	forget(s);
+}
+
+void inbound_mail(void *arg, const struct smtp_mail *mail)
+{
+	struct inbound *s = arg;
+	const struct mta_options *options = options_of(s);
+	struct smtp_status status;
+
+	s->stage = "MAIL";
+	options->policy->check_sender(options->policy_arg, &s->client, mail->sender, &status);
+	if (smtp_status_class(&status) == SMTP_DELIVERED) {
+		s->message = queue_message_new(options->queue);
+		s->message->arrived_ms = mta_now_ms(s->worker);
+		s->message->sender = arena_strdup(&s->message->arena, mail->sender);
+		s->message->body_8bit = mail->body_8bit;
+	}
+	smtp_server_answer(s->server, &status);
+}
+
+void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
+{
+	struct inbound *s = arg;
+	const struct mta_options *options = options_of(s);
+	struct smtp_status status;
+
+	s->stage = "RCPT";
+	s->rcpt = rcpt->recipient;
+	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
+					 rcpt->recipient, &status);
+	if (smtp_status_class(&status) == SMTP_DELIVERED) {
+		queue_message_add_recipient(s->message, rcpt->recipient, rcpt->original);
+		if (s->accepted++ == 0)
+			maillog_client(options->log, s->message->name, &s->peer, s->auth_mechanism,
+				       s->client.user);
+	}
+	smtp_server_answer(s->server, &status);
+	s->rcpt = NULL;
+}
+
+static void set_origin(struct inbound *s)
+{
+	struct queue_message *m = s->message;
+	struct queue_origin *origin = &m->origin;
+	const char *hello = smtp_server_hello(s->server);
+	char ip[NET_ADDRESS_TEXT_SIZE];
+
+	origin->client_ip = arena_strdup(&m->arena, net_address_ip(&s->peer, ip));
+	origin->hello = arena_strdup(&m->arena, hello ? hello : "");
+	origin->protocol = smtp_server_protocol(s->server);
+	origin->auth_user = s->client.user ? arena_strdup(&m->arena, s->client.user) : "";
+	origin->tls_protocol = s->client.encrypted ? s->tls.protocol : "";
+	origin->tls_cipher = s->client.encrypted ? arena_strdup(&m->arena, s->tls.cipher) : "";
+}
+
+void inbound_data(void *arg)
+{
+	struct inbound *s = arg;
+	const struct mta_options *options = options_of(s);
+	struct trace_tls tls = { s->tls.protocol, s->tls.cipher, s->tls.bits };
+
+	s->stage = "DATA";
+	if (inbound_limits_add_bytes(s->worker->limits, 0) > options->memory_limit) {
+		answer(s, 452, ESC(4, 3, 1), "Insufficient memory now, try again later");
+		return;
+	}
+	set_origin(s);
+	s->scanner.repair = options->policy->is_submission_server && s->client.user;
+	trace_received(&s->piece, s->message, s->client.encrypted ? &tls : NULL, options->hostname,
+		       options->mail_name);
+	queue_body_append(s->message->body, buf_slice(&s->piece));
+	buf_clear(&s->piece);
+	answer(s, 354, ESC(0, 0, 0), "End data with <CR><LF>.<CR><LF>");
+}
+
+/* ---- the disk ---- */
+
+static void disk_work(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, disk_work);
+
+	s->disk_result = s->disk_step(s->message->body, &s->disk_error);
+}
+
+static void disk_done(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, disk_work);
+
+	s->writing = false;
+	if (s->stream && s->disk_step == queue_body_spill)
+		smtp_server_resume(s->server);
+	inbound_resume(s);
+}
+
+static void start_disk(struct inbound *s, int (*step)(struct queue_body *body, struct error *err),
+		       void (*done)(struct loop_work *work))
+{
+	s->disk_step = step;
+	s->disk_work = (struct loop_work){ .work = disk_work, .done = done };
+	s->writing = true;
+	loop_work(s->worker->loop, &s->disk_work);
+}
+
+static void keep(struct inbound *s)
+{
+	size_t len = buf_len(&s->piece);
+
+	if (len == 0)
+		return;
+	queue_body_append(s->message->body, buf_slice(&s->piece));
+	buf_clear(&s->piece);
+	if (!queue_body_in_file(s->message->body)) {
+		s->reserved_bytes += len;
+		inbound_limits_add_bytes(s->worker->limits, (int64_t)len);
+	}
+}
+
+void inbound_body(void *arg, struct slice bytes)
+{
+	struct inbound *s = arg;
+
+	if (s->disk_result < 0)
+		return; /* it will be refused at the end */
+	trace_scan(&s->scanner, bytes, &s->piece);
+	keep(s);
+	if (queue_body_must_spill(s->message->body)) {
+		smtp_server_pause(s->server);
+		start_disk(s, queue_body_spill, disk_done);
+	}
+}
+
+/* ---- the end of the data ---- */
+
+static void refuse_for_disk(struct inbound *s, int code, const char *text)
+{
+	bool full = code == -ENOSPC || code == -EDQUOT;
+
+	log_write(options_of(s)->log, "smtpd", LOG_LEVEL_ERROR, "%s: cannot store the message: %s",
+		  s->message->name, text);
+	forget(s);
+	if (full)
+		answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
+	else
+		answer(s, 451, ESC(4, 3, 0), "Error: queue file write error, try again later");
+}
+
+static void committed(struct queue_request *request)
+{
+	struct inbound *s = CONTAINER_OF(request, struct inbound, append.request);
+	struct queue_message *m = s->message;
+	char text[64];
+
+	s->committing = false;
+	if (request->result < 0) {
+		if (s->stream)
+			refuse_for_disk(s, request->result, request->error.text);
+		inbound_resume(s);
+		return;
+	}
+	snprintf(text, sizeof(text), "Ok: queued as %s", m->name);
+	s->message = NULL; /* the scheduler's from here on */
+	forget(s);
+	if (s->stream)
+		answer(s, 250, ESC(2, 0, 0), text);
+	scheduler_submit(s->worker->scheduler, m);
+	inbound_resume(s);
+}
+
+static void commit(struct inbound *s)
+{
+	s->message->size = queue_body_size(s->message->body);
+	s->append = (struct queue_append){ .message = s->message };
+	s->append.request.done = committed;
+	s->committing = true;
+	queue_submit_append(s->worker->port, &s->append);
+}
+
+static void finished(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, disk_work);
+
+	s->writing = false;
+	if (s->disk_result >= 0) {
+		commit(s); /* also when the client has gone: it may think that we have the message */
+		return;
+	}
+	if (s->stream)
+		refuse_for_disk(s, s->disk_result, s->disk_error.text);
+	inbound_resume(s);
+}
+
+void inbound_end_of_data(void *arg)
+{
+	struct inbound *s = arg;
+
+	s->stage = "end of data";
+	trace_scan_end(&s->scanner, &s->piece);
+	keep(s);
+	if (s->scanner.received_count > options_of(s)->hop_limit) {
+		forget(s);
+		answer(s, 554, ESC(5, 4, 6), "Error: too many hops");
+	} else if (s->disk_result < 0) {
+		refuse_for_disk(s, s->disk_result, s->disk_error.text);
+	} else if (queue_body_in_file(s->message->body)) {
+		start_disk(s, queue_body_finish, finished);
+	} else {
+		queue_body_finish(s->message->body, &s->disk_error); /* in memory: cannot fail */
+		commit(s);
+	}
+}

@@ -1,0 +1,79 @@
+/*
+ * inbound_session - what the files of an inbound session share:
+ * inbound.c (connection, TLS, AUTH) and inbound_mail.c (mail transactions)
+ */
+#pragma once
+
+#include "mta/inbound.h"
+#include "mta/trace.h"
+#include "net/stream.h"
+#include "smtp/server.h"
+#include "tls/session.h"
+
+struct inbound {
+	struct list link; /* of worker->sessions */
+	struct mta_worker *worker;
+	const struct mta_service *service;
+	struct stream *stream; /* NULL: the connection is gone */
+	struct smtp_server *server;
+	struct smtp_server_options server_options;
+	struct loop_timer *timer;
+	struct loop_task free_task;
+	struct net_address peer;
+	struct mta_client client;
+	struct tls_facts tls; /* once client.encrypted */
+	const char *stage;    /* the last command, for the log */
+	bool handshaking;
+	bool ended_by_peer; /* no more input will come; what is buffered is still served */
+	bool stop_wanted;   /* 421 at the end of the transaction */
+	bool counted;	    /* in the limits */
+
+	/* AUTH; the strings are wiped when the answer is there */
+	struct loop_work auth_work;
+	bool authenticating;
+	char *auth_mechanism, *auth_id, *auth_user, *auth_password;
+	char login[256]; /* client.user points here */
+	struct smtp_status auth_status;
+
+	/* the mail transaction */
+	struct queue_message *message; /* NULL: none */
+	unsigned int accepted;	       /* recipients */
+	const char *rcpt;	       /* the one that is being checked, for the log */
+	struct trace_scanner scanner;
+	struct buf piece;
+	uint64_t reserved_bytes; /* of the memory that all sessions share */
+	struct loop_work disk_work;
+	int (*disk_step)(struct queue_body *body, struct error *err);
+	struct error disk_error;
+	int disk_result;
+	bool writing;	 /* disk_work is with the thread pool */
+	bool committing; /* append is with the queue */
+	struct queue_append append;
+};
+
+extern const struct smtp_server_events inbound_events;
+
+/* Feed buffered input to the engine, flush, arm the timer, end the session if it is over. */
+void inbound_continue(struct inbound *s);
+
+/* Whether the thread pool or the queue still holds memory of the session. */
+bool inbound_is_busy(const struct inbound *s);
+
+/* The disk or the queue is done: frees a session whose connection is gone, or goes on. */
+void inbound_resume(struct inbound *s);
+
+/* inbound_mail.c: the engine's events for mail transactions */
+void inbound_mail(void *arg, const struct smtp_mail *mail);
+void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt);
+void inbound_data(void *arg);
+void inbound_body(void *arg, struct slice bytes);
+void inbound_end_of_data(void *arg);
+void inbound_reset(void *arg, const struct smtp_status *why);
+
+/* inbound_limits.c. False: the address has too many connections. */
+bool inbound_limits_connect(struct inbound_limits *limits, const struct net_address *peer,
+			    unsigned int max);
+void inbound_limits_disconnect(struct inbound_limits *limits, const struct net_address *peer);
+
+/* Account for body bytes in memory; *total is what all sessions hold afterwards. */
+uint64_t inbound_limits_add_bytes(struct inbound_limits *limits, int64_t bytes);

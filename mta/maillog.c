@@ -1,0 +1,241 @@
+/*
+ * Postfix names a client NAME[ADDRESS]; we look no names up, which Postfix
+ * writes as unknown[ADDRESS], and so do we: the forms stay readable for tools.
+ */
+#include "mta/maillog.h"
+
+#include <string.h>
+
+#include "base/escape.h"
+
+struct client_text {
+	char text[NET_ADDRESS_TEXT_SIZE + 12];
+};
+
+static const char *client_text(const struct net_address *client, struct client_text *out)
+{
+	char ip[NET_ADDRESS_TEXT_SIZE];
+
+	snprintf(out->text, sizeof(out->text), "unknown[%s]", net_address_ip(client, ip));
+	return out->text;
+}
+
+static const char *safe(const char *text, char out[SMTP_STATUS_TEXT_SIZE])
+{
+	return escape_cstr(slice_from(text), out, SMTP_STATUS_TEXT_SIZE);
+}
+
+/* ---- smtpd ---- */
+
+void maillog_connect(struct log *log, const struct net_address *client)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "connect from %s", client_text(client, &c));
+}
+
+void maillog_disconnect(struct log *log, const struct net_address *client, const char *summary)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "disconnect from %s%s%s", client_text(client, &c),
+		  summary[0] ? " " : "", summary);
+}
+
+void maillog_lost(struct log *log, const struct net_address *client, const char *what,
+		  const char *stage)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "%s after %s from %s", what, stage,
+		  client_text(client, &c));
+}
+
+static const char *trust_word(const struct tls_facts *tls)
+{
+	if (!tls->has_peer_cert && !tls->trusted)
+		return "Anonymous";
+	if (tls->verified)
+		return "Verified";
+	return tls->trusted ? "Trusted" : "Untrusted";
+}
+
+void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO,
+		  "%s TLS connection %s from %s: %s with cipher %s (%u/%u bits)", trust_word(tls),
+		  tls->resumed ? "reused" : "established", client_text(client, &c), tls->protocol,
+		  tls->cipher, tls->bits, tls->bits);
+}
+
+void maillog_tls_failed(struct log *log, const struct net_address *client, const char *reason)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "SSL_accept error from %s: %s",
+		  client_text(client, &c), reason);
+}
+
+void maillog_client(struct log *log, const char *id, const struct net_address *client,
+		    const char *sasl_method, const char *user)
+{
+	struct client_text c;
+	char name[SMTP_STATUS_TEXT_SIZE];
+
+	if (user)
+		log_write(log, "smtpd", LOG_LEVEL_INFO,
+			  "%s: client=%s, sasl_method=%s, sasl_username=%s", id,
+			  client_text(client, &c), sasl_method ? sasl_method : "",
+			  safe(user, name));
+	else
+		log_write(log, "smtpd", LOG_LEVEL_INFO, "%s: client=%s", id,
+			  client_text(client, &c));
+}
+
+void maillog_reject(struct log *log, const char *id, const char *verb,
+		    const struct mta_client *client, const struct smtp_status *status,
+		    const char *sender, const char *recipient, const char *protocol)
+{
+	struct client_text c;
+	char enhanced[SMTP_ENHANCED_TEXT_SIZE], text[SMTP_STATUS_TEXT_SIZE];
+	struct buf line = { 0 };
+
+	buf_printf(&line, "%s: reject: %s from %s: %d %s %s;", id ? id : "NOQUEUE", verb,
+		   client_text(client->address, &c), status->code,
+		   smtp_status_enhanced_text(status, enhanced), status->text);
+	if (sender)
+		buf_printf(&line, " from=<%s>", safe(sender, text));
+	if (recipient)
+		buf_printf(&line, " to=<%s>", safe(recipient, text));
+	buf_printf(&line, " proto=%s", protocol);
+	if (client->hello[0])
+		buf_printf(&line, " helo=<%s>", safe(client->hello, text));
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "%.*s", (int)buf_len(&line), buf_slice(&line).ptr);
+	buf_done(&line);
+}
+
+void maillog_auth_failed(struct log *log, const struct net_address *client, const char *mechanism,
+			 const char *user, const struct smtp_status *status)
+{
+	struct client_text c;
+	char name[SMTP_STATUS_TEXT_SIZE];
+
+	log_write(log, "smtpd", LOG_LEVEL_WARNING,
+		  "%s: SASL %s authentication failed: %s, sasl_username=%s",
+		  client_text(client, &c), mechanism, status->text, safe(user, name));
+}
+
+/* ---- qmgr, bounce ---- */
+
+void maillog_active(struct log *log, const struct queue_message *m)
+{
+	char sender[SMTP_STATUS_TEXT_SIZE];
+
+	log_write(log, "qmgr", LOG_LEVEL_INFO, "%s: from=<%s>, size=%llu, nrcpt=%u (queue active)",
+		  m->name, safe(m->sender, sender), (unsigned long long)m->size,
+		  m->recipient_count);
+}
+
+void maillog_removed(struct log *log, const char *id)
+{
+	log_write(log, "qmgr", LOG_LEVEL_INFO, "%s: removed", id);
+}
+
+void maillog_bounce(struct log *log, const char *id, const char *notification_id)
+{
+	log_write(log, "bounce", LOG_LEVEL_INFO, "%s: sender non-delivery notification: %s", id,
+		  notification_id);
+}
+
+/* ---- deliveries ---- */
+
+/* Seconds, with at most two significant digits behind the point, as Postfix writes delays. */
+static void append_seconds(struct buf *line, int64_t ms)
+{
+	if (ms < 10)
+		buf_append_string(line, "0");
+	else if (ms >= 10000)
+		buf_printf(line, "%lld", (long long)(ms + 500) / 1000);
+	else if (ms >= 1000)
+		buf_printf(line, "%.1f", (double)ms / 1000);
+	else
+		buf_printf(line, ms % 100 < 10 ? "%.1f" : "%.2f", (double)ms / 1000);
+}
+
+static void append_delays(struct buf *line, const struct maillog_delivery *d)
+{
+	int64_t send_ms = d->send_ms ? d->send_ms : d->done_ms;
+	int64_t connect_ms = d->connect_ms ? d->connect_ms : send_ms;
+
+	buf_append_string(line, ", delay=");
+	append_seconds(line, d->done_ms - d->arrived_ms);
+	buf_append_string(line, ", delays=");
+	append_seconds(line, d->active_ms - d->arrived_ms);
+	buf_append_string(line, "/");
+	append_seconds(line, connect_ms - d->active_ms);
+	buf_append_string(line, "/");
+	append_seconds(line, send_ms - connect_ms);
+	buf_append_string(line, "/");
+	append_seconds(line, d->done_ms - send_ms);
+}
+
+static void append_tls(struct buf *line, const struct maillog_delivery *d)
+{
+	if (!d->policy)
+		return;
+	buf_printf(line, ", tls=%s", tls_level_name(d->policy->level));
+	if (d->tls)
+		buf_printf(line, ":%s:%s", d->tls->protocol,
+			   d->tls->verified  ? "verified"
+			   : d->tls->trusted ? "trusted"
+					     : "untrusted");
+	else if (d->connected)
+		buf_append_string(line, ":clear");
+}
+
+static const char *status_word(const struct maillog_delivery *d)
+{
+	if (d->bounced)
+		return "bounced";
+	return smtp_status_class(d->status) == SMTP_DELIVERED ? "sent" : "deferred";
+}
+
+void maillog_delivery(struct log *log, const struct maillog_delivery *d)
+{
+	char text[SMTP_STATUS_TEXT_SIZE], enhanced[SMTP_ENHANCED_TEXT_SIZE];
+	struct buf line = { 0 };
+
+	buf_printf(&line, "%s: to=<%s>", d->id, safe(d->recipient->address, text));
+	if (strcmp(d->recipient->address, d->recipient->original) != 0)
+		buf_printf(&line, ", orig_to=<%s>", safe(d->recipient->original, text));
+	buf_printf(&line, ", relay=%s", d->relay);
+	append_delays(&line, d);
+	append_tls(&line, d);
+	buf_printf(&line, ", dsn=%s, status=%s (", smtp_status_enhanced_text(d->status, enhanced),
+		   status_word(d));
+	if (d->status->code && d->connected)
+		buf_printf(&line, "%d %s ", d->status->code, enhanced);
+	buf_printf(&line, "%s)", d->status->text);
+	log_write(log, d->program, LOG_LEVEL_INFO, "%.*s", (int)buf_len(&line),
+		  buf_slice(&line).ptr);
+	buf_done(&line);
+}
+
+/* ---- smtp ---- */
+
+void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls)
+{
+	log_write(log, "smtp", LOG_LEVEL_INFO,
+		  "%s TLS connection %s to %s: %s with cipher %s (%u/%u bits)%s%s", trust_word(tls),
+		  tls->resumed ? "reused" : "established", relay, tls->protocol, tls->cipher,
+		  tls->bits, tls->bits, tls->trouble[0] ? ", " : "", tls->trouble);
+}
+
+void maillog_tls_fallback(struct log *log, const char *relay, const char *reason)
+{
+	log_write(log, "smtp", LOG_LEVEL_WARNING,
+		  "TLS handshake with %s failed (%s); level may: sending in the clear", relay,
+		  reason);
+}

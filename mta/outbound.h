@@ -1,0 +1,23 @@
+/*
+ * outbound - one connection to a next hop: tries the hops and their addresses
+ * in order, negotiates TLS by the route's policy, carries deliveries one after
+ * another, waits a while for more, and closes
+ *
+ * All bytes to the peer pass one function, which asserts that the state of the
+ * connection satisfies the policy before any byte of an envelope or message.
+ */
+#pragma once
+
+#include "mta/lane.h"
+
+/* Connect for the lane. Deliveries are taken with lane_take() when it is ready. */
+struct lane_connection *outbound_open(struct lane *lane);
+
+/* An idle connection gets work: it takes a delivery. */
+void outbound_wake(struct lane_connection *c);
+
+/* Say QUIT and close. Only while idle. */
+void outbound_close_idle(struct lane_connection *c);
+
+/* Close at once. Its delivery is dropped without a result: it stays in the queue. */
+void outbound_abort(struct lane_connection *c);

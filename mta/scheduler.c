@@ -1,0 +1,429 @@
+/*
+ * A message in memory is a struct active. It is split into deliveries, one for
+ * each route and up to destination_recipients of its recipients; each comes
+ * back with a status for every recipient and is settled (mta/settle.c): one
+ * transaction of the queue. When all are settled the message is gone from
+ * the queue, or its claim is released, and the memory is freed.
+ *
+ * Memory is bounded: past the budget a message that was just accepted is
+ * released at once, and claimed again when there is room.
+ */
+#include "mta/scheduler.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mta/lane.h"
+#include "mta/local.h"
+#include "mta/maillog.h"
+#include "mta/settle.h"
+
+#define CLAIM_MESSAGES	 256
+#define CLAIM_POLL_MS	 60000 /* looks at the queue so often even when nothing seems due */
+#define ACTIVE_OVERHEAD	 2048  /* bytes of bookkeeping for each message, about */
+#define LANE_SWEEP_COUNT 64    /* more lanes than this are looked through for idle ones */
+
+struct scheduler {
+	struct mta_worker *worker;
+	struct strmap lanes; /* by the route's lane string */
+	struct local *local;
+	struct settler *settler;
+	struct list active; /* struct active */
+	size_t bytes, budget;
+	struct loop_timer *timer;
+	struct queue_claim claim;
+	bool claiming;
+	bool passed_over; /* something due was left in the queue for want of memory */
+	bool stopping;
+	unsigned int releases; /* with the queue */
+	int64_t next_due_ms;
+};
+
+struct release {
+	struct queue_release request;
+	struct scheduler *s;
+};
+
+static void look_for_work(struct scheduler *s);
+
+/* ---- claims ---- */
+
+static void released(struct queue_request *request)
+{
+	struct release *release = CONTAINER_OF(request, struct release, request.request);
+
+	release->s->releases--;
+	free(release);
+}
+
+static void release(struct scheduler *s, int64_t id)
+{
+	struct release *release = calloc(1, sizeof(*release));
+
+	if (!release)
+		abort();
+	release->s = s;
+	release->request.id = id;
+	release->request.request.done = released;
+	s->releases++;
+	queue_submit_release(s->worker->port, &release->request);
+}
+
+static void wait_until(struct scheduler *s, int64_t due_ms)
+{
+	int64_t wait_ms = due_ms - mta_now_ms(s->worker);
+
+	if (!s->stopping)
+		loop_timer_start(s->timer, MAX(MIN(wait_ms, CLAIM_POLL_MS), 1));
+}
+
+void scheduler_due_at(struct scheduler *s, int64_t due_ms)
+{
+	if (due_ms >= s->next_due_ms)
+		return;
+	s->next_due_ms = due_ms;
+	if (!s->claiming)
+		wait_until(s, due_ms);
+}
+
+/* ---- messages in memory ---- */
+
+static void drop_active(struct scheduler *s, struct active *a)
+{
+	s->bytes -= a->bytes;
+	list_remove(&a->link);
+	queue_message_free(a->message);
+	free(a);
+}
+
+/* One hold on the message less; the last one frees it. */
+static void unhold(struct scheduler *s, struct active *a)
+{
+	assert(a->holds > 0);
+	if (--a->holds > 0)
+		return;
+	if (a->removed)
+		maillog_removed(s->worker->options->log, a->message->name);
+	else
+		release(s, a->message->id);
+	drop_active(s, a);
+	look_for_work(s);
+}
+
+static struct lane *lane_of(struct scheduler *s, const struct transport_route *route)
+{
+	struct slice key = slice_from(route->lane);
+	struct lane *lane = strmap_get(&s->lanes, key);
+
+	if (!lane) {
+		lane = lane_new(s->worker, route);
+		strmap_put(&s->lanes, key, lane);
+	}
+	return lane;
+}
+
+/* Lanes come and go with next hops; those that nothing speaks for any more are freed. */
+static void sweep_lanes(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0, count = 0;
+	struct lane **idle;
+
+	if (s->lanes.count < LANE_SWEEP_COUNT)
+		return;
+	idle = calloc(s->lanes.count, sizeof(*idle));
+	while (idle && (entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		if (lane_is_idle(entry->value))
+			idle[count++] = entry->value;
+	for (size_t i = 0; i < count; i++) {
+		strmap_remove(&s->lanes, slice_from(idle[i]->route->lane));
+		lane_free(idle[i]);
+	}
+	free(idle);
+}
+
+static void dispatch(struct scheduler *s, struct delivery *d)
+{
+	switch (d->route->kind) {
+	case TRANSPORT_RELAY:
+	case TRANSPORT_RELAY_SMTPS:
+	case TRANSPORT_SMTP:
+		lane_push(lane_of(s, d->route), d);
+		break;
+	case TRANSPORT_VIRTUAL:
+		local_push(s->local, d);
+		break;
+	case TRANSPORT_ERROR:
+	case TRANSPORT_RETRY:
+	case TRANSPORT_DISCARD:
+		delivery_report_rest(d, &d->route->status);
+		delivery_finish(s->worker, d);
+		break;
+	}
+}
+
+static bool is_due(const struct queue_recipient *r, int64_t now_ms)
+{
+	return (r->status == QUEUE_QUEUED || r->status == QUEUE_DEFERRED) && r->due_ms <= now_ms;
+}
+
+/* Nobody can say where the address leads right now (a map that cannot be read): it waits. */
+static const struct transport_route *no_route(const struct error *err, const char *address)
+{
+	struct smtp_status status;
+
+	smtp_status_set(&status, 451, ESC(4, 3, 0), "no route for <%s> now: %s", address,
+			err->text);
+	return transport_route_new_retry(&status);
+}
+
+static struct delivery *delivery_new(struct active *a, const struct transport_route *route,
+				     unsigned int room)
+{
+	struct delivery *d = calloc(1, sizeof(*d) + room * sizeof(d->recipients[0]));
+
+	if (!d)
+		abort();
+	list_init(&d->link);
+	d->active = a;
+	d->message = a->message;
+	d->route = transport_route_ref(route);
+	snprintf(d->attempt.relay, sizeof(d->attempt.relay), "none");
+	return d;
+}
+
+/* The delivery of this message over this route that still has room; NULL: none. */
+static struct delivery *find_delivery(struct list *deliveries, const struct transport_route *route,
+				      unsigned int limit)
+{
+	LIST_FOREACH (item, deliveries) {
+		struct delivery *d = CONTAINER_OF(item, struct delivery, link);
+
+		if (d->count < limit && strcmp(d->route->lane, route->lane) == 0)
+			return d;
+	}
+	return NULL;
+}
+
+static void route_recipient(struct scheduler *s, struct active *a, unsigned int index,
+			    struct list *deliveries)
+{
+	unsigned int limit = s->worker->options->destination_recipients;
+	const char *address = a->message->recipients[index].address;
+	const struct transport_route *route = NULL;
+	struct delivery *d;
+	struct error err;
+
+	if (transport_resolve(s->worker->transport, address, &route, &err) < 0)
+		route = no_route(&err, address);
+
+	d = find_delivery(deliveries, route, limit);
+	if (!d) {
+		d = delivery_new(a, route, MIN(limit, a->message->recipient_count));
+		list_push(deliveries, &d->link);
+	}
+	d->recipients[d->count++].index = index;
+	d->unknown++;
+	transport_route_unref(route);
+}
+
+static void activate(struct scheduler *s, struct queue_message *m)
+{
+	struct active *a = calloc(1, sizeof(*a));
+	int64_t now_ms = mta_now_ms(s->worker);
+	struct list deliveries;
+	struct list *item;
+
+	if (!a)
+		abort();
+	a->message = m;
+	a->active_ms = now_ms;
+	a->bytes = ACTIVE_OVERHEAD + (queue_body_in_file(m->body) ? 0 : (size_t)m->size);
+	a->holds = 1;
+	s->bytes += a->bytes;
+	list_push(&s->active, &a->link);
+	maillog_active(s->worker->options->log, m);
+
+	list_init(&deliveries);
+	for (unsigned int i = 0; i < m->recipient_count; i++)
+		if (is_due(&m->recipients[i], now_ms))
+			route_recipient(s, a, i, &deliveries);
+
+	while ((item = list_pop(&deliveries)) != NULL) {
+		a->holds++;
+		dispatch(s, CONTAINER_OF(item, struct delivery, link));
+	}
+	unhold(s, a);
+}
+
+void scheduler_submit(struct scheduler *s, struct queue_message *m)
+{
+	if (s->stopping || s->bytes > s->budget) {
+		s->passed_over = true;
+		release(s, m->id);
+		queue_message_free(m);
+		return;
+	}
+	activate(s, m);
+}
+
+static void claimed(struct queue_request *request)
+{
+	struct queue_claim *claim = CONTAINER_OF(request, struct queue_claim, request);
+	struct scheduler *s = CONTAINER_OF(claim, struct scheduler, claim);
+	struct queue_message **messages = claim->messages;
+
+	s->claiming = false;
+	if (request->result < 0) {
+		log_write(s->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
+			  "cannot look for due mail: %s", request->error.text);
+		wait_until(s, mta_now_ms(s->worker) + 1000);
+		return;
+	}
+	if (claim->message_count > 0)
+		s->passed_over = true; /* there may be more */
+	s->next_due_ms = MIN(s->next_due_ms, claim->next_due_ms);
+	claim->messages = NULL;
+	for (unsigned int i = 0; i < claim->message_count; i++) {
+		if (s->stopping)
+			queue_message_free(messages[i]);
+		else
+			activate(s, messages[i]);
+	}
+	free(messages);
+	look_for_work(s);
+}
+
+static void look_for_work(struct scheduler *s)
+{
+	int64_t now_ms = mta_now_ms(s->worker);
+
+	if (s->stopping || s->claiming || s->bytes > s->budget / 2)
+		return;
+	if (!s->passed_over && s->next_due_ms > now_ms) {
+		wait_until(s, s->next_due_ms);
+		return;
+	}
+	s->claiming = true;
+	s->passed_over = false;
+	s->next_due_ms = INT64_MAX;
+	s->claim = (struct queue_claim){
+		.request.done = claimed,
+		.now_ms = now_ms,
+		.max_messages = CLAIM_MESSAGES,
+		.max_bytes = s->budget / 2,
+	};
+	queue_submit_claim(s->worker->port, &s->claim);
+}
+
+static void on_timer(void *arg)
+{
+	struct scheduler *s = arg;
+
+	s->next_due_ms = 0; /* time to look, whatever we believe */
+	sweep_lanes(s);
+	look_for_work(s);
+}
+
+/* ---- deliveries that come back ---- */
+
+static void delivery_free(struct delivery *d)
+{
+	transport_route_unref(d->route);
+	free(d);
+}
+
+void scheduler_finished(struct scheduler *s, struct delivery *d)
+{
+	settler_add(s->settler, d);
+}
+
+void scheduler_dropped(struct scheduler *s, struct delivery *d)
+{
+	struct active *a = d->active;
+
+	delivery_free(d);
+	unhold(s, a);
+}
+
+void scheduler_settled(struct scheduler *s, struct delivery *d, bool removed,
+		       struct queue_message *notification)
+{
+	struct active *a = d->active;
+
+	a->removed |= removed;
+	delivery_free(d);
+	unhold(s, a);
+	if (notification)
+		scheduler_submit(s, notification);
+}
+
+/* ---- life ---- */
+
+int scheduler_new(struct mta_worker *worker, struct scheduler **ret_scheduler, struct error *err)
+{
+	struct scheduler *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return error_set(err, -ENOMEM, "out of memory");
+	s->worker = worker;
+	s->budget = worker->options->memory_limit / worker->options->workers;
+	s->next_due_ms = INT64_MAX;
+	list_init(&s->active);
+	s->timer = loop_timer_new(worker->loop, on_timer, s);
+	s->local = local_new(worker);
+	s->settler = settler_new(worker);
+	*ret_scheduler = s;
+	return 0;
+}
+
+void scheduler_free(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	if (!s)
+		return;
+	assert(list_is_empty(&s->active));
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		lane_free(entry->value);
+	strmap_done(&s->lanes);
+	local_free(s->local);
+	settler_free(s->settler);
+	loop_timer_free(s->timer);
+	free(s);
+}
+
+void scheduler_start(struct scheduler *s)
+{
+	s->passed_over = true;
+	look_for_work(s);
+}
+
+void scheduler_stop(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	s->stopping = true;
+	loop_timer_stop(s->timer);
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		lane_stop(entry->value);
+	local_stop(s->local);
+}
+
+bool scheduler_is_idle(const struct scheduler *s)
+{
+	return list_is_empty(&s->active) && !s->claiming && s->releases == 0 &&
+	       settler_is_idle(s->settler);
+}
+
+void scheduler_abort(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		lane_abort(entry->value);
+}

@@ -1,0 +1,325 @@
+/*
+ * Each delivery becomes one queue_record. The steps of a settlement:
+ *
+ *	outcomes and log lines -> [bounce, on the thread pool] -> queue -> scheduler
+ *
+ * All strings that the record points to belong to the delivery, the message or
+ * the settlement's arena, and live until the queue is done.
+ */
+#include "mta/settle.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "mta/backoff.h"
+#include "mta/bounce.h"
+#include "mta/maillog.h"
+#include "mta/scheduler.h"
+
+#define RETRY_MS 1000 /* when the queue could not write */
+
+struct settler {
+	struct mta_worker *worker;
+	unsigned int open;  /* settlements there are */
+	struct list failed; /* struct settlement, to be submitted again */
+	struct loop_timer *timer;
+	bool complained; /* about the present failure of the queue */
+};
+
+struct settlement {
+	struct queue_record record;
+	struct settler *settler;
+	struct delivery *delivery;
+	struct arena arena;
+	struct queue_outcome *outcomes;
+	struct queue_ledger_row *rows;
+	struct bounce_recipient *bounced;
+	size_t bounced_count;
+	struct loop_work compose;
+	int compose_result;
+	struct error compose_error;
+	struct list link;
+};
+
+/* ---- what a status means for a recipient ---- */
+
+static bool is_relayed(const struct delivery *d)
+{
+	return d->route->hop_count > 0;
+}
+
+static const char *program(const struct delivery *d)
+{
+	switch (d->route->kind) {
+	case TRANSPORT_VIRTUAL:
+		return "virtual";
+	case TRANSPORT_ERROR:
+	case TRANSPORT_RETRY:
+		return "error";
+	case TRANSPORT_DISCARD:
+		return "discard";
+	default:
+		return "smtp";
+	}
+}
+
+static bool is_expired(const struct mta_options *options, const struct queue_message *m,
+		       int64_t now_ms)
+{
+	int64_t lifetime_s =
+		m->sender[0] ? options->maximal_lifetime_s : options->bounce_lifetime_s;
+
+	return now_ms - m->arrived_ms >= lifetime_s * 1000;
+}
+
+static int64_t next_try_ms(const struct settlement *t, const struct delivery_recipient *r,
+			   unsigned int attempts, int64_t now_ms)
+{
+	const struct mta_options *options = t->settler->worker->options;
+	uint32_t random = 0;
+
+	if (r->untried && r->due_ms)
+		return r->due_ms;
+	(void)!getrandom(&random, sizeof(random), 0);
+	return now_ms +
+	       backoff_ms(attempts, options->minimal_backoff_s, options->maximal_backoff_s, random);
+}
+
+static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
+{
+	const struct delivery *d = t->delivery;
+	const struct delivery_recipient *r = &d->recipients[i];
+	const struct queue_recipient *recipient = &d->message->recipients[r->index];
+	struct queue_outcome *o = &t->outcomes[i];
+	enum smtp_class class = smtp_status_class(&r->status);
+	bool expired = class == SMTP_DEFERRED &&
+		       is_expired(t->settler->worker->options, d->message, now_ms);
+
+	o->recipient = r->index;
+	o->attempts = recipient->attempts + (r->untried ? 0 : 1);
+	o->next_hop = d->route->nexthop;
+	o->reply_code = r->status.code;
+	o->enhanced = smtp_status_enhanced_text(&r->status,
+						arena_alloc(&t->arena, SMTP_ENHANCED_TEXT_SIZE));
+	o->reason = r->status.text;
+	if (class == SMTP_DELIVERED) {
+		o->status = QUEUE_DELIVERED;
+	} else if (class == SMTP_DEFERRED && !expired) {
+		o->status = QUEUE_DEFERRED;
+		o->due_ms = next_try_ms(t, r, o->attempts, now_ms);
+	} else {
+		o->status = QUEUE_BOUNCED;
+		t->bounced[t->bounced_count++] = (struct bounce_recipient){
+			.recipient = recipient,
+			.status = &r->status,
+			.relay = d->attempt.relay,
+			.expired = expired,
+		};
+	}
+}
+
+static void log_outcome(struct settlement *t, unsigned int i)
+{
+	const struct delivery *d = t->delivery;
+	struct maillog_delivery line = {
+		.program = program(d),
+		.id = d->message->name,
+		.recipient = &d->message->recipients[d->recipients[i].index],
+		.relay = d->attempt.relay,
+		.arrived_ms = d->message->arrived_ms,
+		.active_ms = d->active->active_ms,
+		.connect_ms = d->attempt.connect_ms,
+		.send_ms = d->attempt.send_ms,
+		.done_ms = d->attempt.done_ms,
+		.policy = is_relayed(d) ? &d->route->tls : NULL,
+		.tls = d->attempt.encrypted ? &d->attempt.tls : NULL,
+		.connected = d->attempt.connected,
+		.status = &d->recipients[i].status,
+		.bounced = t->outcomes[i].status == QUEUE_BOUNCED,
+	};
+
+	maillog_delivery(t->settler->worker->options->log, &line);
+}
+
+/* ---- the ledger ---- */
+
+static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
+{
+	const struct delivery *d = t->delivery;
+	const struct delivery_attempt *a = &d->attempt;
+	struct queue_ledger_row *row = &t->rows[i];
+
+	if (d->recipients[i].untried || (!is_relayed(d) && d->route->kind != TRANSPORT_VIRTUAL))
+		return; /* nothing was attempted */
+	*row = (struct queue_ledger_row){
+		.time_ms = now_ms,
+		.transport = d->route->name,
+		.next_hop = d->route->nexthop,
+		.peer = a->peer,
+		.source = d->route->source,
+		.reply = d->recipients[i].status.text,
+		.has_tls_policy = is_relayed(d),
+		.level = is_relayed(d) ? tls_level_name(d->route->tls.level) : "",
+		.mode = is_relayed(d) ? tls_mode_name(a->encrypted ? d->route->mode : TLS_MODE_NONE)
+				      : "",
+		.protocol = a->encrypted ? a->tls.protocol : "",
+		.cipher = a->encrypted ? a->tls.cipher : "",
+		.verified = a->encrypted && a->tls.verified,
+		.resumed = a->encrypted && a->tls.resumed,
+		.peer_name = a->encrypted ? a->tls.peer_name : "",
+		.fingerprint = a->encrypted ? a->tls.fingerprint : "",
+	};
+	t->outcomes[i].ledger = row;
+}
+
+/* ---- the queue ---- */
+
+static void settlement_free(struct settlement *t)
+{
+	t->settler->open--;
+	arena_done(&t->arena);
+	free(t);
+}
+
+static void submit(struct settlement *t)
+{
+	queue_submit_record(t->settler->worker->port, &t->record);
+}
+
+static void complain(struct settler *settler, const char *text)
+{
+	if (!settler->complained)
+		log_write(settler->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
+			  "cannot record deliveries: %s; trying again every second", text);
+	settler->complained = true;
+}
+
+static void recorded(struct queue_request *request)
+{
+	struct settlement *t = CONTAINER_OF(request, struct settlement, record.request);
+	struct settler *settler = t->settler;
+	struct scheduler *scheduler = settler->worker->scheduler;
+	struct delivery *d = t->delivery;
+	struct queue_message *note = t->record.notification;
+	bool removed = t->record.removed;
+
+	if (request->result < 0) {
+		complain(settler, request->error.text);
+		list_push(&settler->failed, &t->link);
+		loop_timer_start(settler->timer, RETRY_MS);
+		return;
+	}
+	settler->complained = false;
+	for (unsigned int i = 0; i < d->count; i++)
+		if (t->outcomes[i].status == QUEUE_DEFERRED)
+			scheduler_due_at(scheduler, t->outcomes[i].due_ms);
+	if (note)
+		maillog_bounce(settler->worker->options->log, d->message->name, note->name);
+	settlement_free(t);
+	scheduler_settled(scheduler, d, removed, note);
+}
+
+static void on_timer(void *arg)
+{
+	struct settler *settler = arg;
+	struct list *link;
+
+	while ((link = list_pop(&settler->failed)) != NULL)
+		submit(CONTAINER_OF(link, struct settlement, link));
+}
+
+/* ---- bad news ---- */
+
+static void compose(struct loop_work *work)
+{
+	struct settlement *t = CONTAINER_OF(work, struct settlement, compose);
+
+	t->compose_result =
+		bounce_compose(t->settler->worker->options, t->delivery->message, t->bounced,
+			       t->bounced_count, &t->record.notification, &t->compose_error);
+}
+
+/* The sender cannot be told (the message cannot be read): then nobody gives up, and mail waits. */
+static void postpone_bounces(struct settlement *t, int64_t now_ms)
+{
+	const struct delivery *d = t->delivery;
+
+	for (unsigned int i = 0; i < d->count; i++) {
+		struct queue_outcome *o = &t->outcomes[i];
+
+		if (o->status != QUEUE_BOUNCED)
+			continue;
+		o->status = QUEUE_DEFERRED;
+		o->due_ms = next_try_ms(t, &d->recipients[i], o->attempts, now_ms);
+		o->reason = arena_printf(&t->arena, "cannot notify the sender: %s; %s",
+					 t->compose_error.text, o->reason);
+	}
+}
+
+static void composed(struct loop_work *work)
+{
+	struct settlement *t = CONTAINER_OF(work, struct settlement, compose);
+
+	if (t->compose_result < 0)
+		postpone_bounces(t, mta_now_ms(t->settler->worker));
+	submit(t);
+}
+
+void settler_add(struct settler *settler, struct delivery *d)
+{
+	struct settlement *t = calloc(1, sizeof(*t));
+	int64_t now_ms = mta_now_ms(settler->worker);
+
+	if (!t)
+		abort();
+	t->settler = settler;
+	t->delivery = d;
+	t->outcomes = arena_alloc(&t->arena, d->count * sizeof(*t->outcomes));
+	t->rows = arena_alloc(&t->arena, d->count * sizeof(*t->rows));
+	t->bounced = arena_alloc(&t->arena, d->count * sizeof(*t->bounced));
+	if (!d->attempt.done_ms)
+		d->attempt.done_ms = now_ms;
+	for (unsigned int i = 0; i < d->count; i++) {
+		fill_outcome(t, i, now_ms);
+		fill_ledger(t, i, now_ms);
+		log_outcome(t, i);
+	}
+	t->record.request.done = recorded;
+	t->record.message = d->message;
+	t->record.outcomes = t->outcomes;
+	t->record.outcome_count = d->count;
+	settler->open++;
+
+	/* A notification that fails has nobody to be returned to. */
+	if (t->bounced_count > 0 && d->message->sender[0]) {
+		t->compose = (struct loop_work){ .work = compose, .done = composed };
+		loop_work(settler->worker->loop, &t->compose);
+	} else {
+		submit(t);
+	}
+}
+
+struct settler *settler_new(struct mta_worker *worker)
+{
+	struct settler *settler = calloc(1, sizeof(*settler));
+
+	if (!settler)
+		abort();
+	settler->worker = worker;
+	list_init(&settler->failed);
+	settler->timer = loop_timer_new(worker->loop, on_timer, settler);
+	return settler;
+}
+
+void settler_free(struct settler *settler)
+{
+	if (!settler)
+		return;
+	loop_timer_free(settler->timer);
+	free(settler);
+}
+
+bool settler_is_idle(const struct settler *settler)
+{
+	return settler->open == 0;
+}

@@ -1,0 +1,19 @@
+/*
+ * settle - what has become of a delivery goes to the log, the ledger and the
+ * queue, and a notification to the sender when there is bad news
+ *
+ * Nothing is lost when the queue cannot write (a full disk): the record is
+ * tried again until it can.
+ */
+#pragma once
+
+#include "mta/delivery.h"
+
+struct settler;
+
+struct settler *settler_new(struct mta_worker *worker);
+void settler_free(struct settler *settler); /* must be idle */
+
+/* Takes over d, all of whose recipients have a status; scheduler_settled() gives it back. */
+void settler_add(struct settler *settler, struct delivery *d);
+bool settler_is_idle(const struct settler *settler);

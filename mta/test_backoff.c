@@ -1,0 +1,47 @@
+/* test_backoff - waits double, stay between the limits, and vary */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/macros.h"
+#include "mta/backoff.h"
+
+static const struct {
+	unsigned int failures;
+	int64_t minimal_s, maximal_s, middle_ms;
+} cases[] = {
+	{ 0, 300, 14400, 300000 },   { 1, 300, 14400, 300000 },
+	{ 2, 300, 14400, 600000 },   { 4, 300, 14400, 2400000 },
+	{ 7, 300, 14400, 14400000 }, { 4000000000, 300, 14400, 14400000 },
+	{ 1, 0, 0, 1000 }, /* never a busy loop, whatever is configured */
+};
+
+static void test_backoff(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int64_t low = INT64_MAX, high = 0;
+
+		for (uint32_t random = 0; random < 4000000000u; random += 7654321u) {
+			int64_t ms = backoff_ms(cases[i].failures, cases[i].minimal_s,
+						cases[i].maximal_s, random);
+
+			low = MIN(low, ms);
+			high = MAX(high, ms);
+		}
+		assert_in_range(low, cases[i].middle_ms * 9 / 10, cases[i].middle_ms);
+		assert_in_range(high, cases[i].middle_ms, cases[i].middle_ms * 11 / 10);
+		assert_true(high > low);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_backoff) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
