@@ -1,0 +1,283 @@
+/*
+ * Who may use a sender address is decided before who may reach a recipient:
+ * our own domains' addresses belong to whoever logs in for them. That closes
+ * what the usual how-to leaves open, mail "from" a local user by anybody.
+ */
+#include "edge/edge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "edge/maildir.h"
+#include "edge/passwd.h"
+#include "smtp/address.h"
+
+struct edge {
+	struct edge_options options;
+	struct passwd *passwd;
+	atomic_uint maildir_counter;
+};
+
+/* ---- lookups ---- */
+
+static int is_local(void *arg, struct slice domain, struct error *err)
+{
+	struct edge *edge = arg;
+
+	return edge->options.mailbox_domains
+		       ? domains_match(edge->options.mailbox_domains, domain, err)
+		       : MAP_NOT_FOUND;
+}
+
+static bool is_trusted(const struct edge *edge, const struct mta_client *client)
+{
+	for (unsigned int i = 0; i < edge->options.network_count; i++)
+		if (net_prefix_contains(&edge->options.networks[i], client->address))
+			return true;
+	return false;
+}
+
+/* Where mail for a local address lies below the base. Keys: the address, then @domain, as in Postfix. */
+static int find_mailbox(struct edge *edge, const char *address, struct arena *arena,
+			const char **ret_path, struct error *err)
+{
+	const char *key = smtp_address_fold(arena, address);
+	const char *at = strrchr(key, '@');
+	struct map_result result;
+	int r;
+
+	if (!edge->options.mailbox_maps) {
+		if (!at || !passwd_has_user(edge->passwd, key))
+			return MAP_NOT_FOUND;
+		*ret_path = arena_printf(arena, "%s/%.*s/", at + 1, (int)(at - key), key);
+		return MAP_FOUND;
+	}
+	r = maps_lookup(edge->options.mailbox_maps, slice_from(key), arena, &result, err);
+	if (r == MAP_NOT_FOUND && at)
+		r = maps_lookup(edge->options.mailbox_maps, slice_from(at), arena, &result, err);
+	if (r == MAP_FOUND)
+		*ret_path = result.value;
+	return r;
+}
+
+/* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
+static int owns(struct edge *edge, const char *login, const char *sender, struct error *err)
+{
+	struct arena arena = { 0 };
+	const char *key = smtp_address_fold(&arena, sender);
+	struct map_result result;
+	struct slice owners, owner;
+	int r = MAP_NOT_FOUND;
+
+	if (!edge->options.sender_login_maps) {
+		if (slice_equal_nocase(slice_from(login), slice_from(key)))
+			r = MAP_FOUND;
+		arena_done(&arena);
+		return r;
+	}
+	r = maps_lookup(edge->options.sender_login_maps, slice_from(key), &arena, &result, err);
+	if (r == MAP_FOUND) {
+		r = MAP_NOT_FOUND;
+		owners = slice_from(result.value);
+		while (r == MAP_NOT_FOUND && slice_next_word(&owners, ", \t", &owner))
+			if (slice_equal_nocase(owner, slice_from(login)))
+				r = MAP_FOUND;
+	}
+	arena_done(&arena);
+	return r;
+}
+
+/* ---- may they? ---- */
+
+static void lookup_failed(const char *address, struct smtp_status *ret)
+{
+	smtp_status_set(ret, 451, ESC(4, 3, 0), "<%s>: Temporary lookup failure", address);
+}
+
+static void check_login(struct edge *edge, const struct mta_client *client, const char *sender,
+			struct smtp_status *ret)
+{
+	struct error err;
+	int r = owns(edge, client->user, sender, &err);
+
+	if (r < 0)
+		lookup_failed(sender, ret);
+	else if (r == MAP_FOUND)
+		smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
+	else
+		smtp_status_set(ret, 553, ESC(5, 7, 1),
+				"<%s>: Sender address rejected: not owned by user %s", sender,
+				client->user);
+}
+
+static void check_sender(void *arg, const struct mta_client *client, const char *sender,
+			 struct smtp_status *ret)
+{
+	struct edge *edge = arg;
+	struct error err;
+	int r;
+
+	smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
+	if (!sender[0])
+		return;
+	if (client->user) {
+		check_login(edge, client, sender, ret);
+		return;
+	}
+	r = is_local(edge, smtp_address_domain(sender), &err);
+	if (r < 0)
+		lookup_failed(sender, ret);
+	else if (r == MAP_FOUND && !is_trusted(edge, client))
+		smtp_status_set(ret, 553, ESC(5, 7, 1),
+				"<%s>: Sender address rejected: not logged in", sender);
+}
+
+static void check_mailbox(struct edge *edge, const char *recipient, struct smtp_status *ret)
+{
+	struct arena arena = { 0 };
+	const char *path;
+	struct error err;
+	int r = find_mailbox(edge, recipient, &arena, &path, &err);
+
+	if (r < 0)
+		lookup_failed(recipient, ret);
+	else if (r == MAP_FOUND)
+		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	else
+		smtp_status_set(ret, 550, ESC(5, 1, 1),
+				"<%s>: Recipient address rejected: User unknown in virtual "
+				"mailbox table",
+				recipient);
+	arena_done(&arena);
+}
+
+static void check_recipient(void *arg, const struct mta_client *client, const char *sender,
+			    const char *recipient, struct smtp_status *ret)
+{
+	struct edge *edge = arg;
+	struct error err;
+	int r = is_local(edge, smtp_address_domain(recipient), &err);
+
+	(void)sender;
+	if (r < 0)
+		lookup_failed(recipient, ret);
+	else if (r == MAP_FOUND)
+		check_mailbox(edge, recipient, ret);
+	else if (client->user || is_trusted(edge, client))
+		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	else
+		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
+}
+
+static void authenticate(void *arg, const char *authorization_id, const char *user,
+			 const char *password, char ret_login[256], struct smtp_status *ret)
+{
+	struct edge *edge = arg;
+	bool as_self = !authorization_id || !authorization_id[0] ||
+		       slice_equal_nocase(slice_from(authorization_id), slice_from(user));
+
+	if (passwd_check(edge->passwd, user, password, ret_login) == PASSWD_MATCH && as_self)
+		smtp_status_set(ret, 235, ESC(2, 7, 0), "Authentication successful");
+	else
+		smtp_status_set(ret, 535, ESC(5, 7, 8), "Error: authentication failed");
+}
+
+/* ---- delivery ---- */
+
+static void write_mailbox(struct edge *edge, const struct mta_local_delivery *delivery,
+			  const char *path, struct smtp_status *ret)
+{
+	const struct queue_recipient *r = delivery->recipient;
+	struct buf header = { 0 };
+	struct maildir_delivery d = {
+		.base = edge->options.mailbox_base,
+		.path = path,
+		.hostname = edge->options.hostname,
+		.body = delivery->body,
+	};
+	struct error err;
+	int result;
+
+	buf_printf(&header, "Return-Path: <%s>\nX-Original-To: %s\nDelivered-To: %s\n",
+		   delivery->message->sender, r->original, r->address);
+	d.header = buf_slice(&header);
+	result = maildir_deliver(&d, &edge->maildir_counter, &err);
+	buf_done(&header);
+
+	if (result == 0)
+		smtp_status_set(ret, 250, ESC(2, 0, 0), "delivered to maildir");
+	else if (result == -ENOSPC)
+		smtp_status_set(ret, 452, ESC(4, 3, 1), "%s", err.text);
+	else if (result == -EDQUOT)
+		smtp_status_set(ret, 452, ESC(4, 2, 2), "%s", err.text);
+	else
+		smtp_status_set(ret, 451, ESC(4, 3, 0), "%s", err.text);
+}
+
+static void deliver(void *arg, const struct mta_local_delivery *delivery, struct smtp_status *ret)
+{
+	struct edge *edge = arg;
+	struct arena arena = { 0 };
+	const char *path;
+	struct error err;
+	int r = find_mailbox(edge, delivery->recipient->address, &arena, &path, &err);
+
+	if (r < 0)
+		smtp_status_set(ret, 451, ESC(4, 3, 0), "mailbox lookup: %s", err.text);
+	else if (r == MAP_NOT_FOUND)
+		smtp_status_set(ret, 550, ESC(5, 1, 1), "unknown user: \"%s\"",
+				delivery->recipient->address);
+	else if (!maildir_path_is_safe(path))
+		smtp_status_set(
+			ret, 451, ESC(4, 3, 5),
+			"mailbox path \"%s\" must lie below virtual_mailbox_base and end in /",
+			path);
+	else
+		write_mailbox(edge, delivery, path, ret);
+	arena_done(&arena);
+}
+
+const struct mta_policy edge_policy = {
+	.check_sender = check_sender,
+	.check_recipient = check_recipient,
+	.is_local = is_local,
+	.authenticate = authenticate,
+	.deliver = deliver,
+	.is_submission_server = true,
+};
+
+/* ---- life ---- */
+
+int edge_new(const struct edge_options *options, struct edge **ret_edge, struct error *err)
+{
+	static const char prefix[] = "passwd-file:";
+	struct edge *edge;
+	int r;
+
+	if (strncmp(options->passdb, prefix, sizeof(prefix) - 1) != 0)
+		return error_set(err, -EINVAL, "%s: expected passwd-file:FILE", options->passdb);
+	edge = calloc(1, sizeof(*edge));
+	if (!edge)
+		return error_set(err, -ENOMEM, "out of memory");
+	edge->options = *options;
+	r = passwd_open(options->passdb + sizeof(prefix) - 1, &edge->passwd, err);
+	if (r < 0) {
+		free(edge);
+		return r;
+	}
+	*ret_edge = edge;
+	return 0;
+}
+
+void edge_free(struct edge *edge)
+{
+	if (!edge)
+		return;
+	passwd_free(edge->passwd);
+	free(edge);
+}
+
+int edge_refresh(struct edge *edge, struct error *err)
+{
+	return passwd_refresh(edge->passwd, err);
+}

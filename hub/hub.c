@@ -1,0 +1,81 @@
+/*
+ * The whole policy: relay_domains for everybody, anything for trusted
+ * networks. A hub has no mailboxes and no accounts, so any sender address may
+ * come by; whether mail loops is for the Received count to say.
+ */
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "smtp/address.h"
+
+struct hub {
+	struct hub_options options;
+};
+
+static bool is_trusted(const struct hub *hub, const struct mta_client *client)
+{
+	for (unsigned int i = 0; i < hub->options.network_count; i++)
+		if (net_prefix_contains(&hub->options.networks[i], client->address))
+			return true;
+	return false;
+}
+
+static void check_sender(void *arg, const struct mta_client *client, const char *sender,
+			 struct smtp_status *ret)
+{
+	(void)arg;
+	(void)client;
+	(void)sender;
+	smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
+}
+
+static void check_recipient(void *arg, const struct mta_client *client, const char *sender,
+			    const char *recipient, struct smtp_status *ret)
+{
+	struct hub *hub = arg;
+	struct error err;
+	int r = MAP_NOT_FOUND;
+
+	(void)sender;
+	if (hub->options.relay_domains)
+		r = domains_match(hub->options.relay_domains, smtp_address_domain(recipient), &err);
+	if (r == MAP_FOUND || (r == MAP_NOT_FOUND && is_trusted(hub, client)))
+		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	else if (r < 0)
+		smtp_status_set(ret, 451, ESC(4, 3, 0), "<%s>: Temporary lookup failure",
+				recipient);
+	else
+		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
+}
+
+static int is_local(void *arg, struct slice domain, struct error *err)
+{
+	(void)arg;
+	(void)domain;
+	(void)err;
+	return MAP_NOT_FOUND;
+}
+
+const struct mta_policy hub_policy = {
+	.check_sender = check_sender,
+	.check_recipient = check_recipient,
+	.is_local = is_local,
+};
+
+int hub_new(const struct hub_options *options, struct hub **ret_hub, struct error *err)
+{
+	struct hub *hub = calloc(1, sizeof(*hub));
+
+	if (!hub)
+		return error_set(err, -ENOMEM, "out of memory");
+	hub->options = *options;
+	*ret_hub = hub;
+	return 0;
+}
+
+void hub_free(struct hub *hub)
+{
+	free(hub);
+}

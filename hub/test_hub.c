@@ -1,0 +1,64 @@
+/* test_hub - who may send what through a hub */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/macros.h"
+#include "hub/hub.h"
+
+static const struct {
+	const char *client, *recipient;
+	int code;
+} cases[] = {
+	{ "192.0.2.7", "bob@vm2.vm", 250 },
+	{ "192.0.2.7", "bob@VM2.vm", 250 },
+	{ "192.0.2.7", "bob@sub.vm3.vm", 250 },
+	{ "192.0.2.7", "bob@vm3.vm", 554 },
+	{ "192.0.2.7", "bob@elsewhere.example", 554 },
+	{ "192.0.2.7", "bob%elsewhere.example@vm2.vm", 250 }, /* vm2.vm's business, not a route */
+	{ "192.0.2.7", "bob", 554 },
+	{ "10.1.2.3", "bob@elsewhere.example", 250 },
+};
+
+static void test_relay(void **state)
+{
+	struct hub_options options = { 0 };
+	struct net_prefix network;
+	struct hub *hub = NULL;
+	struct error err;
+
+	(void)state;
+	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), &network, &err), 0);
+	assert_return_code(
+		domains_open(SLICE("vm2.vm, .vm3.vm"), "/", &options.relay_domains, &err), 0);
+	options.networks = &network;
+	options.network_count = 1;
+	assert_return_code(hub_new(&options, &hub, &err), 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct net_address address;
+		struct mta_client client = { .address = &address, .hello = "" };
+		struct smtp_status status;
+
+		assert_true(net_address_parse_ip(slice_from(cases[i].client), 1, &address));
+		hub_policy.check_recipient(hub, &client, "a@b", cases[i].recipient, &status);
+		if (status.code != cases[i].code)
+			fail_msg("%s to %s: %d", cases[i].client, cases[i].recipient, status.code);
+		hub_policy.check_sender(hub, &client, "anybody@anywhere", &status);
+		assert_int_equal(status.code, 250);
+	}
+	assert_null(hub_policy.authenticate);
+	hub_free(hub);
+	domains_free(options.relay_domains);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_relay) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
