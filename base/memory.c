@@ -2,6 +2,7 @@
 #include "base/memory.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static void *or_abort(void *ptr)
@@ -23,4 +24,9 @@ void *memory_new(size_t size)
 void *memory_grow(void *old, size_t size)
 {
 	return or_abort(realloc(old, size ? size : 1));
+}
+
+void *memory_zeroed(size_t size)
+{
+	return memset(memory_new(size), 0, size);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "mta/maillog.h"
 
 #define LINGER_MS	     5000
@@ -202,6 +203,13 @@ static void auth_done(struct loop_work *work)
 	inbound_resume(s);
 }
 
+static char *copy(const char *string)
+{
+	size_t size = strlen(string) + 1;
+
+	return memcpy(memory_new(size), string, size);
+}
+
 static void on_auth(void *arg, const char *mechanism, const char *authorization_id,
 		    const char *user, const char *password)
 {
@@ -209,12 +217,10 @@ static void on_auth(void *arg, const char *mechanism, const char *authorization_
 
 	s->stage = "AUTH";
 	wipe(&s->auth_mechanism);
-	s->auth_mechanism = strdup(mechanism);
-	s->auth_id = strdup(authorization_id ? authorization_id : "");
-	s->auth_user = strdup(user);
-	s->auth_password = strdup(password);
-	if (!s->auth_mechanism || !s->auth_id || !s->auth_user || !s->auth_password)
-		abort();
+	s->auth_mechanism = copy(mechanism);
+	s->auth_id = copy(authorization_id ? authorization_id : "");
+	s->auth_user = copy(user);
+	s->auth_password = copy(password);
 	s->authenticating = true;
 	s->auth_work = (struct loop_work){ .work = auth_work, .done = auth_done };
 	loop_work(s->worker->loop, &s->auth_work);
@@ -358,10 +364,8 @@ static void greet(struct inbound *s)
 void inbound_accept(struct mta_worker *worker, const struct mta_service *service,
 		    struct stream *stream)
 {
-	struct inbound *s = calloc(1, sizeof(*s));
+	struct inbound *s = memory_zeroed(sizeof(*s));
 
-	if (!s)
-		abort();
 	s->worker = worker;
 	s->service = service;
 	s->stream = stream;

@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
+
 struct inbound_limits {
 	pthread_mutex_t mutex;
 	struct strmap connections; /* IP address -> count, as a pointer */
@@ -13,10 +15,8 @@ struct inbound_limits {
 
 struct inbound_limits *inbound_limits_new(void)
 {
-	struct inbound_limits *limits = calloc(1, sizeof(*limits));
+	struct inbound_limits *limits = memory_zeroed(sizeof(*limits));
 
-	if (!limits)
-		abort();
 	pthread_mutex_init(&limits->mutex, NULL);
 	return limits;
 }

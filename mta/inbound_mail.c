@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "mta/maillog.h"
 #include "mta/scheduler.h"
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/memory.h"
 #include "mta/backoff.h"
 #include "mta/outbound.h"
 
@@ -89,11 +90,9 @@ static void lane_run(struct loop_task *task)
 
 struct lane *lane_new(struct mta_worker *worker, const struct transport_route *route)
 {
-	struct lane *lane = calloc(1, sizeof(*lane));
+	struct lane *lane = memory_zeroed(sizeof(*lane));
 	const struct mta_options *options = worker->options;
 
-	if (!lane)
-		abort();
 	lane->worker = worker;
 	lane->route = transport_route_ref(route);
 	list_init(&lane->ready);

@@ -4,6 +4,7 @@
  * side by side shares the disk's queue.
  */
 #include "mta/local.h"
+#include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -62,10 +63,8 @@ static void delivered(struct loop_work *work)
 static void run_next(struct local *local)
 {
 	while (local->running < LOCAL_CONCURRENCY && !list_is_empty(&local->ready)) {
-		struct job *job = calloc(1, sizeof(*job));
+		struct job *job = memory_zeroed(sizeof(*job));
 
-		if (!job)
-			abort();
 		job->work = (struct loop_work){ .work = deliver, .done = delivered };
 		job->local = local;
 		job->delivery = CONTAINER_OF(list_pop(&local->ready), struct delivery, link);
@@ -77,10 +76,8 @@ static void run_next(struct local *local)
 
 struct local *local_new(struct mta_worker *worker)
 {
-	struct local *local = calloc(1, sizeof(*local));
+	struct local *local = memory_zeroed(sizeof(*local));
 
-	if (!local)
-		abort();
 	local->worker = worker;
 	list_init(&local->ready);
 	return local;

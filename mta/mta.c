@@ -6,11 +6,11 @@
  */
 #include "mta/mta.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "mta/inbound.h"
 #include "mta/scheduler.h"
 #include "net/listener.h"
@@ -83,9 +83,7 @@ static int open_doors(struct thread *t, struct error *err)
 {
 	const struct mta_options *options = &t->mta->options;
 
-	t->doors = calloc(options->service_count, sizeof(*t->doors));
-	if (!t->doors)
-		return error_set(err, -ENOMEM, "out of memory");
+	t->doors = memory_zeroed(options->service_count * sizeof(*t->doors));
 	for (unsigned int i = 0; i < options->service_count; i++) {
 		struct door *door = &t->doors[i];
 		int r;
@@ -203,9 +201,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	r = transport_new(&options->transport, &w->transport, err);
 	if (r < 0)
 		return r;
-	r = scheduler_new(w, &w->scheduler, err);
-	if (r < 0)
-		return r;
+	w->scheduler = scheduler_new(w);
 	return open_doors(t, err);
 }
 
@@ -230,19 +226,12 @@ static void thread_done(struct thread *t)
 
 int mta_new(const struct mta_options *options, struct mta **ret_mta, struct error *err)
 {
-	struct mta *mta = calloc(1, sizeof(*mta));
+	struct mta *mta = memory_zeroed(sizeof(*mta));
 	int r;
 
-	if (!mta)
-		return error_set(err, -ENOMEM, "out of memory");
 	mta->options = *options;
 	mta->limits = inbound_limits_new();
-	mta->threads = calloc(options->workers, sizeof(*mta->threads));
-	if (!mta->threads) {
-		mta->options.workers = 0;
-		mta_free(mta);
-		return error_set(err, -ENOMEM, "out of memory");
-	}
+	mta->threads = memory_zeroed(options->workers * sizeof(*mta->threads));
 	for (unsigned int i = 0; i < options->workers; i++) {
 		r = thread_init(&mta->threads[i], mta, i, err);
 		if (r < 0) {

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "mta/maillog.h"
 #include "smtp/client.h"
 
@@ -222,9 +223,7 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 {
 	if (o->recipients_size < d->count) {
 		o->recipients_size = d->count;
-		o->recipients = realloc(o->recipients, d->count * sizeof(*o->recipients));
-		if (!o->recipients)
-			abort();
+		o->recipients = memory_grow(o->recipients, d->count * sizeof(*o->recipients));
 	}
 	for (unsigned int i = 0; i < d->count; i++)
 		o->recipients[i] = d->message->recipients[d->recipients[i].index].address;
@@ -677,9 +676,7 @@ static void on_addresses(void *arg, const struct dns_answer *answer)
 
 	o->query = NULL;
 	if (answer->outcome == DNS_FOUND) {
-		o->addresses = calloc(answer->count, sizeof(*o->addresses));
-		if (!o->addresses)
-			abort();
+		o->addresses = memory_new(answer->count * sizeof(*o->addresses));
 		memcpy(o->addresses, answer->addresses, answer->count * sizeof(*o->addresses));
 		o->address_count = answer->count;
 	} else {
@@ -718,10 +715,8 @@ static void connect_next(struct outbound *o)
 
 struct lane_connection *outbound_open(struct lane *lane)
 {
-	struct outbound *o = calloc(1, sizeof(*o));
+	struct outbound *o = memory_zeroed(sizeof(*o));
 
-	if (!o)
-		abort();
 	assert(lane->route->hop_count > 0);
 	o->lane = lane;
 	o->worker = lane->worker;

@@ -11,9 +11,9 @@
 #include "mta/scheduler.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "mta/lane.h"
 #include "mta/local.h"
 #include "mta/maillog.h"
@@ -59,10 +59,8 @@ static void released(struct queue_request *request)
 
 static void release(struct scheduler *s, int64_t id)
 {
-	struct release *release = calloc(1, sizeof(*release));
+	struct release *release = memory_zeroed(sizeof(*release));
 
-	if (!release)
-		abort();
 	release->s = s;
 	release->request.id = id;
 	release->request.request.done = released;
@@ -132,8 +130,8 @@ static void sweep_lanes(struct scheduler *s)
 
 	if (s->lanes.count < LANE_SWEEP_COUNT)
 		return;
-	idle = calloc(s->lanes.count, sizeof(*idle));
-	while (idle && (entry = strmap_next(&s->lanes, &cursor)) != NULL)
+	idle = memory_new(s->lanes.count * sizeof(*idle));
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
 		if (lane_is_idle(entry->value))
 			idle[count++] = entry->value;
 	for (size_t i = 0; i < count; i++) {
@@ -181,10 +179,8 @@ static const struct transport_route *no_route(const struct error *err, const cha
 static struct delivery *delivery_new(struct active *a, const struct transport_route *route,
 				     unsigned int room)
 {
-	struct delivery *d = calloc(1, sizeof(*d) + room * sizeof(d->recipients[0]));
+	struct delivery *d = memory_zeroed(sizeof(*d) + room * sizeof(d->recipients[0]));
 
-	if (!d)
-		abort();
 	list_init(&d->link);
 	d->active = a;
 	d->message = a->message;
@@ -230,13 +226,11 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 
 static void activate(struct scheduler *s, struct queue_message *m)
 {
-	struct active *a = calloc(1, sizeof(*a));
+	struct active *a = memory_zeroed(sizeof(*a));
 	int64_t now_ms = mta_now_ms(s->worker);
 	struct list deliveries;
 	struct list *item;
 
-	if (!a)
-		abort();
 	a->message = m;
 	a->active_ms = now_ms;
 	a->bytes = ACTIVE_OVERHEAD + (queue_body_in_file(m->body) ? 0 : (size_t)m->size);
@@ -361,12 +355,10 @@ void scheduler_settled(struct scheduler *s, struct delivery *d, bool removed,
 
 /* ---- life ---- */
 
-int scheduler_new(struct mta_worker *worker, struct scheduler **ret_scheduler, struct error *err)
+struct scheduler *scheduler_new(struct mta_worker *worker)
 {
-	struct scheduler *s = calloc(1, sizeof(*s));
+	struct scheduler *s = memory_zeroed(sizeof(*s));
 
-	if (!s)
-		return error_set(err, -ENOMEM, "out of memory");
 	s->worker = worker;
 	s->budget = worker->options->memory_limit / worker->options->workers;
 	s->next_due_ms = INT64_MAX;
@@ -374,8 +366,7 @@ int scheduler_new(struct mta_worker *worker, struct scheduler **ret_scheduler, s
 	s->timer = loop_timer_new(worker->loop, on_timer, s);
 	s->local = local_new(worker);
 	s->settler = settler_new(worker);
-	*ret_scheduler = s;
-	return 0;
+	return s;
 }
 
 void scheduler_free(struct scheduler *s)

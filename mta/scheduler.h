@@ -6,7 +6,7 @@
 
 #include "mta/delivery.h"
 
-int scheduler_new(struct mta_worker *worker, struct scheduler **ret_scheduler, struct error *err);
+struct scheduler *scheduler_new(struct mta_worker *worker);
 void scheduler_free(struct scheduler *s);
 
 /* Look for due messages now. */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/memory.h"
 #include "mta/backoff.h"
 #include "mta/bounce.h"
 #include "mta/maillog.h"
@@ -267,11 +268,9 @@ static void composed(struct loop_work *work)
 
 void settler_add(struct settler *settler, struct delivery *d)
 {
-	struct settlement *t = calloc(1, sizeof(*t));
+	struct settlement *t = memory_zeroed(sizeof(*t));
 	int64_t now_ms = mta_now_ms(settler->worker);
 
-	if (!t)
-		abort();
 	t->settler = settler;
 	t->delivery = d;
 	t->outcomes = arena_alloc(&t->arena, d->count * sizeof(*t->outcomes));
@@ -301,10 +300,8 @@ void settler_add(struct settler *settler, struct delivery *d)
 
 struct settler *settler_new(struct mta_worker *worker)
 {
-	struct settler *settler = calloc(1, sizeof(*settler));
+	struct settler *settler = memory_zeroed(sizeof(*settler));
 
-	if (!settler)
-		abort();
 	settler->worker = worker;
 	list_init(&settler->failed);
 	settler->timer = loop_timer_new(worker->loop, on_timer, settler);

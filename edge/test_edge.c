@@ -1,0 +1,139 @@
+/* test_edge - who may send what through an edge (interface.md section 5.6 in words) */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/macros.h"
+#include "edge/edge.h"
+
+static const struct {
+	const char *client, *user, *sender, *recipient;
+	int sender_code, recipient_code;
+} cases[] = {
+	/* nobody in particular: to our mailboxes only, and not as one of us */
+	{ "192.0.2.7", NULL, "bob@vm2.vm", "alice@vm1.vm", 250, 250 },
+	{ "192.0.2.7", NULL, "bob@vm2.vm", "ALICE@VM1.vm", 250, 250 },
+	{ "192.0.2.7", NULL, "", "alice@vm1.vm", 250, 250 },
+	{ "192.0.2.7", NULL, "bob@vm2.vm", "nobody@vm1.vm", 250, 550 },
+	{ "192.0.2.7", NULL, "bob@vm2.vm", "beta@vm3.vm", 250, 554 },
+	{ "192.0.2.7", NULL, "alice@vm1.vm", "test1@vm1.vm", 553, 250 },
+	{ "192.0.2.7", NULL, "Alice@VM1.VM", "test1@vm1.vm", 553, 250 },
+	{ "192.0.2.7", NULL, "nobody@vm1.vm", "test1@vm1.vm", 553, 250 },
+	{ "127.0.0.1", NULL, "alice@vm1.vm", "bob@vm2.vm", 553,
+	  554 }, /* no privilege of this host */
+	/* a user: anywhere, as himself */
+	{ "192.0.2.7", "alice@vm1.vm", "alice@vm1.vm", "bob@vm2.vm", 250, 250 },
+	{ "192.0.2.7", "alice@vm1.vm", "ALICE@vm1.vm", "bob@vm2.vm", 250, 250 },
+	{ "192.0.2.7", "alice@vm1.vm", "test1@vm1.vm", "bob@vm2.vm", 553, 250 },
+	{ "192.0.2.7", "alice@vm1.vm", "ceo@vm2.vm", "bob@vm2.vm", 553, 250 },
+	{ "192.0.2.7", "alice@vm1.vm", "", "bob@vm2.vm", 250, 250 },
+	/* a trusted network: anything */
+	{ "10.0.0.9", NULL, "alice@vm1.vm", "bob@vm2.vm", 250, 250 },
+};
+
+struct fixture {
+	char dir[32], users[64];
+	struct edge_options options;
+	struct net_prefix network;
+	struct edge *edge;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error err;
+	char passdb[100];
+	FILE *stream;
+
+	strcpy(f->dir, "/tmp/edge.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->users, sizeof(f->users), "%s/users", f->dir);
+	snprintf(passdb, sizeof(passdb), "passwd-file:%s", f->users);
+	stream = fopen(f->users, "we");
+	fputs("alice@vm1.vm:{PLAIN}alice\ntest1@vm1.vm:{PLAIN}test1\n", stream);
+	fclose(stream);
+
+	f->options.hostname = "mta1.vm1.vm";
+	f->options.mailbox_base = f->dir;
+	f->options.passdb = passdb;
+	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), &f->network, &err), 0);
+	f->options.networks = &f->network;
+	f->options.network_count = 1;
+	assert_return_code(domains_open(SLICE("vm1.vm"), "/", &f->options.mailbox_domains, &err),
+			   0);
+	if (edge_new(&f->options, &f->edge, &err) < 0)
+		fail_msg("%s", err.text);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	edge_free(f->edge);
+	domains_free(f->options.mailbox_domains);
+	unlink(f->users);
+	rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static void test_who_may_send(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct net_address address;
+		struct mta_client client = { .address = &address,
+					     .hello = "",
+					     .user = cases[i].user };
+		struct smtp_status status;
+
+		assert_true(net_address_parse_ip(slice_from(cases[i].client), 1, &address));
+		edge_policy.check_sender(f->edge, &client, cases[i].sender, &status);
+		if (status.code != cases[i].sender_code)
+			fail_msg("case %zu, sender: %d %s", i, status.code, status.text);
+		edge_policy.check_recipient(f->edge, &client, cases[i].sender, cases[i].recipient,
+					    &status);
+		if (status.code != cases[i].recipient_code)
+			fail_msg("case %zu, recipient: %d %s", i, status.code, status.text);
+	}
+}
+
+static void test_login(void **state)
+{
+	struct fixture *f = *state;
+	struct smtp_status good, wrong_password, wrong_user, other_id;
+	char login[256];
+
+	edge_policy.authenticate(f->edge, "", "Alice@vm1.vm", "alice", login, &good);
+	assert_int_equal(good.code, 235);
+	assert_string_equal(login, "alice@vm1.vm");
+	edge_policy.authenticate(f->edge, "alice@vm1.vm", "alice@vm1.vm", "alice", login, &good);
+	assert_int_equal(good.code, 235);
+
+	edge_policy.authenticate(f->edge, "", "alice@vm1.vm", "bob", login, &wrong_password);
+	edge_policy.authenticate(f->edge, "", "bob@vm1.vm", "bob", login, &wrong_user);
+	edge_policy.authenticate(f->edge, "test1@vm1.vm", "alice@vm1.vm", "alice", login,
+				 &other_id);
+	assert_int_equal(wrong_password.code, 535);
+	assert_int_equal(wrong_user.code, 535);
+	assert_int_equal(other_id.code, 535);
+	assert_string_equal(wrong_password.text, wrong_user.text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_who_may_send, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_login, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,215 @@
+/* test_maildir - what lands in a Maildir, byte for byte, and what never may */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <ftw.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "edge/maildir.h"
+#include "queue/queue.h"
+
+struct fixture {
+	char dir[40], queue_dir[60], base[60];
+	struct queue *queue;
+	atomic_uint counter;
+};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct queue_options options = { .clock = &clock_system };
+	struct error err;
+
+	strcpy(f->dir, "/tmp/maildir.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->queue_dir, sizeof(f->queue_dir), "%s/queue", f->dir);
+	snprintf(f->base, sizeof(f->base), "%s/mail", f->dir);
+	assert_return_code(mkdir(f->base, 0700), 0);
+	options.directory = f->queue_dir;
+	if (queue_open(&options, &f->queue, &err) < 0)
+		fail_msg("%s", err.text);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	queue_close(f->queue);
+	nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	free(f);
+	return 0;
+}
+
+/* The only file of a folder, its contents as a string; NULL when there is none. */
+static char *only_file(const char *folder, char *ret_name, size_t name_size)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *entry;
+	char *text = NULL;
+
+	if (!dir)
+		return NULL;
+	while ((entry = readdir(dir)) != NULL) {
+		char path[600];
+		FILE *stream;
+		size_t n;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		assert_null(text);
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		snprintf(ret_name, name_size, "%s", entry->d_name);
+		stream = fopen(path, "re");
+		assert_non_null(stream);
+		text = calloc(1, 2 << 20);
+		n = fread(text, 1, (2 << 20) - 1, stream);
+		assert_true(n > 0);
+		fclose(stream);
+	}
+	closedir(dir);
+	return text;
+}
+
+static void deliver(struct fixture *f, const char *path, struct slice body, const char *want)
+{
+	struct queue_message *m = queue_message_new(f->queue);
+	struct maildir_delivery d = {
+		.base = f->base,
+		.path = path,
+		.hostname = "mta1/vm1",
+		.header = SLICE("Return-Path: <a@b>\n"),
+		.body = m->body,
+	};
+	char folder[200], name[300], size[40];
+	struct stat st;
+	struct error err;
+	char *text;
+
+	queue_body_append(m->body, body);
+	if (queue_body_must_spill(m->body))
+		assert_return_code(queue_body_spill(m->body, &err), 0);
+	assert_return_code(queue_body_finish(m->body, &err), 0);
+	if (maildir_deliver(&d, &f->counter, &err) < 0)
+		fail_msg("%s", err.text);
+	queue_message_free(m);
+
+	snprintf(folder, sizeof(folder), "%s/%stmp", f->base, path);
+	assert_null(only_file(folder, name, sizeof(name)));
+	snprintf(folder, sizeof(folder), "%s/%snew", f->base, path);
+	text = only_file(folder, name, sizeof(name));
+	assert_non_null(text);
+	assert_string_equal(text, want);
+	snprintf(size, sizeof(size), ",S=%zu", strlen(want));
+	assert_non_null(strstr(name, size));
+	assert_null(strchr(name, '/'));
+	snprintf(folder, sizeof(folder), "%s/%s", f->base, path);
+	assert_return_code(stat(folder, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	free(text);
+}
+
+static void test_deliver(void **state)
+{
+	struct fixture *f = *state;
+
+	deliver(f, "vm1.vm/alice/", SLICE("A: b\r\n\r\ntext\r\n"),
+		"Return-Path: <a@b>\nA: b\n\ntext\n");
+	deliver(f, "vm1.vm/empty/", SLICE(""), "Return-Path: <a@b>\n");
+	deliver(f, "vm1.vm/cr/", SLICE("a\rb\r\r\nc\r"), "Return-Path: <a@b>\na\rb\r\nc\r");
+}
+
+/* Larger than what is kept in memory and than a piece; the CRLFs fall on every place of a piece's end. */
+static void test_large(void **state)
+{
+	struct fixture *f = *state;
+	struct buf body = { 0 }, want = { 0 };
+	char *text;
+
+	buf_append_string(&want, "Return-Path: <a@b>\n");
+	for (unsigned int i = 0; buf_len(&body) < 1000000; i++) {
+		buf_printf(&body, "%0*u\r\n", (int)(i % 71) + 1, i);
+		buf_printf(&want, "%0*u\n", (int)(i % 71) + 1, i);
+	}
+	text = buf_steal_string(&want);
+	deliver(f, "large/", buf_slice(&body), text);
+	free(text);
+	buf_done(&body);
+}
+
+static const struct {
+	const char *path;
+	bool safe;
+} paths[] = {
+	{ "vm1.vm/alice/", true },
+	{ "alice/", true },
+	{ "a b/", true },
+	{ "a..b/.c/", true },
+	{ "vm1.vm/alice", false }, /* a mailbox file */
+	{ "", false },
+	{ "/", false },
+	{ "/etc/", false },
+	{ "../x/", false },
+	{ "x/../y/", false },
+	{ "x/./y/", false },
+	{ "x//y/", false },
+	{ "x/..", false },
+	{ "x\n/", false },
+	{ "x\x7f/", false },
+};
+
+static void test_paths(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		if (maildir_path_is_safe(paths[i].path) != paths[i].safe)
+			fail_msg("\"%s\"", paths[i].path);
+}
+
+/* A link that somebody put there does not lead us out of the base. */
+static void test_no_links(void **state)
+{
+	struct fixture *f = *state;
+	struct queue_message *m = queue_message_new(f->queue);
+	struct maildir_delivery d = {
+		.base = f->base, .path = "link/", .hostname = "h", .body = m->body
+	};
+	struct error err;
+	char link[100];
+
+	snprintf(link, sizeof(link), "%s/link", f->base);
+	assert_return_code(symlink("/tmp", link), 0);
+	assert_return_code(queue_body_finish(m->body, &err), 0);
+	assert_true(maildir_deliver(&d, &f->counter, &err) < 0);
+	queue_message_free(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_deliver, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_no_links, setup, teardown),
+		cmocka_unit_test(test_paths),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
