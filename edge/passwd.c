@@ -167,10 +167,10 @@ int passwd_refresh(struct passwd *passwd, struct error *err)
 	struct stat now;
 	int r;
 
-	if (stat(passwd->file, &now) == 0 && is_same_version(&now, &passwd->seen))
+	if (stat(passwd->file, &now) < 0)
+		now = (struct stat){ 0 }; /* gone: a version of its own */
+	if (is_same_version(&now, &passwd->seen))
 		return MAP_NOT_CHANGED;
-	if (errno == ENOENT && passwd->seen.st_ino == 0)
-		return MAP_NOT_CHANGED; /* still gone, and said before */
 	now = (struct stat){ 0 };
 	r = table_load(passwd->file, &now, &fresh, err);
 	passwd->seen = now;

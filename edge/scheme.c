@@ -38,12 +38,21 @@ static enum method split(struct slice stored, struct slice *ret_name, struct sli
 	return METHOD_UNKNOWN;
 }
 
+/* crypt(3) would take any two letters as the salt of the old DES method: ask for a whole hash. */
+static bool is_hash(const char *setting)
+{
+	int r = crypt_checksalt(setting);
+
+	if (r == CRYPT_SALT_INVALID || r == CRYPT_SALT_METHOD_DISABLED)
+		return false;
+	return setting[0] == '$' || setting[0] == '_' || strlen(setting) == 13;
+}
+
 int scheme_validate(struct slice stored, struct error *err)
 {
 	struct slice name, rest;
 	enum method method = split(stored, &name, &rest);
 	char setting[CRYPT_OUTPUT_SIZE];
-	int r;
 
 	if (method == METHOD_UNKNOWN)
 		return error_set(err, -EINVAL,
@@ -56,8 +65,7 @@ int scheme_validate(struct slice stored, struct error *err)
 		return 0;
 	if (!slice_copy(rest, setting, sizeof(setting)))
 		return error_set(err, -EINVAL, "the password hash is too long");
-	r = crypt_checksalt(setting);
-	if (r == CRYPT_SALT_INVALID || r == CRYPT_SALT_METHOD_DISABLED)
+	if (!is_hash(setting))
 		return error_set(err, -EINVAL, "the password is no hash that crypt(3) knows%s",
 				 stored.ptr[0] == '{' ? "" : "; for a plain one write {PLAIN}");
 	return 0;
