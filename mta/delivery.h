@@ -46,6 +46,7 @@ struct delivery {
 	struct delivery_attempt attempt;
 	unsigned int count;
 	unsigned int unknown; /* recipients without a status yet */
+	bool damaged;	      /* the stored body is not what was accepted: hold, for the operator */
 	struct delivery_recipient recipients[];
 };
 

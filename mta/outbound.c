@@ -12,7 +12,7 @@
  * The protocol engine writes to commands; transmit() alone moves bytes from
  * there to the stream.
  */
-#include "mta/outbound.h"
+#include "mta/outbound_connection.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -20,65 +20,10 @@
 
 #include "base/memory.h"
 #include "mta/maillog.h"
-#include "smtp/client.h"
 
 #define CONNECT_TIMEOUT_MS   30000
 #define HANDSHAKE_TIMEOUT_MS 60000
-#define IDLE_TIMEOUT_MS	     5000
 #define LINGER_MS	     2000
-#define MAX_AGE_MS	     300000
-#define MAX_DELIVERIES	     1000
-#define PIECE_BYTES	     262144 /* of a body in a file */
-
-enum outbound_state {
-	OUTBOUND_RESOLVING,
-	OUTBOUND_CONNECTING,
-	OUTBOUND_HANDSHAKE, /* TLS, implicit or after STARTTLS */
-	OUTBOUND_TALKING,   /* the engine decides */
-	OUTBOUND_IDLE,	    /* ready, waiting for a delivery */
-	OUTBOUND_RETRYING,  /* step_task goes on to the next address */
-	OUTBOUND_DEAD,	    /* step_task frees */
-};
-
-struct outbound {
-	struct lane_connection lane_connection;
-	struct lane *lane;
-	struct mta_worker *worker;
-	enum outbound_state state;
-	struct loop_task step_task;
-	struct loop_timer *timer;
-
-	unsigned int first_hop, hops_tried;
-	const struct transport_hop *hop;
-	struct dns_query *query;
-	struct net_address *addresses;
-	size_t address_count, address_next;
-	bool retry_clear; /* the last handshake failed and the policy permits clear text: */
-	bool stay_clear;  /*   no TLS on this connection */
-
-	struct stream *stream;
-	struct smtp_client *client;
-	struct buf commands;
-	struct delivery_attempt attempt; /* what is known of the connection so far */
-	struct smtp_status trouble;	 /* why the last address was no good */
-
-	struct delivery *delivery;
-	struct smtp_transaction transaction;
-	const char **recipients; /* of the transaction; its array is kept and grown */
-	unsigned int recipients_size;
-	bool answered; /* the peer has said something since the transaction began */
-	unsigned int deliveries;
-	int64_t ready_ms;
-
-	struct queue_body_reader reader;
-	struct loop_work read_work;
-	struct error read_error;
-	struct buf piece;
-	int64_t piece_len;
-	bool reading;		 /* read_work is with the thread pool: the message must stay, */
-	struct delivery *parked; /*   so its delivery is handed back when that is done, */
-	bool parked_drop;	 /*   dropped instead of finished */
-};
 
 static void connect_next(struct outbound *o);
 static const struct stream_events stream_events;
@@ -100,7 +45,7 @@ static struct log *log_of(const struct outbound *o)
  * over implicit TLS nothing at all is ever sent in the clear. The assertions
  * are the promise of interface.md section 5: better no process than a leak.
  */
-static void transmit(struct outbound *o)
+void outbound_transmit(struct outbound *o)
 {
 	bool secured = stream_is_secured(o->stream);
 
@@ -151,8 +96,7 @@ static void step(struct loop_task *task)
 	}
 }
 
-/* The end. The lane forgets us now, the memory goes when callbacks have returned. */
-static void destroy(struct outbound *o, const struct smtp_status *trouble)
+void outbound_end(struct outbound *o, const struct smtp_status *trouble)
 {
 	if (o->state == OUTBOUND_DEAD)
 		return;
@@ -183,215 +127,28 @@ static void arm_timer(struct outbound *o)
 		loop_timer_stop(o->timer);
 }
 
-/* Call after each use of the engine. */
-static void after_engine(struct outbound *o)
+void outbound_quit(struct outbound *o)
+{
+	smtp_client_quit(o->client);
+	outbound_transmit(o);
+	outbound_end(o, NULL);
+}
+
+void outbound_after_engine(struct outbound *o)
 {
 	if (o->state == OUTBOUND_TALKING) {
-		transmit(o);
+		outbound_transmit(o);
 		arm_timer(o);
 	}
 }
 
-/* ---- deliveries ---- */
-
-static void hand_back(struct outbound *o, struct delivery *d, bool drop)
-{
-	if (o->reading) {
-		o->parked = d;
-		o->parked_drop = drop;
-		return;
-	}
-	if (o->reader.body)
-		queue_body_reader_done(&o->reader);
-	memset(&o->reader, 0, sizeof(o->reader));
-	if (drop)
-		delivery_drop(o->worker, d);
-	else
-		delivery_finish(o->worker, d);
-}
-
-static void finish_delivery(struct outbound *o)
-{
-	struct delivery *d = o->delivery;
-
-	o->delivery = NULL;
-	d->attempt.done_ms = mta_now_ms(o->worker);
-	hand_back(o, d, false);
-}
-
-static void begin_delivery(struct outbound *o, struct delivery *d)
-{
-	if (o->recipients_size < d->count) {
-		o->recipients_size = d->count;
-		o->recipients = memory_grow(o->recipients, d->count * sizeof(*o->recipients));
-	}
-	for (unsigned int i = 0; i < d->count; i++)
-		o->recipients[i] = d->message->recipients[d->recipients[i].index].address;
-
-	o->delivery = d;
-	o->deliveries++;
-	o->answered = false;
-	o->state = OUTBOUND_TALKING;
-	d->attempt = o->attempt;
-	d->attempt.connected = true;
-	d->attempt.send_ms = mta_now_ms(o->worker);
-	if (o->deliveries > 1)
-		d->attempt.connect_ms = d->attempt.send_ms; /* nothing was spent on connecting */
-
-	o->transaction = (struct smtp_transaction){
-		.sender = d->message->sender,
-		.recipients = o->recipients,
-		.recipient_count = d->count,
-		.size = d->message->size,
-		.body_8bit = d->message->body_8bit,
-	};
-	smtp_client_transaction(o->client, &o->transaction);
-}
-
-static void quit(struct outbound *o)
-{
-	smtp_client_quit(o->client);
-	transmit(o);
-	destroy(o, NULL);
-}
-
-static bool is_worn_out(const struct outbound *o)
-{
-	return o->deliveries >= MAX_DELIVERIES || mta_now_ms(o->worker) - o->ready_ms > MAX_AGE_MS;
-}
-
-static void take_next(struct outbound *o)
-{
-	struct delivery *d;
-
-	if (is_worn_out(o)) {
-		quit(o);
-		return;
-	}
-	d = lane_take(o->lane, &o->lane_connection);
-	if (d) {
-		begin_delivery(o, d);
-		return;
-	}
-	o->state = OUTBOUND_IDLE;
-	if (o->lane->stopping)
-		quit(o);
-	else
-		loop_timer_start(o->timer, IDLE_TIMEOUT_MS);
-}
+/* ---- what the engine says ---- */
 
 static void become_ready(struct outbound *o)
 {
 	o->ready_ms = mta_now_ms(o->worker);
 	lane_answered(o->lane, (unsigned int)(o->hop - o->lane->route->hops));
-	take_next(o);
-}
-
-/* The connection broke in the middle of a delivery, or status says it is refused as a whole. */
-static void fail_delivery(struct outbound *o, const struct smtp_status *status)
-{
-	struct delivery *d = o->delivery;
-
-	/* The peer had closed an idle connection before it could see our commands: no failure. */
-	if (!o->answered && o->deliveries > 1) {
-		o->delivery = NULL;
-		lane_put_back(o->lane, d);
-		return;
-	}
-	delivery_report_rest(d, status);
-	finish_delivery(o);
-}
-
-/* ---- the body ---- */
-
-static void read_piece(struct loop_work *work)
-{
-	struct outbound *o = CONTAINER_OF(work, struct outbound, read_work);
-
-	o->piece_len = queue_body_read(&o->reader, PIECE_BYTES, &o->piece, &o->read_error);
-}
-
-static void start_reading(struct outbound *o)
-{
-	o->reading = true;
-	buf_clear(&o->piece);
-	loop_work(o->worker->loop, &o->read_work);
-}
-
-static void piece_done(struct loop_work *work)
-{
-	struct outbound *o = CONTAINER_OF(work, struct outbound, read_work);
-
-	o->reading = false;
-	if (o->parked) {
-		hand_back(o, o->parked, o->parked_drop);
-		o->parked = NULL;
-	}
-	if (o->state == OUTBOUND_DEAD) {
-		loop_defer(o->worker->loop, &o->step_task);
-		return;
-	}
-	if (o->piece_len < 0) {
-		struct smtp_status status;
-
-		smtp_status_set(&status, 451, ESC(4, 3, 0), "cannot read the message: %s",
-				o->read_error.text);
-		delivery_report_rest(o->delivery, &status);
-		finish_delivery(o);
-		destroy(o, NULL); /* without the final dot the peer must drop what it has */
-		return;
-	}
-	if (o->piece_len == 0) {
-		smtp_client_body_end(o->client);
-		after_engine(o);
-		return;
-	}
-	smtp_client_body(o->client, buf_slice(&o->piece));
-	after_engine(o);
-	if (stream_pending(o->stream) == 0)
-		start_reading(o);
-}
-
-static void on_drained(void *arg)
-{
-	struct outbound *o = arg;
-
-	if (o->state == OUTBOUND_TALKING && o->reader.body && !o->reading && o->piece_len > 0) {
-		arm_timer(o);
-		start_reading(o);
-	}
-}
-
-static void on_body_wanted(void *arg)
-{
-	struct outbound *o = arg;
-	struct queue_body *body = o->delivery->message->body;
-
-	if (!queue_body_in_file(body)) {
-		smtp_client_body(o->client, queue_body_memory(body));
-		smtp_client_body_end(o->client);
-		return;
-	}
-	queue_body_reader_init(&o->reader, body);
-	start_reading(o);
-}
-
-/* ---- what the engine says ---- */
-
-static void on_recipient(void *arg, unsigned int index, const struct smtp_status *status)
-{
-	struct outbound *o = arg;
-
-	delivery_report(o->delivery, index, status);
-}
-
-static void on_done(void *arg)
-{
-	struct outbound *o = arg;
-
-	lane_succeeded(o->lane);
-	finish_delivery(o);
-	take_next(o);
+	outbound_mail_next(o);
 }
 
 /* "TLS is required": the same words as Postfix, which operators know to look for. */
@@ -399,7 +156,7 @@ static void require_tls(struct outbound *o, const char *why)
 {
 	smtp_status_set(&o->trouble, 450, ESC(4, 7, 4), "TLS is required, but %s", why);
 	smtp_client_quit(o->client);
-	transmit(o);
+	outbound_transmit(o);
 	give_up_address(o);
 }
 
@@ -460,7 +217,7 @@ static void on_starttls(void *arg)
 {
 	struct outbound *o = arg;
 
-	transmit(o);
+	outbound_transmit(o);
 	start_tls(o);
 }
 
@@ -469,9 +226,8 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	struct outbound *o = arg;
 
 	if (o->lane_connection.ready) {
-		if (o->delivery)
-			fail_delivery(o, status);
-		destroy(o, NULL);
+		outbound_mail_failed(o, status);
+		outbound_end(o, NULL);
 		return;
 	}
 	/*
@@ -495,9 +251,9 @@ static const struct smtp_client_events client_events = {
 	.ready = on_ready,
 	.starttls = on_starttls,
 	.starttls_refused = on_starttls_refused,
-	.body_wanted = on_body_wanted,
-	.recipient = on_recipient,
-	.done = on_done,
+	.body_wanted = outbound_mail_body_wanted,
+	.recipient = outbound_mail_recipient,
+	.done = outbound_mail_done,
 	.failed = on_failed,
 };
 
@@ -534,7 +290,12 @@ static void on_secured(void *arg)
 		smtp_client_secured(o->client);
 	else
 		start_client(o);
-	after_engine(o);
+	outbound_after_engine(o);
+}
+
+static void on_drained(void *arg)
+{
+	outbound_mail_drained(arg);
 }
 
 static void on_readable(void *arg)
@@ -560,12 +321,12 @@ static void on_readable(void *arg)
 	/* Bytes for a connection that awaits nothing: 421, or rubbish. Either way it is of no more use. */
 	if (o->state == OUTBOUND_IDLE) {
 		if (buf_len(stream_input(o->stream)) > 0)
-			destroy(o, NULL);
+			outbound_end(o, NULL);
 		else
-			transmit(o);
+			outbound_transmit(o);
 		return;
 	}
-	after_engine(o);
+	outbound_after_engine(o);
 }
 
 /* A handshake failed. Where the level permits, at once again in the clear (interface.md section 5.3). */
@@ -602,7 +363,7 @@ static void on_closed(void *arg, const struct error *err)
 		smtp_client_lost(o->client, reason);
 		break;
 	default:
-		destroy(o, NULL);
+		outbound_end(o, NULL);
 		break;
 	}
 }
@@ -635,7 +396,7 @@ static void on_timer(void *arg)
 		smtp_client_lost(o->client, reason);
 		break;
 	case OUTBOUND_IDLE:
-		quit(o);
+		outbound_quit(o);
 		break;
 	default:
 		break;
@@ -693,7 +454,7 @@ static void next_hop(struct outbound *o)
 	o->addresses = NULL;
 	o->address_count = o->address_next = 0;
 	if (o->hops_tried == route->hop_count) {
-		destroy(o, &o->trouble);
+		outbound_end(o, &o->trouble);
 		return;
 	}
 	o->hop = &route->hops[(o->first_hop + o->hops_tried++) % route->hop_count];
@@ -722,8 +483,7 @@ struct lane_connection *outbound_open(struct lane *lane)
 	o->worker = lane->worker;
 	o->first_hop = lane_first_hop(lane);
 	o->step_task.run = step;
-	o->read_work.work = read_piece;
-	o->read_work.done = piece_done;
+	outbound_mail_init(o);
 	o->timer = loop_timer_new(o->worker->loop, on_timer, o);
 	list_init(&o->lane_connection.link);
 	next_hop(o);
@@ -735,25 +495,22 @@ void outbound_wake(struct lane_connection *c)
 	struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
 
 	assert(o->state == OUTBOUND_IDLE);
-	take_next(o);
-	after_engine(o);
+	outbound_mail_next(o);
+	outbound_after_engine(o);
 }
 
 void outbound_close_idle(struct lane_connection *c)
 {
-	quit(CONTAINER_OF(c, struct outbound, lane_connection));
+	outbound_quit(CONTAINER_OF(c, struct outbound, lane_connection));
 }
 
 void outbound_abort(struct lane_connection *c)
 {
 	struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
-	struct delivery *d = o->delivery;
 
-	o->delivery = NULL;
+	outbound_mail_drop(o);
 	if (o->stream)
 		stream_free(o->stream, 0);
 	o->stream = NULL;
-	if (d)
-		hand_back(o, d, true);
-	destroy(o, NULL);
+	outbound_end(o, NULL);
 }

@@ -105,6 +105,8 @@ static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 	o->reason = r->status.text;
 	if (class == SMTP_DELIVERED) {
 		o->status = QUEUE_DELIVERED;
+	} else if (d->damaged) {
+		o->status = QUEUE_HELD;
 	} else if (class == SMTP_DEFERRED && !expired) {
 		o->status = QUEUE_DEFERRED;
 		o->due_ms = next_try_ms(t, r, o->attempts, now_ms);

@@ -1,0 +1,95 @@
+/*
+ * outbound_connection - what the files of an outbound connection share:
+ * outbound.c (hops, addresses, TLS) and outbound_mail.c (deliveries)
+ */
+#pragma once
+
+#include "mta/outbound.h"
+#include "net/stream.h"
+#include "smtp/client.h"
+
+enum outbound_state {
+	OUTBOUND_RESOLVING,
+	OUTBOUND_CONNECTING,
+	OUTBOUND_HANDSHAKE, /* TLS, implicit or after STARTTLS */
+	OUTBOUND_TALKING,   /* the engine decides */
+	OUTBOUND_IDLE,	    /* ready, waiting for a delivery */
+	OUTBOUND_RETRYING,  /* step_task goes on to the next address */
+	OUTBOUND_DEAD,	    /* step_task frees */
+};
+
+struct outbound {
+	struct lane_connection lane_connection;
+	struct lane *lane;
+	struct mta_worker *worker;
+	enum outbound_state state;
+	struct loop_task step_task;
+	struct loop_timer *timer;
+
+	unsigned int first_hop, hops_tried;
+	const struct transport_hop *hop;
+	struct dns_query *query;
+	struct net_address *addresses;
+	size_t address_count, address_next;
+	bool retry_clear; /* the last handshake failed and the policy permits clear text: */
+	bool stay_clear;  /*   no TLS on this connection */
+
+	struct stream *stream;
+	struct smtp_client *client;
+	struct buf commands;
+	struct delivery_attempt attempt; /* what is known of the connection so far */
+	struct smtp_status trouble;	 /* why the last address was no good */
+
+	struct delivery *delivery;
+	struct smtp_transaction transaction;
+	const char **recipients; /* of the transaction; its array is kept and grown */
+	unsigned int recipients_size;
+	bool taking;   /* inside outbound_mail_next() */
+	bool answered; /* the peer has said something since the transaction began */
+	unsigned int deliveries;
+	int64_t ready_ms;
+
+	struct queue_body_reader reader;
+	struct loop_work read_work;
+	struct error read_error;
+	struct buf piece;
+	int64_t piece_len;
+	bool reading;		 /* read_work is with the thread pool: the message must stay, */
+	struct delivery *parked; /*   so its delivery is handed back when that is done, */
+	bool parked_drop;	 /*   dropped instead of finished */
+};
+
+/*
+ * The one place where bytes for the peer leave: moves what the engine has
+ * written to the stream, if the connection is what the policy asks for.
+ */
+void outbound_transmit(struct outbound *o);
+
+/* Call after each use of the engine: transmits, arms the timer. */
+void outbound_after_engine(struct outbound *o);
+
+/*
+ * The end. The lane forgets the connection now, the memory goes when callbacks
+ * have returned. trouble: why no next hop could be used, NULL: see lane.h.
+ */
+void outbound_end(struct outbound *o, const struct smtp_status *trouble);
+
+/* Say QUIT and end. */
+void outbound_quit(struct outbound *o);
+
+/* outbound_mail.c: the connection is ready for deliveries, or for the next */
+void outbound_mail_next(struct outbound *o);
+
+/* The session has failed; a delivery that was on gets this status. */
+void outbound_mail_failed(struct outbound *o, const struct smtp_status *status);
+
+/* A delivery that is on goes back to the queue untried. */
+void outbound_mail_drop(struct outbound *o);
+
+void outbound_mail_drained(struct outbound *o);
+
+/* The engine's events, and the steps of reading a body. */
+void outbound_mail_body_wanted(void *arg);
+void outbound_mail_recipient(void *arg, unsigned int index, const struct smtp_status *status);
+void outbound_mail_done(void *arg);
+void outbound_mail_init(struct outbound *o);
