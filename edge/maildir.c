@@ -116,6 +116,8 @@ static int write_message(int fd, const struct maildir_delivery *d, uint64_t *ret
 			break;
 		}
 		append_as_lf(&out, buf_slice(&piece), &held_cr);
+		if (n == 0 && held_cr)
+			buf_append_string(&out, "\r");
 		*ret_size += buf_len(&out);
 		r = write_all(fd, buf_slice(&out));
 		if (r < 0)

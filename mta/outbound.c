@@ -182,7 +182,7 @@ static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 static void on_starttls_refused(void *arg, const struct smtp_status *status)
 {
 	struct outbound *o = arg;
-	char why[SMTP_STATUS_TEXT_SIZE];
+	char why[2 * SMTP_STATUS_TEXT_SIZE];
 
 	if (policy_of(o)->level == TLS_LEVEL_MAY) {
 		o->stay_clear = true;
