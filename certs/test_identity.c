@@ -68,7 +68,7 @@ static void test_loads(void **state)
 		{ "hub-rsa.pem", "hub-rsa-pkcs1.key" },
 		{ "expired.pem", "expired.key" },
 		{ "future.pem", "future.key" },
-		{ "chain.pem", "sub.key" },
+		{ "sub-chain.pem", "sub.key" },
 		{ "both.pem", NULL },
 		{ "both.pem", "" },
 	};

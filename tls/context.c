@@ -4,8 +4,9 @@
  * verifies nothing
  *
  * So everything that matters is set here, in one place, before any session
- * exists. Servers resume by tickets alone (the library's table of sessions has
- * 33 places and one lock for all threads).
+ * exists. Servers resume by tickets alone: the library's table of session ids
+ * has 33 places, and is one for all threads and contexts, so that a session of
+ * an identity long replaced could be resumed from it.
  */
 #include "tls/context_internal.h"
 
@@ -69,6 +70,7 @@ static int use_trust(WOLFSSL_CTX *ctx, const struct certs_trust *trust, struct e
 	struct slice rest = certs_trust_der(trust);
 	struct der_item item;
 
+	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
 	while (der_next(&rest, &item)) {
 		/* Expired ones too: anchors.c knows the dates, and can then name the CA. */
 		if (wolfSSL_CTX_load_verify_buffer_ex(ctx, (const unsigned char *)item.whole.ptr,
@@ -121,10 +123,12 @@ static int set_up_client(struct tls_context *context, const struct tls_context_o
 	WOLFSSL_CTX *ctx = context->ctx;
 	int r;
 
-	/* Sessions set their own callback; one that forgot it would be refused everything. */
-	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER, NULL);
-	if (wolfSSL_CTX_UseSessionTicket(ctx) != WOLFSSL_SUCCESS)
-		return error_set(err, -ENOTSUP, "wolfSSL has no session tickets");
+	/*
+	 * No tickets of TLS 1.2 (RFC 5077): a client of 5.5.4 that offers one which
+	 * the server has no key for any more can't go on with a full handshake,
+	 * so whenever a server restarts, a connection would fail, and go in the
+	 * clear at level may. Those of TLS 1.3 need not be asked for.
+	 */
 	wolfSSL_CTX_sess_set_new_cb(ctx, tls_session_resumable);
 	context->resume = tls_resume_new();
 	if (!context->resume)
@@ -132,6 +136,11 @@ static int set_up_client(struct tls_context *context, const struct tls_context_o
 	r = tls_anchors_init(&context->anchors, options->trust, err);
 	if (r == 0 && options->trust)
 		r = use_trust(ctx, options->trust, err);
+	/*
+	 * Sessions set their own callback, this is for one that forgets it. Not
+	 * before the CAs are in: it would have them verified as peers.
+	 */
+	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_PEER, NULL);
 	return r;
 }
 

@@ -12,6 +12,10 @@
 #include "base/macros.h"
 #include "certs/identity.h"
 #include "tests/support/throwaway.h"
+#include "tls/session_internal.h"
+
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
 
 struct tls_context *test_server_context(const char *dir, const char *name)
 {
@@ -22,12 +26,9 @@ struct tls_context *test_server_context(const char *dir, const char *name)
 	struct error err = { 0 };
 
 	snprintf(cert, sizeof(cert), "%s.pem", name);
-	/* The key of a chain is that of its leaf. */
-	snprintf(key, sizeof(key), "%s.key",
-		 strcmp(name, "chain") == 0	   ? "sub"
-		 : strcmp(name, "old-chain") == 0  ? "old-sub"
-		 : strcmp(name, "leaf-chain") == 0 ? "leaf-as-ca"
-						   : name);
+	/* "sub-chain": the key is that of its leaf, sub. */
+	snprintf(key, sizeof(key), "%.*s.key",
+		 (int)(strlen(name) - (strstr(name, "-chain") ? strlen("-chain") : 0)), name);
 	if (certs_identity_load(throwaway_path(dir, cert), throwaway_path(dir, key), &identity,
 				&err) < 0)
 		fail_msg("%s", err.text);
@@ -88,6 +89,13 @@ void pair_open(struct pair *pair, struct tls_context *client, struct tls_context
 	       const struct tls_policy *policy, const char *cache_key)
 {
 	pair_open_to(pair, client, server, policy, "hub.example", cache_key);
+}
+
+void end_limit_to_1_2(struct end *end)
+{
+	struct tls_session *s = CONTAINER_OF(end->filter, struct tls_session, filter);
+
+	wolfSSL_set_options(s->ssl, WOLFSSL_OP_NO_TLSv1_3);
 }
 
 static void end_done(struct end *end)

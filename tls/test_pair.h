@@ -33,6 +33,9 @@ void pair_close(struct pair *pair);
 /* Carry bytes to and fro, at most chunk at a time, until both have nothing to say. */
 void pair_run(struct pair *pair, size_t chunk);
 
+/* Before the handshake: this end knows no TLS 1.3. */
+void end_limit_to_1_2(struct end *end);
+
 /* Give an end bytes from the wire. */
 void end_feed(struct end *end, const void *bytes, size_t len);
 void end_send(struct end *end, const void *bytes, size_t len);

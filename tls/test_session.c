@@ -47,14 +47,18 @@ static void assert_input(struct end *end, const char *want)
 }
 
 /* Handshake, data both ways, and both farewells, in pieces of chunk bytes. */
-static void converse(struct fixture *f, size_t chunk)
+static void converse_in(struct fixture *f, bool is_1_2, size_t chunk)
 {
 	struct pair p;
 
 	pair_open(&p, f->client, f->server, test_policy("tls=verify"), NULL);
+	if (is_1_2)
+		end_limit_to_1_2(&p.client);
 	pair_run(&p, chunk);
 	assert_int_equal(p.client.state, STREAM_FILTER_OPEN);
 	assert_int_equal(p.server.state, STREAM_FILTER_OPEN);
+	assert_string_equal(tls_session_facts(p.server.filter)->protocol,
+			    is_1_2 ? "TLSv1.2" : "TLSv1.3");
 
 	end_send(&p.client, "EHLO edge.example\r\n", 19);
 	end_send(&p.server, "220 hub.example\r\n", 17);
@@ -75,6 +79,12 @@ static void converse(struct fixture *f, size_t chunk)
 	pair_run(&p, chunk);
 	assert_int_equal(p.client.state, STREAM_FILTER_ENDED);
 	pair_close(&p);
+}
+
+static void converse(struct fixture *f, size_t chunk)
+{
+	converse_in(f, false, chunk);
+	converse_in(f, true, chunk);
 }
 
 static void test_whole(void **state)
@@ -117,20 +127,25 @@ static void test_every_cut(void **state)
 static void test_facts(void **state)
 {
 	static const struct {
-		const char *policy;
-		bool server_1_3;
+		const char *server;
+		bool is_1_2;
 		const char *protocol, *cipher;
 	} cases[] = {
-		{ "tls=verify", true, "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256" },
-		{ "tls=may protocols=>=TLSv1.3", true, "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256" },
+		{ "hub", false, "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256" },
+		{ "hub-rsa", false, "TLSv1.3", "TLS_CHACHA20_POLY1305_SHA256" },
+		{ "hub", true, "TLSv1.2", "ECDHE-ECDSA-CHACHA20-POLY1305" },
+		{ "hub-rsa", true, "TLSv1.2", "ECDHE-RSA-CHACHA20-POLY1305" },
 	};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_context *server = test_server_context(f->dir, cases[i].server);
 		const struct tls_facts *facts;
 		struct pair p;
 
-		pair_open(&p, f->client, f->server, test_policy(cases[i].policy), NULL);
+		pair_open(&p, f->client, server, test_policy("tls=verify"), NULL);
+		if (cases[i].is_1_2)
+			end_limit_to_1_2(&p.client);
 		facts = tls_session_facts(p.client.filter);
 		assert_null(facts->protocol);
 		assert_false(facts->has_peer_cert);
@@ -149,7 +164,24 @@ static void test_facts(void **state)
 		assert_string_equal(facts->cipher, cases[i].cipher);
 		assert_false(facts->has_peer_cert || facts->trusted || facts->verified);
 		pair_close(&p);
+		tls_context_unref(server);
 	}
+}
+
+/* What one end requires and the other has not. */
+static void test_nothing_in_common(void **state)
+{
+	struct fixture *f = *state;
+	struct pair p;
+
+	pair_open(&p, f->client, f->server, test_policy("tls=encrypt protocols=TLSv1.3"), NULL);
+	end_limit_to_1_2(&p.server);
+	pair_run(&p, SIZE_MAX);
+	assert_true(p.client.state < 0 && p.server.state < 0);
+	assert_string_equal(p.client.err.text, "no TLS version in common with the peer");
+	assert_string_equal(p.server.err.text,
+			    "peer sent alert: protocol version (no TLS version in common)");
+	pair_close(&p);
 }
 
 /* Ends before anything was sent, and twice. */
@@ -374,6 +406,7 @@ int main(void)
 		cmocka_unit_test(test_odd_pieces),
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_nothing_in_common),
 		cmocka_unit_test(test_finish),
 		cmocka_unit_test(test_transfer),
 		cmocka_unit_test(test_not_tls),

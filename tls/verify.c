@@ -3,11 +3,12 @@
  * CA side down, the leaf last
  *
  * It says whether the signature, the dates and the constraints of that one
- * were fine. Saying that an error does not matter has a price that is easily
- * missed: the library then takes an intermediate CA, however forged, into the
- * trust that all sessions of the context share (AddCA in ProcessPeerCerts of
- * 5.5.4). So where the policy does not require a verified peer, the first
- * error ends the checks of this session instead, which adds nothing.
+ * were fine. To answer that an error does not matter is the usual way to go on
+ * where no verified peer is required, but then only the option
+ * WOLFSSL_ALT_CERT_CHAINS, which Debian's build has, keeps a forged
+ * intermediate CA out of the trust that all sessions of the context share
+ * (AddCA in ProcessPeerCerts of 5.5.4). So the first error ends the checks of
+ * this session instead, and then nothing is added in any build.
  */
 #include "tls/verify.h"
 

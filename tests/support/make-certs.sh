@@ -20,11 +20,13 @@
 #	wrong		for other.example and 192.0.2.9
 #	self-signed	by itself
 #	stranger	by other-ca
-#	sub-ca, sub	an intermediate CA, and a leaf of it; chain.pem: leaf, then CA
-#	old-sub-ca, old-sub	the same, the intermediate has expired; old-chain.pem
+#	sub-ca, sub	an intermediate CA, and a leaf of it; sub-chain.pem: leaf, then CA
+#	old-sub-ca, old-sub	the same, the intermediate has expired; old-sub-chain.pem
 #	old-ca, of-old-ca	a root that has expired, and a leaf of it
-#	leaf-as-ca	by hub, which is no CA; leaf-chain.pem
+#	leaf-as-ca	by hub, which is no CA; leaf-as-ca-chain.pem
 #	evil-ca, evil	subject and key id of ca but another key, and a leaf of it
+#	evil-sub-ca, evil-sub	a CA of evil-ca's with the name of ca, and a leaf of it;
+#			evil-sub-chain.pem
 #	hub-sec1.key, hub-rsa-pkcs1.key, hub-locked.key, hub-rsa-locked.key: other forms
 #	other-rsa.key	belongs to no certificate
 set -eu
@@ -52,7 +54,7 @@ prompt = no
 [dn]
 [root]
 basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign, cRLSign
+keyUsage = critical, keyCertSign, cRLSign, digitalSignature
 subjectKeyIdentifier = 0102030405060708090A0B0C0D0E0F1011121314
 [ca_cert]
 basicConstraints = critical, CA:TRUE
@@ -126,8 +128,10 @@ issue stranger /CN=hub.example leaf other-ca $past $later
 issue sub /CN=hub.example leaf sub-ca $past $later
 issue old-sub /CN=hub.example leaf old-sub-ca $past $later
 issue of-old-ca /CN=hub.example leaf old-ca $past $later
-issue leaf-as-ca /CN=hub.example leaf hub $past $later
+issue leaf-as-ca /CN=leaf leaf hub $past $later
 issue evil /CN=hub.example leaf evil-ca $past $later
+issue evil-sub-ca /O=Posthouse/CN=ca.example ca_cert evil-ca $past $later
+issue evil-sub /CN=hub.example leaf evil-sub-ca $past $later
 issue cn-only /CN=hub.example cn_leaf ca $past $later
 names=DNS:edge.example issue edge /CN=edge.example leaf ca $past $later
 names=DNS:*.example issue wild /CN=wild leaf ca $past $later
@@ -137,9 +141,10 @@ names=DNS:other.example,IP:192.0.2.9 issue wrong /CN=hub.example leaf ca $past $
 nul=$(printf 'hub.example\0.attacker.example' | od -An -v -tx1 | tr -d ' \n')
 names="DER:301f821d$nul" issue nul /CN=attacker leaf ca $past $later
 
-cat sub.pem sub-ca.pem >chain.pem
-cat old-sub.pem old-sub-ca.pem >old-chain.pem
-cat leaf-as-ca.pem hub.pem >leaf-chain.pem
+cat sub.pem sub-ca.pem >sub-chain.pem
+cat old-sub.pem old-sub-ca.pem >old-sub-chain.pem
+cat evil-sub.pem evil-sub-ca.pem >evil-sub-chain.pem
+cat leaf-as-ca.pem hub.pem >leaf-as-ca-chain.pem
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out other-rsa.key
 openssl ec -in hub.key -out hub-sec1.key
 openssl rsa -in hub-rsa.key -traditional -out hub-rsa-pkcs1.key

@@ -1,0 +1,384 @@
+/* test_verify - every bad certificate is refused where it must be, and told of where it is not */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/macros.h"
+#include "certs/certificate.h"
+#include "certs/pem.h"
+#include "certs/pemfile.h"
+#include "tests/support/throwaway.h"
+#include "tls/test_pair.h"
+
+struct fixture {
+	char *dir;
+	struct tls_context *client; /* trusts ca */
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->dir = throwaway_certs();
+	f->client = test_client_context(f->dir, "ca.pem");
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	tls_context_unref(f->client);
+	throwaway_remove(f->dir);
+	free(f);
+	tls_thread_done();
+	return 0;
+}
+
+/* Both ends run to their end; the client's state is returned. */
+static int run_in(struct pair *p, bool is_1_2, struct tls_context *client,
+		  struct tls_context *server, const char *policy, const char *nexthop)
+{
+	pair_open_to(p, client, server, test_policy(policy), nexthop, NULL);
+	if (is_1_2)
+		end_limit_to_1_2(&p->server);
+	pair_run(p, SIZE_MAX);
+	return p->client.state;
+}
+
+static int run(struct pair *p, struct tls_context *client, struct tls_context *server,
+	       const char *policy, const char *nexthop)
+{
+	return run_in(p, false, client, server, policy, nexthop);
+}
+
+/*
+ * At level verify the handshake fails with this trouble, nothing of the
+ * user's can be sent, and the server does not believe that it succeeded. At
+ * level encrypt it succeeds, and the same trouble is recorded.
+ */
+static void expect_refused_in(bool is_1_2, struct tls_context *client, struct tls_context *server,
+			      const char *match, const char *nexthop, bool trusted,
+			      const char *trouble)
+{
+	const struct tls_facts *facts;
+	char policy[128];
+	struct pair p;
+
+	snprintf(policy, sizeof(policy), "tls=verify %s", match);
+	if (run_in(&p, is_1_2, client, server, policy, nexthop) >= 0)
+		fail_msg("%s was not refused", trouble);
+	assert_string_equal(p.client.err.text, trouble);
+	assert_true(p.server.state < 0);
+	if (!strstr(p.server.err.text, "peer sent alert: "))
+		fail_msg("server: %s", p.server.err.text);
+	facts = tls_session_facts(p.client.filter);
+	assert_false(facts->verified);
+	assert_true(facts->has_peer_cert);
+	assert_string_equal(facts->trouble, trouble);
+	pair_close(&p);
+
+	snprintf(policy, sizeof(policy), "tls=encrypt %s", match);
+	if (run_in(&p, is_1_2, client, server, policy, nexthop) != STREAM_FILTER_OPEN)
+		fail_msg("encrypt: %s", p.client.err.text);
+	assert_int_equal(p.server.state, STREAM_FILTER_OPEN);
+	facts = tls_session_facts(p.client.filter);
+	assert_int_equal(facts->trusted, trusted);
+	assert_false(facts->verified);
+	assert_true(facts->has_peer_cert);
+	assert_string_equal(facts->trouble, trouble);
+	assert_string_not_equal(facts->fingerprint, "");
+	pair_close(&p);
+}
+
+static void expect_refused(struct tls_context *client, struct tls_context *server,
+			   const char *match, const char *nexthop, bool trusted,
+			   const char *trouble)
+{
+	expect_refused_in(false, client, server, match, nexthop, trusted, trouble);
+	expect_refused_in(true, client, server, match, nexthop, trusted, trouble);
+}
+
+static void expect_accepted(struct tls_context *client, struct tls_context *server,
+			    const char *match, const char *nexthop, const char *peer_name)
+{
+	static const char *const levels[] = { "verify", "encrypt" };
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(levels); i++) {
+		const struct tls_facts *facts;
+		char policy[128];
+		struct pair p;
+
+		snprintf(policy, sizeof(policy), "tls=%s %s", levels[i / 2], match);
+		if (run_in(&p, i % 2, client, server, policy, nexthop) != STREAM_FILTER_OPEN)
+			fail_msg("%s %s: %s", nexthop, match, p.client.err.text);
+		facts = tls_session_facts(p.client.filter);
+		assert_true(facts->trusted && facts->verified);
+		assert_string_equal(facts->trouble, "");
+		assert_string_equal(facts->peer_name, peer_name);
+		pair_close(&p);
+	}
+}
+
+static void test_good(void **state)
+{
+	static const struct {
+		const char *server, *match, *nexthop, *peer_name;
+	} cases[] = {
+		{ "hub", "", "hub.example", "hub.example" },
+		{ "hub", "", "HUB.Example", "hub.example" },
+		{ "hub", "", "hub.example.", "hub.example" },
+		{ "hub", "", "[hub.example]", "hub.example" },
+		{ "hub", "", "127.0.0.1", "127.0.0.1" },
+		{ "hub", "", "[127.0.0.1]", "127.0.0.1" },
+		{ "hub", "", "::1", "::1" },
+		{ "hub", "", "0:0:0:0:0:0:0:1", "::1" },
+		{ "hub", "match=hub.example", "192.0.2.1", "hub.example" },
+		{ "hub", "match=other.example:hub.example", "mx.example", "hub.example" },
+		{ "hub", "match=.example", "mx.example.net", "hub.example" },
+		{ "hub", "match=127.0.0.1", "mx.example.net", "127.0.0.1" },
+		{ "hub", "match=other.example:nexthop", "hub.example", "hub.example" },
+		{ "hub", "match=hostname", "hub.example", "hub.example" },
+		{ "hub-rsa", "", "hub.example", "hub.example" },
+		{ "wild", "", "hub.example", "*.example" },
+		{ "cn-only", "", "hub.example", "hub.example" },
+		{ "no-names", "", "127.0.0.1", "127.0.0.1" },
+		{ "no-names", "", "hub.example", "hub.example" }, /* no DNS name: the CN counts */
+		{ "sub-chain", "", "hub.example", "hub.example" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_context *server = test_server_context(f->dir, cases[i].server);
+
+		expect_accepted(f->client, server, cases[i].match, cases[i].nexthop,
+				cases[i].peer_name);
+		tls_context_unref(server);
+	}
+}
+
+static void test_bad(void **state)
+{
+	static const struct {
+		const char *server, *match, *nexthop;
+		bool trusted;
+		const char *trouble;
+	} cases[] = {
+		{ "expired", "", "hub.example", false, "certificate has expired on 2024-01-01" },
+		{ "future", "", "hub.example", false,
+		  "certificate is not valid before 2049-01-01" },
+		{ "wrong", "", "hub.example", true,
+		  "certificate is not for the name hub.example "
+		  "(it names: other.example, 192.0.2.9)" },
+		{ "hub", "", "127.0.0.2", true,
+		  "certificate is not for the name 127.0.0.2 "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "hub", "", "hub.example.net", true,
+		  "certificate is not for the name hub.example.net "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "hub", "match=a.example:.b.example", "hub.example", true,
+		  "certificate is for none of the names a.example, .b.example "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "hub", "match=.hub.example", "hub.example", true,
+		  "certificate is not for the name .hub.example "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "wild", "", "a.b.example", true,
+		  "certificate is not for the name a.b.example (it names: *.example)" },
+		{ "wild", "", "example", true,
+		  "certificate is not for the name example (it names: *.example)" },
+		{ "cn-only", "", "127.0.0.1", true,
+		  "certificate is not for the name 127.0.0.1 (it names: hub.example)" },
+		{ "nul", "", "hub.example", true,
+		  "certificate is not for the name hub.example (it names: attacker)" },
+		{ "self-signed", "", "hub.example", false,
+		  "self-signed certificate, not trusted here (issuer CN=hub.example)" },
+		{ "stranger", "", "hub.example", false, "unknown CA (issuer CN=Other CA)" },
+		{ "sub", "", "hub.example", false, "unknown CA (issuer CN=Sub CA)" },
+		{ "old-sub-chain", "", "hub.example", false,
+		  "certificate of the CA (CN=Old Sub CA) has expired on 2024-01-01" },
+		{ "leaf-as-ca-chain", "", "hub.example", false,
+		  "unknown CA (issuer CN=hub.example)" },
+		{ "client-only", "", "hub.example", false,
+		  "certificate may not be used by a server (issuer CN=ca.example)" },
+		{ "evil", "", "hub.example", false,
+		  "signature of the certificate is wrong (issuer CN=ca.example)" },
+		{ "evil-ca", "", "ca.example", false,
+		  "signature of the certificate is wrong (issuer CN=ca.example)" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_context *server = test_server_context(f->dir, cases[i].server);
+
+		expect_refused(f->client, server, cases[i].match, cases[i].nexthop,
+			       cases[i].trusted, cases[i].trouble);
+		tls_context_unref(server);
+	}
+}
+
+/* Whom we trust may be nobody, a CA that has expired, or a server's own certificate. */
+static void test_trust(void **state)
+{
+	static const struct {
+		const char *ca, *server, *trouble; /* NULL: accepted */
+	} cases[] = {
+		{ NULL, "hub", "no trusted CA is configured (issuer CN=ca.example)" },
+		{ "other-ca.pem", "hub", "unknown CA (issuer CN=ca.example)" },
+		{ "other-ca.pem", "stranger", NULL },
+		{ "old-ca.pem", "of-old-ca", "the CA has expired (CN=Old CA)" },
+		{ "self-signed.pem", "self-signed", NULL },
+		{ "hub.pem", "leaf-as-ca", "unknown CA (issuer CN=hub.example)" },
+		{ "sub-ca.pem", "sub", NULL },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_context *client = test_client_context(f->dir, cases[i].ca);
+		struct tls_context *server = test_server_context(f->dir, cases[i].server);
+
+		if (cases[i].trouble)
+			expect_refused(client, server, "", "hub.example", false, cases[i].trouble);
+		else
+			expect_accepted(client, server, "", "hub.example", "hub.example");
+		tls_context_unref(server);
+		tls_context_unref(client);
+	}
+}
+
+static void read_pem(const char *path, struct buf *ret_der)
+{
+	struct pemfile file;
+	struct pem_block block;
+	struct slice rest;
+
+	assert_int_equal(pemfile_read(path, &file, NULL), 0);
+	rest = pemfile_text(&file);
+	assert_true(pem_next(&rest, &block) && pem_decode(&block, ret_der));
+	pemfile_done(&file);
+}
+
+static void write_pem(const char *path, const char *before, struct slice der)
+{
+	char *text = malloc(BASE64_ENCODED_SIZE(der.len));
+	FILE *file = fopen(path, "we");
+
+	base64_encode(der, text);
+	fprintf(file, "%s-----BEGIN CERTIFICATE-----\n", before);
+	for (size_t i = 0; i < strlen(text); i += 64)
+		fprintf(file, "%.64s\n", text + i);
+	fprintf(file, "-----END CERTIFICATE-----\n");
+	fclose(file);
+	free(text);
+}
+
+static void read_text(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	text[fread(text, 1, size - 1, file)] = '\0';
+	fclose(file);
+}
+
+/*
+ * CVE-2026-93302: a copy of the trusted CA's certificate, byte for byte,
+ * signature included, but with the attacker's key in it. A library that takes
+ * CAs for trusted peers recognizes it by subject, key id and signature.
+ */
+static void test_forged_clone(void **state)
+{
+	struct fixture *f = *state;
+	struct certs_certificate ca, evil;
+	struct buf ca_der = { 0 }, evil_der = { 0 };
+	struct tls_context *server;
+	char leaf[4096];
+
+	read_pem(throwaway_path(f->dir, "ca.pem"), &ca_der);
+	read_pem(throwaway_path(f->dir, "evil-ca.pem"), &evil_der);
+	assert_int_equal(certs_certificate_parse(buf_slice(&ca_der), &ca, NULL), 0);
+	assert_int_equal(certs_certificate_parse(buf_slice(&evil_der), &evil, NULL), 0);
+	assert_int_equal(ca.public_key.len, evil.public_key.len);
+	memcpy(ca_der.mem + (ca.public_key.ptr - ca_der.mem), evil.public_key.ptr,
+	       evil.public_key.len);
+
+	/* As the server's own certificate: its name is a host's, so only trust stands in the way. */
+	write_pem(throwaway_path(f->dir, "forged.pem"), "", buf_slice(&ca_der));
+	read_text(throwaway_path(f->dir, "evil-ca.key"), leaf, sizeof(leaf));
+	rename(throwaway_path(f->dir, "evil-ca.key"), throwaway_path(f->dir, "forged.key"));
+	server = test_server_context(f->dir, "forged");
+	expect_refused(f->client, server, "", "ca.example", false,
+		       "signature of the certificate is wrong (issuer CN=ca.example)");
+	tls_context_unref(server);
+	rename(throwaway_path(f->dir, "forged.key"), throwaway_path(f->dir, "evil-ca.key"));
+
+	/* Below it, a leaf that it signed. */
+	read_text(throwaway_path(f->dir, "evil.pem"), leaf, sizeof(leaf));
+	write_pem(throwaway_path(f->dir, "evil.pem"), leaf, buf_slice(&ca_der));
+	server = test_server_context(f->dir, "evil");
+	expect_refused(f->client, server, "", "hub.example", false,
+		       "signature of the certificate is wrong (issuer CN=ca.example)");
+	tls_context_unref(server);
+
+	buf_done(&ca_der);
+	buf_done(&evil_der);
+}
+
+/*
+ * What a session of a lower level went along with must not become trusted by
+ * others of the context: a CA that has expired or is not signed by whom it
+ * says, and, the library being what it is, not even a good one.
+ */
+static void test_no_poison(void **state)
+{
+	struct fixture *f = *state;
+	struct tls_context *chain, *leaf;
+	struct pair p;
+
+	chain = test_server_context(f->dir, "old-sub-chain");
+	leaf = test_server_context(f->dir, "old-sub");
+	assert_int_equal(run(&p, f->client, chain, "tls=may", "hub.example"), STREAM_FILTER_OPEN);
+	pair_close(&p);
+	expect_refused(f->client, leaf, "", "hub.example", false,
+		       "unknown CA (issuer CN=Old Sub CA)");
+	tls_context_unref(chain);
+	tls_context_unref(leaf);
+
+	/*
+	 * Once taken in, this one would make its leaf a perfect one: it has the
+	 * name of our CA, and a key id of its own to be found by.
+	 */
+	chain = test_server_context(f->dir, "evil-sub-chain");
+	leaf = test_server_context(f->dir, "evil-sub");
+	assert_int_equal(run(&p, f->client, chain, "tls=may", "hub.example"), STREAM_FILTER_OPEN);
+	assert_false(tls_session_facts(p.client.filter)->trusted);
+	pair_close(&p);
+	expect_refused(f->client, leaf, "", "hub.example", false,
+		       "unknown CA (issuer CN=ca.example)");
+	tls_context_unref(chain);
+	tls_context_unref(leaf);
+
+	chain = test_server_context(f->dir, "sub-chain");
+	leaf = test_server_context(f->dir, "sub");
+	expect_accepted(f->client, chain, "", "hub.example", "hub.example");
+	expect_refused(f->client, leaf, "", "hub.example", false, "unknown CA (issuer CN=Sub CA)");
+	tls_context_unref(chain);
+	tls_context_unref(leaf);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_good),	  cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_trust),	  cmocka_unit_test(test_forged_clone),
+		cmocka_unit_test(test_no_poison),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
