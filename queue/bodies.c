@@ -11,8 +11,8 @@
 
 #include "base/cleanup.h"
 
-#define DIRECTORIES    256
-#define DIRECTORY_SIZE 3 /* "C5" */
+#define DIRECTORIES    16
+#define DIRECTORY_SIZE 2 /* "C" */
 #define FILE_SIZE      (DIRECTORY_SIZE + QUEUE_ID_SIZE)
 
 static void close_directory(DIR **directory)
@@ -28,7 +28,7 @@ int queue_errno(int number)
 
 static void format_directory(unsigned int index, char out[DIRECTORY_SIZE])
 {
-	snprintf(out, DIRECTORY_SIZE, "%02X", index % DIRECTORIES);
+	snprintf(out, DIRECTORY_SIZE, "%X", index % DIRECTORIES);
 }
 
 static void format_file(int64_t id, char out[FILE_SIZE])

@@ -1,8 +1,8 @@
 /*
  * bodies - the directory of bodies that are too large for the database
  *
- *	bodies/XX/ID	XX: the last two digits of the ID, so that each of the
- *			256 directories holds an equal share
+ *	bodies/X/ID	X: the last digit of the ID, so that each of the 16
+ *			directories holds an equal share
  *
  * A file is complete and synced, and its directory too, before the row that
  * names it is committed; it is removed after the row's removal was committed.

@@ -14,7 +14,8 @@
 #include "queue/private.h"
 #include "queue/thread.h"
 
-#define FAILURES_MAX 8 /* of reading in one claim: then it is not a single bad sector */
+#define FAILURES_MAX 8	   /* of reading in one claim: then it is not a single bad sector */
+#define RETRY_MS     60000 /* to read again what could not be read */
 
 struct search {
 	struct queue *queue;
@@ -122,6 +123,8 @@ static int hold(struct queue *q, int64_t id, struct error *err)
 
 	if (r == 0)
 		r = queue_store_hold(q->store, id, "the stored message is damaged", err);
+	if (r == QUEUE_STORE_NOT_FOUND)
+		r = error_set(err, -EBADMSG, "it is in the index alone");
 	if (r == 0)
 		r = queue_store_commit(q->store, err);
 	if (r < 0)
@@ -160,6 +163,9 @@ void queue_thread_claim(struct queue *q, struct queue_claim *claim)
 		claim->messages = memory_new(sizeof(struct queue_message *) * claim->max_messages);
 	request->result = search(&s, &request->error);
 	hold_damaged(&s);
+
+	if (s.failures > 0)
+		claim->next_due_ms = MIN(claim->next_due_ms, claim->now_ms + RETRY_MS);
 
 	/* What was claimed before the failure is the caller's; it will meet the failure again. */
 	if (request->result < 0 && claim->message_count > 0) {

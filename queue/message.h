@@ -90,6 +90,7 @@ void queue_id_format(int64_t id, char out[QUEUE_ID_SIZE]);
  * Writing a body: append as bytes come; when queue_body_must_spill() says so,
  * call queue_body_spill() on a thread that may block before appending more;
  * at the end queue_body_finish(), on such a thread if queue_body_in_file().
+ * After a failure (-ENOSPC: no room) the message can only be freed.
  */
 void queue_body_append(struct queue_body *b, struct slice bytes);
 bool queue_body_must_spill(const struct queue_body *b);

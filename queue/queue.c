@@ -56,25 +56,6 @@ static int sync_directory(const char *directory, struct error *err)
 }
 
 /*
- * Create the database file, so that it has our mode; SQLite gives it to the
- * log as well. Only if there is none: opening and closing a database behind
- * SQLite's back would drop this process' locks on it. Returns 1 when created.
- */
-static int create_database(const char *directory, const char *path, struct error *err)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	int r;
-
-	if (fd < 0)
-		return errno == EEXIST ? 0
-				       : error_set(err, queue_errno(errno), "%s: %s", path,
-						   strerror(errno));
-	close(fd);
-	r = sync_directory(directory, err);
-	return r < 0 ? r : 1;
-}
-
-/*
  * A new database beside old bodies: somebody has moved the old one away, and
  * may want to look at them. They are put aside, not swept.
  */
@@ -97,6 +78,28 @@ static int put_bodies_aside(struct queue *q, const char *directory, struct error
 	return 0;
 }
 
+/*
+ * Create the database file if there is none, so that it has our mode; SQLite
+ * gives it to the log as well. An existing one is not even opened here: to
+ * close it would drop the locks that SQLite has on it in this process.
+ */
+static int create_database(struct queue *q, const char *directory, const char *path,
+			   struct error *err)
+{
+	int fd, r;
+
+	if (access(path, F_OK) == 0)
+		return 0;
+	r = put_bodies_aside(q, directory, err);
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return error_set(err, queue_errno(errno), "%s: %s", path, strerror(errno));
+	close(fd);
+	return sync_directory(directory, err);
+}
+
 static int sweep_file(void *arg, int64_t id, struct error *err)
 {
 	struct queue *q = arg;
@@ -105,7 +108,10 @@ static int sweep_file(void *arg, int64_t id, struct error *err)
 	return r == 0 ? queue_bodies_remove_file(&q->bodies, id, err) : MIN(r, 0);
 }
 
-/* The first block of ids must be on disk before one of them is used. */
+/*
+ * The first block of ids. A full disk must not keep mail from being delivered:
+ * then nothing is reserved, and the first append that finds room does it.
+ */
 static int reserve_ids(struct queue *q, struct error *err)
 {
 	int64_t mark;
@@ -118,12 +124,12 @@ static int reserve_ids(struct queue *q, struct error *err)
 		return r;
 	queue_store_set_ids_mark(q->store, mark);
 	r = queue_store_commit(q->store, err);
-	if (r < 0) {
-		queue_store_rollback(q->store);
-		return r;
+	if (r == 0) {
+		queue_ids_reserved(&q->ids, mark);
+		return 0;
 	}
-	queue_ids_reserved(&q->ids, mark);
-	return 0;
+	queue_store_rollback(q->store);
+	return r == -ENOSPC ? 0 : r;
 }
 
 static int open_files(struct queue *q, const char *directory, size_t memory_max, struct error *err)
@@ -142,9 +148,7 @@ static int open_files(struct queue *q, const char *directory, size_t memory_max,
 
 	r = join_path(directory, "queue.db", path, err);
 	if (r == 0)
-		r = create_database(directory, path, err);
-	if (r > 0)
-		r = put_bodies_aside(q, directory, err);
+		r = create_database(q, directory, path, err);
 	if (r == 0)
 		r = queue_bodies_open(directory, memory_max, &q->bodies, err);
 	if (r == 0)

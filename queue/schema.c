@@ -29,13 +29,13 @@ static const char file_pragmas[] = "PRAGMA page_size = 4096;"
 /*
  * FULL: a commit is synced when it returns; NORMAL would not do that in WAL
  * mode. secure_delete: Debian's default of ON costs three quarters of the
- * speed of deletes. Checkpoints are done by the queue's thread, after the
- * completions were handed out. cell_size_check finds damaged pages early.
+ * speed of deletes. No wal_autocheckpoint here: it would replace the hook of
+ * sql.c, by which the queue's thread knows when to do that, after it has
+ * handed out completions. cell_size_check finds damaged pages early.
  */
 static const char connection_pragmas[] = "PRAGMA synchronous = FULL;"
 					 "PRAGMA secure_delete = FAST;"
 					 "PRAGMA journal_size_limit = 67108864;"
-					 "PRAGMA wal_autocheckpoint = 0;"
 					 "PRAGMA cache_size = -16384;"
 					 "PRAGMA temp_store = MEMORY;"
 					 "PRAGMA cell_size_check = ON;";
@@ -56,7 +56,7 @@ static const char tables[] =
 	"	due_ms INTEGER,"
 	"	size INTEGER NOT NULL,"
 	"	checksum INTEGER NOT NULL," /* XXH3 of the body */
-	"	in_file INTEGER NOT NULL,"  /* bodies/XX/ID; else the body is in q_body */
+	"	in_file INTEGER NOT NULL,"  /* bodies/X/ID; else the body is in q_body */
 	"	body_8bit INTEGER NOT NULL,"
 	"	sender TEXT NOT NULL,"
 	"	client_ip TEXT NOT NULL,"

@@ -395,13 +395,17 @@ static int update_due(struct queue_store *s, int64_t id, int64_t due_ms, struct 
 	return sql_run(&s->sql, st, err);
 }
 
-/* All recipients at once, and all done: the usual case needs no update before the delete. */
+/*
+ * All recipients at once, each once, and all done: the usual case needs no
+ * update before the delete.
+ */
 static bool finishes_all(const struct queue_record *record)
 {
 	if (record->outcome_count != record->message->recipient_count)
 		return false;
-	for (size_t i = 0; i < record->outcome_count; i++)
-		if (queue_status_is_pending(record->outcomes[i].status))
+	for (unsigned int i = 0; i < record->outcome_count; i++)
+		if (record->outcomes[i].recipient != i ||
+		    queue_status_is_pending(record->outcomes[i].status))
 			return false;
 	return true;
 }
@@ -454,7 +458,11 @@ int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, stru
 	sql_bind_text(st, 1, reason);
 	sql_bind_int(st, 2, id);
 	r = sql_run(&s->sql, st, err);
-	return r < 0 ? r : update_due(s, id, QUEUE_NEVER, err);
+	if (r == 0)
+		r = update_due(s, id, QUEUE_NEVER, err);
+	if (r == 0 && sql_changes(&s->sql) == 0)
+		r = QUEUE_STORE_NOT_FOUND;
+	return r;
 }
 
 int queue_store_log_frames(const struct queue_store *s)

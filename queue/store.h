@@ -44,7 +44,7 @@ int queue_store_append(struct queue_store *s, const struct queue_message *m, str
 int queue_store_record(struct queue_store *s, const struct queue_record *record, bool *ret_removed,
 		       int64_t *ret_due_ms, struct error *err);
 
-/* All recipients that are pending wait for the operator. */
+/* All recipients that are pending wait for the operator. 0, NOT_FOUND, or an error. */
 int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, struct error *err);
 
 /* Messages that wait, in the order of (due_ms, id), behind a given one. 1 with one, 0 at the end. */

@@ -15,7 +15,7 @@ static void path_of(struct tester *t, int64_t id, char *out, size_t size)
 	char name[QUEUE_ID_SIZE];
 
 	queue_id_format(id, name);
-	snprintf(out, size, "%s/bodies/%02X/%s", t->directory, (unsigned int)(id % 256), name);
+	snprintf(out, size, "%s/bodies/%X/%s", t->directory, (unsigned int)(id % 16), name);
 }
 
 /* Three messages that are free to be claimed; the second is about to be damaged. */
@@ -124,6 +124,29 @@ static void test_recipients_gone(void **state)
 	tester_sql(t, "DELETE FROM q_recipient WHERE message = %lld", (long long)ids[1]);
 	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
 	assert_int_equal(t->warnings, 1);
+}
+
+/* The index names a message that is not there: set aside, with one warning and no more. */
+static void test_message_gone(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[3], got[4];
+
+	store_three(t, 100, ids);
+	tester_sql(t, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX "
+		      "q_message_due ON q_message (due_ms) WHERE due_ms IS NULL' WHERE name = "
+		      "'q_message_due'");
+	tester_sql(t, "DELETE FROM q_message WHERE id = %lld", (long long)ids[1]);
+	tester_sql(t, "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX "
+		      "q_message_due ON q_message (due_ms) WHERE due_ms IS NOT NULL' WHERE name = "
+		      "'q_message_due'");
+	tester_close(t);
+	tester_open(t);
+	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
+	assert_int_equal(t->warnings, 2);
+	tester_release(t, ids[0]);
+	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 1);
+	assert_int_equal(t->warnings, 2);
 }
 
 /* Exchange a page of the closed database with another; *page gets what was there. */
@@ -287,11 +310,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tester_setup, tester_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_body_flipped),	 TEST(test_body_gone),
-		TEST(test_body_file_gone),	 TEST(test_body_file_cut),
-		TEST(test_recipients_senseless), TEST(test_recipients_gone),
-		TEST(test_pages_overwritten),	 TEST(test_disk_full),
-		TEST(test_disk_full_body),	 TEST(test_guilty_alone),
+		TEST(test_body_flipped),
+		TEST(test_body_gone),
+		TEST(test_body_file_gone),
+		TEST(test_body_file_cut),
+		TEST(test_recipients_senseless),
+		TEST(test_recipients_gone),
+		TEST(test_message_gone),
+		TEST(test_pages_overwritten),
+		TEST(test_disk_full),
+		TEST(test_disk_full_body),
+		TEST(test_guilty_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

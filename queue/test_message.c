@@ -198,7 +198,7 @@ static void test_body_file_damaged(void **state)
 	char path[128];
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/bodies/%02X/%s", t->directory, (unsigned int)m->id % 256,
+	snprintf(path, sizeof(path), "%s/bodies/%X/%s", t->directory, (unsigned int)m->id % 16,
 		 m->name);
 	file = fopen(path, "r+");
 	assert_non_null(file);

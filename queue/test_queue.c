@@ -426,7 +426,7 @@ static void test_modes(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
 		assert_int_equal(mode_of(t, files[i]), 0600);
 	assert_int_equal(mode_of(t, "bodies"), 0700);
-	assert_int_equal(mode_of(t, "bodies/00"), 0700);
+	assert_int_equal(mode_of(t, "bodies/0"), 0700);
 }
 
 static void test_newer_format(void **state)
@@ -456,7 +456,7 @@ static void test_sweep(void **state)
 	fd = queue_bodies_create_file(&t->queue->bodies, 0x1234500, &err);
 	assert_true(fd >= 0);
 	close(fd);
-	snprintf(path, sizeof(path), "%s/bodies/00/README", t->directory);
+	snprintf(path, sizeof(path), "%s/bodies/0/README", t->directory);
 	fd = open(path, O_CREAT | O_WRONLY, 0600);
 	assert_true(fd >= 0);
 	close(fd);
@@ -464,6 +464,44 @@ static void test_sweep(void **state)
 	tester_close(t);
 	tester_open(t);
 	assert_int_equal(tester_body_files(t), 2);
+}
+
+/* The log is merged into the database as it grows. */
+static void test_log_is_bounded(void **state)
+{
+	struct tester *t = *state;
+	char path[128];
+	struct stat st;
+
+	for (int i = 0; i < 250; i++)
+		tester_store(t, 120000, 1); /* 30 MB */
+	snprintf(path, sizeof(path), "%s/queue.db-wal", t->directory);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size < 20 << 20);
+}
+
+/* The room that a burst has taken is given back, up to a reserve. */
+static void test_shrink(void **state)
+{
+	struct tester *t = *state;
+	struct queue_store *store;
+	struct error err;
+	char path[128];
+	bool has_more = true;
+
+	for (int i = 0; i < 200; i++)
+		tester_store(t, 120000, 1);
+	tester_sql(t, "DELETE FROM q_body");
+	tester_close(t);
+	assert_true(tester_query(t, "PRAGMA freelist_count") > 5000);
+
+	snprintf(path, sizeof(path), "%s/queue.db", t->directory);
+	assert_int_equal(queue_store_open(path, false, &store, &err), 0);
+	while (has_more)
+		assert_int_equal(queue_store_shrink(store, &has_more, &err), 0);
+	queue_store_close(store);
+	assert_true(tester_query(t, "PRAGMA freelist_count") <= 4096);
+	tester_open(t);
 }
 
 /* Without its database, what is in bodies/ is not known to be rubbish. */
@@ -504,6 +542,8 @@ int main(void)
 		TEST(test_newer_format),
 		TEST(test_sweep),
 		TEST(test_database_gone),
+		TEST(test_log_is_bounded),
+		TEST(test_shrink),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

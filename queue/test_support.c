@@ -38,15 +38,16 @@ static void note_warning(void *arg, const char *text)
 	pthread_mutex_unlock(&t->mutex);
 }
 
-struct tester *tester_new(void)
+struct tester *tester_new(const char *parent)
 {
 	struct tester *t = memory_new(sizeof(*t));
 
 	*t = (struct tester){
 		.clock = { .wall_ms = fake_ms, .mono_ms = fake_ms },
 		.now_ms = TESTER_START_MS,
-		.directory = "/tmp/posthouse-queue-XXXXXX",
 	};
+	snprintf(t->directory, sizeof(t->directory), "%s/posthouse-queue-XXXXXX",
+		 access(parent, W_OK) == 0 ? parent : "/tmp");
 	pthread_mutex_init(&t->mutex, NULL);
 	pthread_cond_init(&t->woken, NULL);
 	assert_non_null(mkdtemp(t->directory));
@@ -103,7 +104,7 @@ void tester_close(struct tester *t)
 
 int tester_setup(void **state)
 {
-	struct tester *t = tester_new();
+	struct tester *t = tester_new("/tmp");
 
 	tester_open(t);
 	*state = t;
@@ -115,6 +116,25 @@ int tester_teardown(void **state)
 	tester_close(*state);
 	tester_free(*state);
 	return 0;
+}
+
+struct tester *tester_share(struct tester *t)
+{
+	struct tester *other = memory_new(sizeof(*other));
+
+	*other = (struct tester){ .queue = t->queue, .now_ms = t->now_ms };
+	pthread_mutex_init(&other->mutex, NULL);
+	pthread_cond_init(&other->woken, NULL);
+	other->port = queue_port_new(t->queue, note_wake, other);
+	return other;
+}
+
+void tester_unshare(struct tester *t)
+{
+	queue_port_free(t->port);
+	pthread_cond_destroy(&t->woken);
+	pthread_mutex_destroy(&t->mutex);
+	free(t);
 }
 
 static char byte_at(int64_t id, size_t offset)
@@ -314,11 +334,11 @@ unsigned int tester_body_files(struct tester *t)
 	unsigned int count = 0;
 	char path[128];
 
-	for (unsigned int i = 0; i < 256; i++) {
+	for (unsigned int i = 0; i < 16; i++) {
 		struct dirent *entry;
 		DIR *directory;
 
-		snprintf(path, sizeof(path), "%s/bodies/%02X", t->directory, i);
+		snprintf(path, sizeof(path), "%s/bodies/%X", t->directory, i);
 		directory = opendir(path);
 		assert_non_null(directory);
 		while ((entry = readdir(directory)))

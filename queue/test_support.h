@@ -31,11 +31,16 @@ struct tester {
 int tester_setup(void **state);
 int tester_teardown(void **state);
 
-struct tester *tester_new(void);
+/* A new directory below parent, or below /tmp if that is not there. */
+struct tester *tester_new(const char *parent);
 void tester_free(struct tester *t);
 void tester_open(struct tester *t);
 int tester_try_open(struct tester *t, struct error *err);
 void tester_close(struct tester *t);
+
+/* Another port on the same queue, for another thread. */
+struct tester *tester_share(struct tester *t);
+void tester_unshare(struct tester *t);
 
 /* A message with a finished body of size bytes made from its id, to count recipients. */
 struct queue_message *tester_message(struct tester *t, size_t size, unsigned int count);

@@ -2,7 +2,7 @@
  * thread - the only writer: group commit, completions, and chores when idle
  *
  * A batch is everything that has arrived, up to the next claim, and at most
- * batch_max requests. It runs in one transaction. If anything in it fails,
+ * batch_max requests and BATCH_BYTES of bodies. It runs in one transaction. If anything in it fails,
  * all of it is rolled back and each request is tried again in a transaction
  * of its own: so only the guilty ones fail, and on a full disk the small ones
  * may still get through. Nothing in memory changes before the commit, and no
@@ -22,8 +22,9 @@
 #include "queue/body.h"
 #include "queue/private.h"
 
-#define LOG_FRAMES_MAX 4000 /* 16 MiB: then the log is moved into the database */
-#define IDLE_S	       1    /* without requests, before the chores */
+#define LOG_FRAMES_MAX 4000	 /* 16 MiB: then the log is moved into the database */
+#define BATCH_BYTES    (4 << 20) /* of bodies: those in front should not wait for more */
+#define IDLE_S	       1	 /* without requests, before the chores */
 
 void queue_thread_warn(struct queue *q, const char *format, ...)
 {
@@ -305,11 +306,24 @@ static bool do_chores(struct queue *q)
 	return has_more;
 }
 
+static uint64_t bytes_of(struct queue_request *request)
+{
+	const struct queue_message *m = NULL;
+
+	if (request->kind == QUEUE_REQUEST_APPEND)
+		m = append_of(request)->message;
+	else if (request->kind == QUEUE_REQUEST_RECORD)
+		m = record_of(request)->notification;
+	return m && !m->body->in_file ? m->body->size : 0;
+}
+
 /* Take a claim alone, or what is in front of the next claim. With the mutex held. */
 static void take_batch(struct queue *q, struct list *batch)
 {
-	for (unsigned int count = 0; count < q->batch_max && !list_is_empty(&q->submitted);
-	     count++) {
+	unsigned int count = 0;
+	uint64_t bytes = 0;
+
+	while (!list_is_empty(&q->submitted) && count < q->batch_max && bytes < BATCH_BYTES) {
 		struct list *item = q->submitted.next;
 		bool is_claim = request_of(item)->kind == QUEUE_REQUEST_CLAIM;
 
@@ -319,6 +333,8 @@ static void take_batch(struct queue *q, struct list *batch)
 		list_push(batch, item);
 		if (is_claim)
 			return;
+		count++;
+		bytes += bytes_of(request_of(item));
 	}
 }
 
