@@ -96,16 +96,20 @@ struct smtp_server_events {
 
 	/*
 	 * A command was refused by the engine or an answer, or was one too many to
-	 * be refused (421); for the log. verb is the command's, "END-OF-MESSAGE" for the message itself, "UNKNOWN", or
-	 * "CONNECT" for a client that began with TLS.
+	 * be refused (421); for the log. verb is the command's, "END-OF-MESSAGE"
+	 * for the message itself, "UNKNOWN", or "CONNECT" for a client that began
+	 * with TLS.
 	 */
 	void (*rejected)(void *arg, const char *verb, const struct smtp_status *status);
 
-	/* The last reply (221, 421, or what the session was ended with) was appended: flush, close. */
+	/*
+	 * The last reply (221, 421, or what the session was ended with) was
+	 * appended: flush and close.
+	 */
 	void (*quit)(void *arg);
 };
 
-/* output, options and events must outlive the engine. */
+/* options and events must outlive the engine, and output until quit() was called. */
 struct smtp_server *smtp_server_new(const struct smtp_server_options *options,
 				    const struct smtp_server_events *events, void *arg,
 				    struct buf *output);
@@ -117,7 +121,8 @@ void smtp_server_greet(struct smtp_server *s, bool tls);
 /*
  * Process the front of input and return how many bytes were used up. Less
  * than all: a line is incomplete, an answer is awaited, a pause was asked
- * for, or the session is over.
+ * for, TLS is to start, or the session is over. Once quit() or starttls() is
+ * called the bytes are looked at no more, so these may free them.
  */
 size_t smtp_server_input(struct smtp_server *s, struct slice input);
 

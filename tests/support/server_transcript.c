@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/macros.h"
@@ -38,6 +39,7 @@ static void check_reply(struct slice line)
 
 static void write_replies(struct transcript *t)
 {
+	assert(!t->is_over || buf_len(&t->output) == 0);
 	while (buf_len(&t->output) > 0) {
 		struct slice all = buf_slice(&t->output), line = all;
 
@@ -122,6 +124,13 @@ static void on_hello(void *arg, const char *name, bool esmtp)
 	assert(!t->is_open);
 }
 
+/* Owners drop the connection's buffers inside of the last event. */
+static void drop_input(struct transcript *t)
+{
+	free(t->input);
+	t->input = NULL;
+}
+
 static void on_starttls(void *arg)
 {
 	struct transcript *t = arg;
@@ -130,6 +139,7 @@ static void on_starttls(void *arg)
 	end_event(t);
 	assert(!t->is_open);
 	t->in_handshake = true;
+	drop_input(t);
 }
 
 static void on_auth(void *arg, const char *mechanism, const char *authorization_id,
@@ -270,6 +280,7 @@ static void on_quit(void *arg)
 	begin_event(t, "quit");
 	end_event(t);
 	t->is_over = true;
+	drop_input(t);
 }
 
 static const struct smtp_server_events events = {
@@ -305,8 +316,14 @@ size_t transcript_input(struct transcript *t, struct slice bytes)
 {
 	bool is_stuck =
 		t->is_over || t->in_handshake || t->is_paused || smtp_server_is_waiting(t->server);
-	size_t used = smtp_server_input(t->server, bytes);
+	size_t used;
 
+	t->input = malloc(bytes.len + !bytes.len);
+	assert(t->input);
+	if (bytes.len > 0)
+		memcpy(t->input, bytes.ptr, bytes.len);
+	used = smtp_server_input(t->server, slice_of(t->input, bytes.len));
+	drop_input(t);
 	assert(used <= bytes.len && (!is_stuck || used == 0));
 	write_replies(t);
 	return used;

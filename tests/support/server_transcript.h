@@ -40,6 +40,7 @@ struct transcript {
 	/* its own */
 	struct smtp_server *server;
 	struct buf output, lines, body;
+	char *input; /* exact copy of what the engine reads: the sanitizer sees more than that */
 	const struct transcript_answer *answer; /* to be given */
 	bool is_paused, is_open, in_handshake, is_over;
 };
