@@ -14,6 +14,8 @@
 
 #include "base/parse.h"
 
+#define VALUE_SIZE_MAX (1u << 20) /* values that double each other would fill any memory */
+
 struct frame {
 	enum config_parameter_id id;
 	const struct frame *outer;
@@ -122,9 +124,15 @@ static bool expand_name(struct config *c, struct slice name, const struct frame 
 		return false;
 	}
 	value = resolve(c, (enum config_parameter_id)(p - config_schema), frame);
-	if (value)
-		buf_append_string(out, value);
-	return value != NULL;
+	if (!value)
+		return false;
+	if (buf_len(out) + strlen(value) > VALUE_SIZE_MAX) {
+		config_report_setting(c, culprit(c, frame), CONFIG_ERROR,
+				      "is too long when expanded");
+		return false;
+	}
+	buf_append_string(out, value);
+	return true;
 }
 
 /* The name behind a '$' at the front of *text, which is advanced. Empty: there is none. */

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "edge/maildir.h"
+
 /* Findings about what one parameter names. */
 struct finder {
 	struct config *config;
@@ -48,16 +50,6 @@ static void open_domains(struct config *c, enum config_parameter_id id, struct d
 		domains_diagnose(slice_from(list), c->directory, on_finding, &finder);
 }
 
-static bool has_parent_component(struct slice path)
-{
-	struct slice component;
-
-	while (slice_next_word(&path, "/", &component))
-		if (slice_equal(component, SLICE("..")))
-			return true;
-	return false;
-}
-
 /* A map_validate for the paths of mailboxes. */
 static int validate_mailbox(void *arg, const char *value, const char *source, struct error *err)
 {
@@ -65,13 +57,14 @@ static int validate_mailbox(void *arg, const char *value, const char *source, st
 
 	(void)arg;
 	(void)source;
-	if (has_parent_component(slice_from(value)))
-		return error_set(err, -EINVAL, "%s: the path leads out of virtual_mailbox_base",
-				 value);
 	if (len == 0 || value[len - 1] != '/')
 		return error_set(err, -EINVAL,
 				 "%s: expected a Maildir, with a trailing /; others are not "
 				 "available in this version",
+				 value);
+	if (!maildir_path_is_safe(value))
+		return error_set(err, -EINVAL,
+				 "%s: expected a path below virtual_mailbox_base, without ..",
 				 value);
 	return 0;
 }

@@ -192,6 +192,32 @@ static void test_problems(void **state)
 	}
 }
 
+/* Each value is eight times the one before it; the last would have many MiB. */
+static void test_values_that_double_each_other(void **state)
+{
+	static const char *const names[] = {
+		"smtpd_tls_cert_file", "smtpd_tls_key_file", "smtpd_tls_CAfile",
+		"smtp_tls_cert_file",  "smtp_tls_key_file",  "smtp_tls_CAfile",
+		"queue_directory",     "run_directory",
+	};
+	CLEANUP(config_freep) struct config *config = NULL;
+	CLEANUP(free_strp) char *got = NULL;
+	struct buf text = { 0 };
+
+	(void)state;
+	buf_append_string(&text, HUB "smtpd_tls_cert_file = /x\n");
+	for (size_t i = 1; i < ARRAY_SIZE(names); i++) {
+		buf_printf(&text, "%s = ", names[i]);
+		for (int n = 0; n < 8; n++)
+			buf_printf(&text, "$%s", names[i - 1]);
+		buf_append_string(&text, "\n");
+	}
+	config = config_load_text("p.conf", buf_slice(&text));
+	got = problems_of(config);
+	assert_string_equal(got, "p.conf:14: error: run_directory: is too long when expanded\n");
+	buf_done(&text);
+}
+
 static const struct {
 	const char *label, *text;
 	enum config_parameter_id id;
@@ -311,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_problems),
+		cmocka_unit_test(test_values_that_double_each_other),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_defaults_are_unexpanded),
 		cmocka_unit_test(test_relative_file_is_found_from_here),
