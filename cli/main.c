@@ -1,0 +1,207 @@
+/*
+ * posthouse - main(): global options, the table of commands, their help
+ *
+ * A command is one or two words. Those of the contract that this version does
+ * not have are in the table too, so that they are refused by name.
+ */
+#include <stdio.h>
+
+#include "base/macros.h"
+#include "base/nearest.h"
+#include "cli/cli.h"
+
+#define DEFAULT_CONFIG_FILE "/etc/posthouse/posthouse.conf"
+#define NAME_MAX_LEN	    64
+
+static const struct cli_command commands[] = {
+	{ "run", "", "run the server in the foreground, in the mode that the configuration names",
+	  "SIGTERM and SIGINT: finish or park what is in flight, and exit; a second one hurries.\n"
+	  "SIGHUP: open the log file anew, and look for changed maps and accounts.\n",
+	  cli_run },
+	{ "check", "", "report every problem of the configuration and what it names",
+	  "Prints FILE:LINE: error|warning: TEXT for each problem. Exits 0 when there is no\n"
+	  "error, else 1.\n",
+	  cli_check },
+	{ "config", "[-d] [NAME...]", "print effective parameters, or defaults",
+	  "  -d  the defaults, as they are before $names are expanded\n", cli_config },
+	{ "map query", "MAP KEY", "look KEY up in a map, as in hash:transport",
+	  "A relative file is looked for here, then beside the configuration file. Exits 1 when\n"
+	  "the map does not have the key.\n",
+	  cli_map_query },
+	{ "queue list", "[--json]", "list the messages that wait, and why",
+	  "  --json  one JSON object a line\n", cli_queue_list },
+	{ "queue show", "[--json] ID", "show one message: envelope, and each recipient's state",
+	  "  --json  as one JSON object\n", cli_queue_show },
+	{ "queue cat", "ID", "print a message exactly as it is stored", NULL, cli_queue_cat },
+	{ .name = "certs" },
+	{ .name = "explain" },
+	{ .name = "fleet" },
+	{ .name = "ledger" },
+	{ .name = "queue bounce" },
+	{ .name = "queue delete" },
+	{ .name = "queue hold" },
+	{ .name = "queue release" },
+	{ .name = "queue reroute" },
+	{ .name = "queue retry" },
+	{ .name = "queue stats" },
+	{ .name = "reload" },
+	{ .name = "status" },
+	{ .name = "trace" },
+	{ .name = "user" },
+};
+
+static void print_usage(void)
+{
+	printf("Usage: posthouse [-c FILE] COMMAND [ARGUMENT...]\n\n"
+	       "Commands (posthouse COMMAND --help tells more):\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].run)
+			printf("  %-11s  %s\n", commands[i].name, commands[i].summary);
+	printf("\nOptions:\n"
+	       "  -c FILE      configuration; default: " DEFAULT_CONFIG_FILE "\n"
+	       "  --version    print the version\n"
+	       "  --help       print this\n\n"
+	       "Exit codes: 0 done, 1 the answer is no, 64 usage, 69 no server is running, 74 "
+	       "I/O,\n"
+	       "75 try later, 77 not permitted, 78 configuration.\n");
+}
+
+static void print_command_usage(const struct cli_command *command)
+{
+	printf("Usage: posthouse [-c FILE] %s%s%s\n\n%c%s.\n", command->name,
+	       command->arguments[0] ? " " : "", command->arguments,
+	       command->summary[0] >= 'a' ? command->summary[0] - 'a' + 'A' : command->summary[0],
+	       command->summary + 1);
+	if (command->explanation)
+		printf("\n%s", command->explanation);
+}
+
+static bool is_help(const char *argument)
+{
+	return strcmp(argument, "--help") == 0;
+}
+
+static const struct cli_command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+/* Whether there are commands of two words that begin with this one. */
+static bool is_group(const char *word)
+{
+	size_t len = strlen(word);
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strncmp(commands[i].name, word, len) == 0 && commands[i].name[len] == ' ')
+			return true;
+	return false;
+}
+
+static void print_group_usage(const char *word)
+{
+	size_t len = strlen(word);
+
+	printf("Usage:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (commands[i].run && strncmp(commands[i].name, word, len) == 0 &&
+		    commands[i].name[len] == ' ')
+			printf("  posthouse [-c FILE] %s %s\n        %s\n", commands[i].name,
+			       commands[i].arguments, commands[i].summary);
+}
+
+static int unknown_command(const char *name)
+{
+	const char *names[ARRAY_SIZE(commands)], *near;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		names[i] = commands[i].name;
+	near = nearest_name(name, names, ARRAY_SIZE(names));
+	return cli_usage_error("%s: unknown command%s%s%s; see posthouse --help", name,
+			       near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static int run_command(const struct cli *cli, int argc, char **argv)
+{
+	const struct cli_command *command;
+	char name[NAME_MAX_LEN];
+
+	if (is_group(argv[0]) && argc > 1 && is_help(argv[1])) {
+		print_group_usage(argv[0]);
+		return CLI_DONE;
+	}
+	if (is_group(argv[0]) && argc == 1)
+		return cli_usage_error("%s: which command? See posthouse %s --help", argv[0],
+				       argv[0]);
+	if (is_group(argv[0])) {
+		snprintf(name, sizeof(name), "%s %s", argv[0], argv[1]);
+		argc--;
+		argv++;
+	} else {
+		snprintf(name, sizeof(name), "%s", argv[0]);
+	}
+
+	command = command_find(name);
+	if (!command)
+		return unknown_command(name);
+	if (!command->run)
+		return cli_usage_error("%s: not available in this version", name);
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (is_help(argv[i])) {
+			print_command_usage(command);
+			return CLI_DONE;
+		}
+	}
+	argv[0] = name;
+	return command->run(cli, argc, argv);
+}
+
+/* Options before the command; *index is advanced to it. Returns an exit code, or -1 to go on. */
+static int take_options(struct cli *cli, int argc, char **argv, int *index)
+{
+	for (; *index < argc && argv[*index][0] == '-'; ++*index) {
+		const char *option = argv[*index];
+
+		if (is_help(option)) {
+			print_usage();
+			return CLI_DONE;
+		}
+		if (strcmp(option, "--version") == 0) {
+			printf("posthouse %s\n", POSTHOUSE_VERSION);
+			return CLI_DONE;
+		}
+		if (strncmp(option, "-c", 2) != 0)
+			return cli_usage_error("unknown option %s; see posthouse --help", option);
+		if (option[2] != '\0')
+			cli->config_file = option + 2;
+		else if (++*index < argc)
+			cli->config_file = argv[*index];
+		else
+			return cli_usage_error("-c needs a file");
+	}
+	return -1;
+}
+
+/* What was printed must have arrived: a full disk is no success. */
+static int finish(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	cli_error("standard output: cannot be written");
+	return code == CLI_DONE ? CLI_IO : code;
+}
+
+int main(int argc, char **argv)
+{
+	struct cli cli = { .config_file = DEFAULT_CONFIG_FILE };
+	int index = 1;
+	int code = take_options(&cli, argc, argv, &index);
+
+	if (code >= 0)
+		return finish(code);
+	if (index == argc)
+		return cli_usage_error("no command; see posthouse --help");
+	return finish(run_command(&cli, argc - index, argv + index));
+}

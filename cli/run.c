@@ -1,0 +1,365 @@
+/*
+ * posthouse run - a server in the foreground
+ *
+ * What needs privileges comes first: keys, ports, directories, the log file.
+ * Then they are given away, and the queue, the policy and the workers are made
+ * as the account that they run under. The main thread keeps a loop of its own
+ * for signals and for looking, every second, whether files have changed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "cli/bind.h"
+#include "cli/cli.h"
+#include "cli/privileges.h"
+#include "base/clock.h"
+#include "base/macros.h"
+#include "net/loop.h"
+
+#define REFRESH_MS	   1000
+#define STOP_GRACE_MS	   20000 /* for deliveries whose peer has the message but not answered yet */
+#define POOL_THREADS	   "16"	 /* they wait for disks more than they compute */
+#define PID_FILE_MODE	   0644
+#define RUN_DIRECTORY_MODE 0755
+#define MAIL_BASE_MODE	   0750
+#define LOG_FILE_MODE	   0640
+
+struct server {
+	struct config *config;
+	struct log *log;
+	struct privileges privileges;
+	struct arena arena;
+	struct mta_service *services;
+	unsigned int service_count;
+	char *pid_file; /* NULL: not written */
+
+	struct queue *queue;
+	struct edge *edge;
+	struct hub *hub;
+	struct mta_options options;
+	struct mta *mta;
+
+	struct loop *loop;
+	struct loop_timer *refresh_timer;
+	struct loop_signal *signals[3];
+	bool is_stopping, are_services_closed;
+	struct error edge_error; /* the last one told */
+};
+
+static void on_problem(void *arg, const struct config_problem *problem)
+{
+	static const enum log_level levels[] = {
+		[CONFIG_ERROR] = LOG_LEVEL_ERROR,
+		[CONFIG_WARNING] = LOG_LEVEL_WARNING,
+		[CONFIG_NOTICE] = LOG_LEVEL_INFO,
+	};
+	struct server *s = arg;
+
+	log_write(s->log, NULL, levels[problem->severity], "%s:%u: %s", problem->file,
+		  problem->line, problem->text);
+}
+
+static void refresh_users(struct server *s)
+{
+	struct error err = { 0 };
+	int r = edge_refresh(s->edge, &err);
+
+	/* The same trouble every second would bury everything else. */
+	if (r < 0 && strcmp(err.text, s->edge_error.text) != 0)
+		log_write(s->log, NULL, LOG_LEVEL_ERROR, "smtpd_sasl_passdb: %s", err.text);
+	if (r == 0)
+		log_write(s->log, NULL, LOG_LEVEL_INFO,
+			  "smtpd_sasl_passdb: has changed and was taken up");
+	if (r != MAP_NOT_CHANGED)
+		s->edge_error = err;
+}
+
+static void refresh(struct server *s)
+{
+	config_refresh(s->config, on_problem, s);
+	if (s->edge)
+		refresh_users(s);
+}
+
+static void on_refresh_timer(void *arg)
+{
+	struct server *s = arg;
+
+	refresh(s);
+	loop_timer_start(s->refresh_timer, REFRESH_MS);
+}
+
+static void on_hangup(void *arg, int signum)
+{
+	struct server *s = arg;
+	struct error err = { 0 };
+
+	(void)signum;
+	if (log_reopen(s->log, &err) < 0)
+		log_write(s->log, NULL, LOG_LEVEL_ERROR, "log_destination: %s", err.text);
+	refresh(s);
+}
+
+static void on_stop(void *arg, int signum)
+{
+	struct server *s = arg;
+
+	log_write(s->log, NULL, LOG_LEVEL_INFO, "%s: %s", strsignal(signum),
+		  s->is_stopping ? "stopping at once" : "stopping");
+	mta_stop(s->mta, s->is_stopping ? 0 : STOP_GRACE_MS);
+	if (!s->is_stopping) {
+		/* The workers have duplicates; with ours open, clients could still queue up. */
+		bind_close(s->services, s->service_count);
+		s->are_services_closed = true;
+	}
+	s->is_stopping = true;
+}
+
+/* From a worker's thread. */
+static void on_stopped(void *arg)
+{
+	struct server *s = arg;
+
+	loop_stop(s->loop);
+}
+
+static void on_queue_warning(void *arg, const char *text)
+{
+	struct server *s = arg;
+
+	log_write(s->log, "qmgr", LOG_LEVEL_WARNING, "%s", text);
+}
+
+/* As many connections as the system lets us have. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static int make_directories(struct server *s, struct error *err)
+{
+	static const struct {
+		enum config_parameter_id id;
+		mode_t mode;
+	} directories[] = {
+		{ CONFIG_QUEUE_DIRECTORY, 0700 },
+		{ CONFIG_RUN_DIRECTORY, RUN_DIRECTORY_MODE },
+		{ CONFIG_VIRTUAL_MAILBOX_BASE, MAIL_BASE_MODE },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		const char *path = config_value(s->config, directories[i].id);
+		int r = path ? privileges_make_directory(&s->privileges, path, directories[i].mode,
+							 err)
+			     : 0;
+
+		if (r < 0) {
+			error_prefix(err, "%s", config_schema[directories[i].id].name);
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* A file made here belongs to the account, so that it can be opened anew after rotation. */
+static int open_log(struct server *s, struct error *err)
+{
+	static const char prefix[] = "file:";
+	const char *destination = config_value(s->config, CONFIG_LOG_DESTINATION);
+	int r = 0;
+
+	if (strncmp(destination, prefix, sizeof(prefix) - 1) == 0)
+		r = privileges_make_file(&s->privileges, destination + sizeof(prefix) - 1,
+					 LOG_FILE_MODE, err);
+	if (r == 0)
+		r = log_open(destination, config_value(s->config, CONFIG_MYHOSTNAME), &s->log, err);
+	if (r < 0)
+		error_prefix(err, "log_destination");
+	return r;
+}
+
+static int prepare_as_root(struct server *s, struct error *err)
+{
+	int r;
+
+	umask(0022);
+	r = privileges_find(config_value(s->config, CONFIG_USER), &s->privileges, err);
+
+	if (r == 0)
+		r = open_log(s, err);
+	if (r == 0)
+		r = make_directories(s, err);
+	if (r == 0)
+		r = bind_services(s->config, &s->arena, &s->services, &s->service_count, err);
+	return r == 0 ? privileges_drop(&s->privileges, err) : r;
+}
+
+static int write_pid_file(struct server *s, struct error *err)
+{
+	char *path = arena_printf(&s->arena, "%s/posthouse.pid",
+				  config_value(s->config, CONFIG_RUN_DIRECTORY));
+	CLEANUP(close_fdp) int fd = -1;
+
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, PID_FILE_MODE);
+	if (fd < 0 || fchmod(fd, PID_FILE_MODE) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	s->pid_file = path;
+	return 0;
+}
+
+static int open_queue(struct server *s, struct error *err)
+{
+	struct queue_options options = {
+		.clock = &clock_system,
+		.warn = on_queue_warning,
+		.warn_arg = s,
+	};
+
+	config_queue_options(s->config, &options);
+	return queue_open(&options, &s->queue, err);
+}
+
+static int make_policy(struct server *s, struct error *err)
+{
+	struct edge_options edge_options;
+	struct hub_options hub_options;
+	int r;
+
+	if (config_mode(s->config) == CONFIG_EDGE) {
+		config_edge_options(s->config, &edge_options);
+		r = edge_new(&edge_options, &s->edge, err);
+		s->options.policy = &edge_policy;
+		s->options.policy_arg = s->edge;
+	} else {
+		config_hub_options(s->config, &hub_options);
+		r = hub_new(&hub_options, &s->hub, err);
+		s->options.policy = &hub_policy;
+		s->options.policy_arg = s->hub;
+	}
+	return r;
+}
+
+static int make_loop(struct server *s, struct error *err)
+{
+	int r = loop_new(&s->loop, err);
+
+	if (r == 0)
+		r = loop_signal_new(s->loop, SIGTERM, on_stop, s, &s->signals[0], err);
+	if (r == 0)
+		r = loop_signal_new(s->loop, SIGINT, on_stop, s, &s->signals[1], err);
+	if (r == 0)
+		r = loop_signal_new(s->loop, SIGHUP, on_hangup, s, &s->signals[2], err);
+	if (r == 0)
+		s->refresh_timer = loop_timer_new(s->loop, on_refresh_timer, s);
+	return r;
+}
+
+static int start(struct server *s, struct error *err)
+{
+	int r;
+
+	umask(0077); /* mail is nobody else's business */
+	r = open_queue(s, err);
+	if (r == 0)
+		r = write_pid_file(s, err);
+	if (r == 0)
+		r = make_policy(s, err);
+	if (r == 0)
+		r = make_loop(s, err);
+	if (r < 0)
+		return r;
+	s->options.clock = &clock_system;
+	s->options.log = s->log;
+	s->options.queue = s->queue;
+	s->options.services = s->services;
+	s->options.service_count = s->service_count;
+	config_mta_options(s->config, &s->options);
+	r = mta_new(&s->options, &s->mta, err);
+	return r == 0 ? mta_start(s->mta, on_stopped, s, err) : r;
+}
+
+static void log_ready(struct server *s)
+{
+	struct buf listeners = { 0 };
+
+	bind_format(&listeners, s->services, s->service_count);
+	log_write(s->log, NULL, LOG_LEVEL_INFO, "ready: mode=%s version=%s listen=%.*s",
+		  config_value(s->config, CONFIG_MODE), POSTHOUSE_VERSION, (int)buf_len(&listeners),
+		  buf_slice(&listeners).ptr);
+	buf_done(&listeners);
+}
+
+static void log_warnings(struct server *s)
+{
+	for (size_t i = 0; i < config_problem_count(s->config); i++)
+		on_problem(s, config_problem_at(s->config, i));
+}
+
+/* In the reverse order of start(); what was not made is NULL. */
+static void release(struct server *s)
+{
+	mta_free(s->mta);
+	for (size_t i = 0; i < ARRAY_SIZE(s->signals); i++)
+		loop_signal_free(s->signals[i]);
+	loop_timer_free(s->refresh_timer);
+	if (s->loop)
+		loop_free(s->loop);
+	edge_free(s->edge);
+	hub_free(s->hub);
+	if (s->queue)
+		queue_close(s->queue);
+	if (s->pid_file)
+		unlink(s->pid_file);
+	if (!s->are_services_closed)
+		bind_close(s->services, s->service_count);
+	log_close(s->log);
+	config_free(s->config);
+	arena_done(&s->arena);
+}
+
+/* The log may go elsewhere; whoever started us looks at standard error. */
+static int fail(struct server *s, const struct error *err)
+{
+	if (s->log && strcmp(config_value(s->config, CONFIG_LOG_DESTINATION), "stderr") != 0)
+		log_write(s->log, NULL, LOG_LEVEL_FATAL, "%s", err->text);
+	return cli_fail(err);
+}
+
+int cli_run(const struct cli *cli, int argc, char **argv)
+{
+	struct server server = { 0 }, *s = &server;
+	struct error err = { 0 };
+	int code = CLI_DONE;
+
+	if (cli_arguments(argc, argv, NULL, 0, 0, 0) < 0)
+		return CLI_USAGE;
+	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
+	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
+
+	s->config = config_load(cli->config_file);
+	config_open(s->config);
+	if (config_has_errors(s->config)) {
+		cli_print_errors(s->config);
+		code = CLI_CONFIG;
+	} else if (prepare_as_root(s, &err) < 0 || start(s, &err) < 0) {
+		code = fail(s, &err);
+	} else {
+		log_ready(s); /* first: supervisors wait for it */
+		log_warnings(s);
+		loop_timer_start(s->refresh_timer, REFRESH_MS);
+		loop_run(s->loop);
+		log_write(s->log, NULL, LOG_LEVEL_INFO, "stopped");
+	}
+	release(s);
+	return code;
+}
