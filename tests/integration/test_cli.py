@@ -1,0 +1,218 @@
+"""The command line: options, exit codes, and the commands that need no server."""
+
+import os
+
+import pytest
+
+HUB = """\
+mode = hub
+myhostname = mta.vm.vm
+user = {user}
+queue_directory = spool
+run_directory = run
+listen = smtp://127.0.0.1:0
+relay_domains = vm1.vm, vm2.vm
+transport_maps = hash:ts
+smtpd_tls_cert_file = {certs}/hub.pem
+smtpd_tls_key_file = {certs}/hub.key
+smtpd_tls_CAfile = {certs}/ca.pem
+"""
+
+ROUTES = """\
+# routes of the hub
+vm1.vm   relay-smtps:[127.0.0.1]:10465
+vm2.vm   relay:[127.0.0.1]:10025 tls=verify
+"""
+
+
+@pytest.fixture
+def hub(tmp_path, certs):
+    """The configuration file of a hub that nothing is wrong with."""
+    (tmp_path / "ts").write_text(ROUTES)
+    config = tmp_path / "hub.conf"
+    config.write_text(HUB.format(certs=certs, user=""))
+    if os.geteuid() == 0:
+        config.write_text(HUB.format(certs=certs, user="nobody"))
+    return config
+
+
+def test_version(posthouse):
+    got = posthouse("--version")
+    assert got.returncode == 0
+    assert got.stdout.startswith("posthouse 0.")
+
+
+def test_help(posthouse):
+    got = posthouse("--help")
+    assert got.returncode == 0
+    for command in ("check", "config", "map query", "queue list", "run"):
+        assert f"\n  {command} " in got.stdout
+    assert "explain" not in got.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "config", "map query", "queue list", "queue show",
+                                     "queue cat", "run"])
+def test_help_of_a_command(posthouse, command):
+    got = posthouse(*command.split(), "--help")
+    assert got.returncode == 0
+    assert got.stdout.startswith(f"Usage: posthouse [-c FILE] {command}")
+    assert got.stderr == ""
+
+
+def test_help_of_a_group(posthouse):
+    got = posthouse("queue", "--help")
+    assert got.returncode == 0
+    assert "queue show [--json] ID" in got.stdout
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ([], "no command; see posthouse --help"),
+    (["-x"], "unknown option -x; see posthouse --help"),
+    (["-c"], "-c needs a file"),
+    (["chekc"], "chekc: unknown command; did you mean check?; see posthouse --help"),
+    (["queue"], "queue: which command? See posthouse queue --help"),
+    (["queue", "lits"], "queue lits: unknown command; did you mean queue list?; "
+                        "see posthouse --help"),
+    (["check", "now"], "check: too many arguments; see posthouse check --help"),
+    (["queue", "show"], "queue show: too few arguments; see posthouse queue show --help"),
+    (["queue", "list", "--jsno"], "queue list: unknown option --jsno; "
+                                  "see posthouse queue list --help"),
+    (["explain", "a@b"], "explain: not available in this version"),
+    (["ledger", "list"], "ledger: not available in this version"),
+    (["queue", "hold", "1"], "queue hold: not available in this version"),
+])
+def test_usage_errors(posthouse, arguments, message):
+    got = posthouse(*arguments)
+    assert got.stderr == f"posthouse: {message}\n"
+    assert got.stdout == ""
+    assert got.returncode == 64
+
+
+def test_check_of_a_good_file(posthouse, hub):
+    got = posthouse("check", config=hub)
+    assert (got.stdout, got.stderr, got.returncode) == ("", "", 0)
+
+
+def test_check_of_no_file(posthouse, tmp_path):
+    got = posthouse("check", config=tmp_path / "absent.conf")
+    assert got.stdout == (f"{tmp_path}/absent.conf:1: error: cannot read the file: "
+                          "No such file or directory\n")
+    assert got.returncode == 1
+
+
+def test_check_finds_a_key_that_does_not_fit(posthouse, hub):
+    hub.write_text(hub.read_text().replace("/hub.key", "/edge.key"))
+    got = posthouse("check", config=hub)
+    assert got.stdout.startswith(f"{hub}:10: error: smtpd_tls_key_file: ")
+    assert got.returncode == 1
+
+
+def test_check_warns_of_a_key_that_all_may_read(posthouse, hub, tmp_path, certs):
+    key = tmp_path / "open.key"
+    key.write_bytes((certs / "hub.key").read_bytes())
+    key.chmod(0o644)
+    hub.write_text(hub.read_text().replace(f"{certs}/hub.key", "open.key"))
+    got = posthouse("check", config=hub)
+    assert got.stdout.startswith(f"{hub}:10: warning: smtpd_tls_key_file: {key}: every account")
+    assert got.returncode == 0
+
+
+def test_check_warns_of_an_expired_certificate(posthouse, hub, certs):
+    hub.write_text(hub.read_text().replace("/hub.", "/expired."))
+    got = posthouse("check", config=hub)
+    assert got.stdout == (f"{hub}:9: warning: smtpd_tls_cert_file: {certs}/expired.pem: "
+                          "the certificate has expired\n")
+    assert got.returncode == 0
+
+
+def test_config_prints_effective_values(posthouse, hub, certs):
+    got = posthouse("config", "mydomain", "smtp_tls_CAfile", "queue_directory", "relay_domains",
+                    "relayhost", "listen", config=hub)
+    assert got.stdout.splitlines() == [
+        "mydomain = vm.vm",
+        f"smtp_tls_CAfile = {certs}/ca.pem",
+        f"queue_directory = {hub.parent}/spool",
+        "relay_domains = vm1.vm, vm2.vm",
+        "relayhost =",
+        "listen = smtp://127.0.0.1:0",
+    ]
+    assert got.returncode == 0
+
+
+def test_config_prints_all_by_name(posthouse, hub):
+    lines = posthouse("config", config=hub).stdout.splitlines()
+    names = [line.split(" =")[0] for line in lines]
+    assert names == sorted(names)
+    assert "message_size_limit = 52428800" in lines
+    assert "mode = hub" in lines
+    assert "virtual_mailbox_base" not in names
+
+
+def test_config_prints_defaults(posthouse, hub):
+    got = posthouse("config", "-d", "myorigin", "listen", "smtp_tls_CAfile", config=hub)
+    assert got.stdout.splitlines() == [
+        "myorigin = $mydomain",
+        "listen = smtp://*:25 smtp://*:587 smtps://*:465",
+        "smtp_tls_CAfile = $smtpd_tls_CAfile",
+    ]
+
+
+@pytest.mark.parametrize("name, message", [
+    ("relay_domain", "relay_domain: unknown parameter; did you mean relay_domains?"),
+    ("ledger_lifetime", "ledger_lifetime: not available in this version"),
+    ("virtual_mailbox_base", "virtual_mailbox_base: has no meaning in mode hub"),
+])
+def test_config_of_what_is_not_there(posthouse, hub, name, message):
+    got = posthouse("config", name, "mode", config=hub)
+    assert got.stderr == f"posthouse: {message}\n"
+    assert got.stdout == "mode = hub\n"
+    assert got.returncode == 1
+
+
+@pytest.mark.parametrize("command", ["config", "queue list", "run"])
+def test_errors_of_the_configuration(posthouse, hub, command):
+    hub.write_text(hub.read_text() + "relay_domain = vm3.vm\n")
+    got = posthouse(*command.split(), config=hub)
+    assert got.stderr == (f"posthouse: {hub}:12: error: unknown parameter relay_domain; "
+                          "did you mean relay_domains?\n")
+    assert got.stdout == ""
+    assert got.returncode == 78
+
+
+def test_map_query(posthouse, hub):
+    got = posthouse("map", "query", "hash:ts", "VM1.vm", cwd=hub.parent)
+    assert (got.stdout, got.returncode) == ("relay-smtps:[127.0.0.1]:10465\n", 0)
+    got = posthouse("map", "query", "hash:ts", "vm3.vm", cwd=hub.parent)
+    assert (got.stdout, got.stderr, got.returncode) == ("", "", 1)
+
+
+def test_map_query_beside_the_configuration(posthouse, hub):
+    got = posthouse("map", "query", "hash:ts", "vm1.vm", config=hub, cwd="/")
+    assert (got.stdout, got.returncode) == ("relay-smtps:[127.0.0.1]:10465\n", 0)
+
+
+def test_map_query_of_no_map(posthouse, tmp_path):
+    got = posthouse("map", "query", "hsah:ts", "vm1.vm", cwd=tmp_path)
+    assert got.returncode == 78
+    assert "did you mean" in got.stderr
+    got = posthouse("map", "query", "hash:absent", "vm1.vm", cwd=tmp_path)
+    assert got.returncode == 74
+    assert got.stderr == "posthouse: absent: No such file or directory\n"
+
+
+def test_queue_that_was_never_made(posthouse, hub):
+    got = posthouse("queue", "list", config=hub)
+    assert (got.stdout, got.returncode) == ("The queue is empty.\n", 0)
+    got = posthouse("queue", "list", "--json", config=hub)
+    assert (got.stdout, got.returncode) == ("", 0)
+    for command in ("show", "cat"):
+        got = posthouse("queue", command, "0123456789ABCDEF", config=hub)
+        assert got.stderr == "posthouse: 0123456789ABCDEF: no such message in the queue\n"
+        assert got.returncode == 1
+
+
+def test_full_standard_output(posthouse, hub):
+    """What could not be written must not look like success."""
+    got = posthouse("-c", hub, "config", preexec_fn=lambda: os.dup2(
+        os.open("/dev/full", os.O_WRONLY), 1))
+    assert got.returncode == 74
