@@ -49,6 +49,14 @@ static bool is_relayed(const struct delivery *d)
 	return d->route->hop_count > 0;
 }
 
+/* What operators know it by; a route to the recipient's own domain has no name of its own. */
+static const char *next_hop(const struct delivery *d)
+{
+	if (!is_relayed(d))
+		return "";
+	return d->route->nexthop[0] ? d->route->nexthop : d->route->hops[0].text;
+}
+
 static const char *program(const struct delivery *d)
 {
 	switch (d->route->kind) {
@@ -98,7 +106,7 @@ static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 
 	o->recipient = r->index;
 	o->attempts = recipient->attempts + (r->untried ? 0 : 1);
-	o->next_hop = d->route->nexthop;
+	o->next_hop = next_hop(d);
 	o->reply_code = r->status.code;
 	o->enhanced = smtp_status_enhanced_text(&r->status,
 						arena_alloc(&t->arena, SMTP_ENHANCED_TEXT_SIZE));
@@ -146,6 +154,16 @@ static void log_outcome(struct settlement *t, unsigned int i)
 
 /* ---- the ledger ---- */
 
+/* How it went; where nothing went, how it would have had to. */
+static enum tls_mode mode_used(const struct delivery *d)
+{
+	if (d->attempt.encrypted)
+		return d->route->mode;
+	if (d->attempt.connected || d->route->tls.level == TLS_LEVEL_NONE)
+		return TLS_MODE_NONE;
+	return d->route->mode;
+}
+
 static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 {
 	const struct delivery *d = t->delivery;
@@ -157,14 +175,13 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 	*row = (struct queue_ledger_row){
 		.time_ms = now_ms,
 		.transport = d->route->name,
-		.next_hop = d->route->nexthop,
+		.next_hop = next_hop(d),
 		.peer = a->peer,
 		.source = d->route->source,
 		.reply = d->recipients[i].status.text,
 		.has_tls_policy = is_relayed(d),
 		.level = is_relayed(d) ? tls_level_name(d->route->tls.level) : "",
-		.mode = is_relayed(d) ? tls_mode_name(a->encrypted ? d->route->mode : TLS_MODE_NONE)
-				      : "",
+		.mode = is_relayed(d) ? tls_mode_name(mode_used(d)) : "",
 		.protocol = a->encrypted ? a->tls.protocol : "",
 		.cipher = a->encrypted ? a->tls.cipher : "",
 		.verified = a->encrypted && a->tls.verified,

@@ -123,6 +123,7 @@ static void test_received(void **state)
 	trace_received(&out, &m, NULL, "mta.vm.vm", "Posthouse");
 	text = buf_steal_string(&out);
 	assert_null(strstr(text, "for <"));
+	assert_non_null(strstr(text, " id 6F00D; "));
 	assert_null(strstr(text, "using"));
 	assert_null(strstr(text, "\nX"));
 	assert_non_null(strstr(text, "([IPv6:2001:db8::1])"));

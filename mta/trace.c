@@ -22,10 +22,10 @@ void trace_received(struct buf *out, const struct queue_message *m, const struct
 	if (tls)
 		buf_printf(out, "\t(using %s with cipher %s (%u/%u bits))\r\n", tls->protocol,
 			   tls->cipher, tls->bits, tls->bits);
-	buf_printf(out, "\tby %s (%s) with %s id %s\r\n\t", hostname, mail_name, origin->protocol,
+	buf_printf(out, "\tby %s (%s) with %s id %s", hostname, mail_name, origin->protocol,
 		   m->name);
 	if (m->recipient_count == 1) {
-		buf_append_string(out, "for <");
+		buf_append_string(out, "\r\n\tfor <");
 		escape_text(out, slice_from(m->recipients[0].original), SMTP_STATUS_TEXT_SIZE);
 		buf_append_string(out, ">");
 	}

@@ -15,7 +15,7 @@ struct trace_tls {
 /*
  * "Received: from HELLO ([IP])\r\n\t(using TLSv1.3 with cipher ... (256/256 bits))\r\n
  * \tby HOST (Posthouse) with ESMTPS id ID\r\n\tfor <RCPT>; DATE\r\n". The
- * for clause is left out unless there is exactly one recipient (RFC 5321
+ * "for" clause is left out unless there is exactly one recipient (RFC 5321
  * section 7.2), and the user name never appears.
  */
 void trace_received(struct buf *out, const struct queue_message *m, const struct trace_tls *tls,
