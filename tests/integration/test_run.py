@@ -6,7 +6,9 @@ import pwd
 import signal
 import smtplib
 import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -215,3 +217,143 @@ def check_queue_commands(config, posthouse, message_id):
 
     got = posthouse("queue", "show", "0000000000000000", config=config)
     assert got.returncode == 1
+
+
+class SlowPeer:
+    """A next hop in the clear that takes one message, and answers when it is told to."""
+
+    REPLIES = {"EHLO": "250 slow.example", "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on"}
+
+    def __init__(self, greets=True):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.greets = greets
+        self.has_message = threading.Event()
+        self.connected = threading.Event()
+        self.may_answer = threading.Event()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self):
+        connection, _ = self.listener.accept()
+        with connection, connection.makefile("rw", newline="\r\n") as stream:
+            self.connected.set()
+            if self.greets:
+                self._talk(stream)
+            else:
+                stream.read()
+
+    def _talk(self, stream):
+        def say(text):
+            stream.write(text + "\r\n")
+            stream.flush()
+
+        say("220 slow.example ESMTP")
+        for line in stream:
+            verb = line[:4].upper()
+            say(self.REPLIES[verb])
+            if verb == "DATA":
+                break
+        for line in stream:
+            if line == ".\r\n":
+                break
+        self.has_message.set()
+        self.may_answer.wait(60)
+        say("250 ok, taken")
+        stream.read()
+
+    def close(self):
+        self.may_answer.set()
+        self.listener.close()
+
+
+@pytest.fixture
+def slow_peer(config):
+    peers = []
+
+    def start(**options):
+        peer = SlowPeer(**options)
+        peers.append(peer)
+        (config.parent / "ts").write_text(f"* relay:[127.0.0.1]:{peer.port} tls=none\n")
+        return peer
+
+    yield start
+    for peer in peers:
+        peer.close()
+
+
+def test_stop_makes_no_doubles(serve, config, posthouse, slow_peer):
+    """The peer has the message when the signal comes: its answer is waited for."""
+    peer = slow_peer()
+    server = serve(config)
+    message_id = send(server)
+    assert peer.has_message.wait(60)
+    server.send_signal(signal.SIGTERM)
+    server.wait_for("Terminated: stopping$")
+    peer.may_answer.set()
+    server.wait_for(f"{message_id}: to=<b@vm2.vm>.*status=sent")
+    assert server.stop() == 0
+    assert posthouse("queue", "list", config=config).stdout == "The queue is empty.\n"
+
+
+def test_second_signal_hurries(serve, config, posthouse, slow_peer):
+    """A peer that never says a word does not keep us; its message stays in the queue."""
+    peer = slow_peer(greets=False)
+    server = serve(config)
+    message_id = send(server)
+    assert peer.connected.wait(60)
+    server.send_signal(signal.SIGTERM)
+    server.wait_for("Terminated: stopping$")
+    assert server.stop(signal.SIGINT) == 0
+    assert message_id in posthouse("queue", "list", config=config).stdout
+
+
+EDGE = """\
+mode = edge
+myhostname = mta1.vm1.vm
+user = {user}
+queue_directory = spool
+run_directory = run
+virtual_mailbox_base = vhosts
+listen = smtp://127.0.0.1:0 submissions://127.0.0.1:0
+smtpd_tls_cert_file = {certs}/hub.pem
+smtpd_tls_key_file = {certs}/hub.key
+smtpd_tls_CAfile = {certs}/ca.pem
+workers = 1
+"""
+
+
+def log_in(server, certs, user, password):
+    """Whether the credentials are good."""
+    tls = ssl.create_default_context(cafile=certs / "ca.pem")
+    with smtplib.SMTP_SSL("127.0.0.1", server.port("submissions"), context=tls) as client:
+        try:
+            client.login(user, password)
+        except smtplib.SMTPAuthenticationError:
+            return False
+        return True
+
+
+def test_changed_accounts_are_taken_up(serve, tmp_path, certs):
+    users = tmp_path / "users"
+    users.write_text("alice@vm1.vm:{PLAIN}alice::::::\n")
+    config = tmp_path / "edge.conf"
+    config.write_text(EDGE.format(certs=certs, user="root" if os.geteuid() == 0 else ""))
+    server = serve(config)
+    assert (tmp_path / "vhosts").is_dir()
+    assert log_in(server, certs, "alice@vm1.vm", "alice")
+    assert not log_in(server, certs, "bob@vm1.vm", "bob")
+
+    new = tmp_path / "users.new"
+    mark = server.mark()
+    new.write_text("alice@vm1.vm:{ROT13}nyvpr::::::\n")
+    new.rename(users)
+    assert "users:1: " in server.wait_for("error: smtpd_sasl_passdb: ", since=mark)
+    assert log_in(server, certs, "alice@vm1.vm", "alice")
+
+    new.write_text("alice@vm1.vm:{PLAIN}secret::::::\nbob@vm1.vm:{PLAIN}bob::::::\n")
+    new.rename(users)
+    server.wait_for("smtpd_sasl_passdb: has changed and was taken up", since=mark)
+    assert log_in(server, certs, "bob@vm1.vm", "bob")
+    assert not log_in(server, certs, "alice@vm1.vm", "alice")
+    assert server.stop() == 0
