@@ -147,9 +147,12 @@ void loop_guest_remove(struct loop_guest *guest)
 static void on_wake(uv_async_t *wake)
 {
 	struct loop *loop = CONTAINER_OF(wake, struct loop, wake);
+	bool stop;
 
+	/* Asked first: a thread that posts and then stops has its tasks run before. */
+	stop = atomic_exchange(&loop->stop_asked, false);
 	run_posted(loop);
-	if (atomic_exchange(&loop->stop_asked, false))
+	if (stop)
 		uv_stop(&loop->uv);
 }
 

@@ -25,7 +25,7 @@ int loop_new(struct loop **ret_loop, struct error *err);
 void loop_free(struct loop *loop);
 
 void loop_run(struct loop *loop);  /* until loop_stop() */
-void loop_stop(struct loop *loop); /* from any thread */
+void loop_stop(struct loop *loop); /* from any thread; what it has posted before runs first */
 
 /* Monotonic, as of the start of this round of the loop. */
 int64_t loop_now_ms(const struct loop *loop);
