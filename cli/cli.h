@@ -65,9 +65,6 @@ struct cli_flag {
 int cli_arguments(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
 		  int minimum, int maximum);
 
-/* Load the configuration; errors in it are told, and CLI_CONFIG is returned. */
-int cli_load_config(const struct cli *cli, struct config **ret_config);
-
 /* The errors of a configuration, on standard error. */
 void cli_print_errors(const struct config *config);
 

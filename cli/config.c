@@ -1,4 +1,8 @@
-/* posthouse config - the parameters as they take effect, like postconf */
+/*
+ * posthouse config - the parameters as they take effect, like postconf
+ *
+ * Where the file has errors, what is known is printed all the same.
+ */
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -62,20 +66,21 @@ static bool print_named(struct config *config, bool of_defaults, const char *nam
 
 int cli_config(const struct cli *cli, int argc, char **argv)
 {
-	CLEANUP(config_freep) struct config *config = NULL;
+	CLEANUP(config_freep) struct config *config = config_load(cli->config_file);
 	bool of_defaults = false;
 	const struct cli_flag flags[] = { { "-d", &of_defaults } };
-	int count = cli_arguments(argc, argv, flags, ARRAY_SIZE(flags), 0, argc), r;
+	int count = cli_arguments(argc, argv, flags, ARRAY_SIZE(flags), 0, argc);
+	int r = CLI_DONE;
 
 	if (count < 0)
 		return CLI_USAGE;
-	r = cli_load_config(cli, &config);
-	if (r != CLI_DONE)
-		return r;
 	if (count == 0)
 		print_all(config, of_defaults);
 	for (int i = 1; i <= count; i++)
 		if (!print_named(config, of_defaults, argv[i]))
 			r = CLI_NO;
-	return r;
+	if (!config_has_errors(config))
+		return r;
+	cli_print_errors(config);
+	return CLI_CONFIG;
 }

@@ -91,19 +91,6 @@ int cli_arguments(int argc, char **argv, const struct cli_flag *flags, size_t fl
 	return count;
 }
 
-int cli_load_config(const struct cli *cli, struct config **ret_config)
-{
-	CLEANUP(config_freep) struct config *config = config_load(cli->config_file);
-
-	if (config_has_errors(config)) {
-		cli_print_errors(config);
-		return CLI_CONFIG;
-	}
-	*ret_config = config;
-	config = NULL;
-	return CLI_DONE;
-}
-
 void cli_print_errors(const struct config *config)
 {
 	for (size_t i = 0; i < config_problem_count(config); i++) {

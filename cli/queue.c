@@ -16,16 +16,22 @@
 
 #define CAT_PIECE 65536
 
-/* 0, or an exit code; *ret stays NULL while no queue has been made yet. */
+/*
+ * 0, or an exit code; *ret stays NULL while no queue has been made yet. What
+ * waits can be looked at whatever else is wrong with the configuration.
+ */
 static int open_reader(const struct cli *cli, struct queue_reader **ret)
 {
-	CLEANUP(config_freep) struct config *config = NULL;
+	CLEANUP(config_freep) struct config *config = config_load(cli->config_file);
+	const char *directory = config_value(config, CONFIG_QUEUE_DIRECTORY);
 	struct error err = { 0 };
-	int r = cli_load_config(cli, &config);
+	int r;
 
-	if (r != CLI_DONE)
-		return r;
-	r = queue_reader_open(config_value(config, CONFIG_QUEUE_DIRECTORY), ret, &err);
+	if (config_mode(config) == 0 || !directory) {
+		cli_print_errors(config);
+		return CLI_CONFIG;
+	}
+	r = queue_reader_open(directory, ret, &err);
 	return r < 0 && r != -ENOENT ? cli_fail(&err) : CLI_DONE;
 }
 
