@@ -13,7 +13,7 @@
 static void assert_slice(struct slice got, const char *want)
 {
 	if (!slice_equal(got, slice_from(want)))
-		fail_msg("got \"%.*s\", want \"%s\"", (int)got.len, got.ptr, want);
+		fail_msg("got \"%.*s\", want \"%s\"", (int)got.len, got.ptr ? got.ptr : "", want);
 }
 
 static void test_equal(void **state)

@@ -143,9 +143,9 @@ static int add_listener(struct buf *listeners, const struct config_listener *lis
 static int add_entry(struct slice entry, struct buf *listeners, struct error *err)
 {
 	struct config_listener listener = { 0 };
-	const struct service *service;
+	const struct service *service = NULL;
 	struct slice host;
-	uint16_t port;
+	uint16_t port = 0;
 	int r;
 
 	r = split_entry(entry, &service, &host, &port, err);

@@ -126,7 +126,7 @@ static int refuse_without_1_3(struct error *err)
 
 static int protocols_take(struct protocols *p, struct slice word, struct error *err)
 {
-	unsigned int protocol;
+	unsigned int protocol = PROTOCOL_1_2;
 	bool exclude = false;
 	char bound = '\0';
 	int r;
