@@ -353,7 +353,7 @@ int tls_policy_parse(struct slice attributes, struct arena *arena, struct tls_po
 	p.match_count = 0;
 	while (slice_next_word(&attributes, WHITE_SPACE, &word)) {
 		size_t equals = slice_find(word, '=');
-		enum attribute attribute;
+		enum attribute attribute = ATTRIBUTE_MATCH;
 		char shown[128];
 		int r;
 
