@@ -226,6 +226,14 @@ void lane_stop(struct lane *lane)
 	}
 	LIST_FOREACH (item, &lane->idle)
 		outbound_close_idle(CONTAINER_OF(item, struct lane_connection, link));
+
+	/* What is not ready yet has nothing to do any more. */
+	LIST_FOREACH (item, &lane->busy) {
+		struct lane_connection *c = CONTAINER_OF(item, struct lane_connection, link);
+
+		if (!c->ready)
+			outbound_abort(c);
+	}
 }
 
 void lane_abort(struct lane *lane)

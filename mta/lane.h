@@ -68,7 +68,10 @@ void lane_connection_ended(struct lane *lane, struct lane_connection *c,
 			   const struct smtp_status *status,
 			   const struct delivery_attempt *attempt);
 
-/* Begin nothing more and close idle connections. What waits is dropped; it stays in the queue. */
+/*
+ * Begin nothing more, and close the connections that carry no delivery. What
+ * waits is dropped; it stays in the queue.
+ */
 void lane_stop(struct lane *lane);
 
 /* Close all connections at once. */
