@@ -136,6 +136,10 @@ void lane_push(struct lane *lane, struct delivery *d)
 
 void lane_put_back(struct lane *lane, struct delivery *d)
 {
+	if (lane->stopping) {
+		delivery_drop(lane->worker, d);
+		return;
+	}
 	list_push_front(&lane->ready, &d->link);
 	lane->ready_count++;
 	run_soon(lane);

@@ -152,13 +152,38 @@ static void test_local(void **state)
 	rig_free(rig);
 }
 
+/* The peer closed a reused connection as our commands came; by then there is no other. */
+static void test_put_back(void **state)
+{
+	struct peer *peer = peer_play(PEER_EHLO PEER_MESSAGE "C MAIL FROM:\nT\n");
+	struct rig *rig = rig_new("* = relay:[127.0.0.1]:%u tls=none", peer_port(peer));
+	int idle;
+
+	(void)state;
+	rig_start(rig);
+	rig_submit(rig, "bob@example.net");
+	rig_wait_log(rig, "status=sent");
+	idle = client_connect(rig);
+	client_expect(idle, "220 ");
+	rig_submit(rig, "bob2@example.net");
+	peer_wait_seen(peer, ".\r\nMAIL FROM:");
+	rig_stop_begin(rig, LONG_MS);
+	client_expect(idle, "421 ");
+	client_expect_end(idle);
+	peer_let_go(peer);
+	rig_stop_wait(rig);
+	rig_wait_queued(rig, 1);
+	rig_free(rig);
+	peer_free(peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connecting),   cmocka_unit_test(test_resolving),
 		cmocka_unit_test(test_idle_session), cmocka_unit_test(test_session_in_data),
 		cmocka_unit_test(test_delivering),   cmocka_unit_test(test_delivering_in_a_hurry),
-		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_local),	     cmocka_unit_test(test_put_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
