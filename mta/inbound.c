@@ -383,13 +383,19 @@ void inbound_accept(struct mta_worker *worker, const struct mta_service *service
 	greet(s);
 }
 
+/* The client has sent all of its message: what it does not hear about it will send again. */
+static bool is_storing(const struct inbound *s)
+{
+	return smtp_server_is_waiting(s->server) && (s->writing || s->committing);
+}
+
 void inbound_stop_all(struct mta_worker *worker, bool hurry)
 {
 	LIST_FOREACH (item, &worker->sessions) {
 		struct inbound *s = CONTAINER_OF(item, struct inbound, link);
 
 		s->stop_wanted = true;
-		if (hurry || s->handshaking)
+		if (s->handshaking || (hurry && !is_storing(s)))
 			hang_up(s, 0);
 		else if (s->stream)
 			inbound_continue(s);

@@ -19,6 +19,6 @@ void inbound_accept(struct mta_worker *worker, const struct mta_service *service
 
 /*
  * The server stops: sessions end with 421 4.3.2 as soon as they are between
- * transactions; hurry: now, unless the queue is committing their message.
+ * transactions; hurry: now, unless the message is whole and being stored.
  */
 void inbound_stop_all(struct mta_worker *worker, bool hurry);

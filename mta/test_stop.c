@@ -177,6 +177,50 @@ static void test_put_back(void **state)
 	peer_free(peer);
 }
 
+/* When it is about to be committed, even a stop in a hurry waits: the client must know. */
+static void check_commit(size_t size)
+{
+	struct rig *rig = rig_new("* = error:5.0.0 no");
+	char piece[4096];
+	int idle, fd;
+
+	rig_start(rig);
+	idle = client_connect(rig);
+	client_expect(idle, "220 ");
+	fd = client_connect(rig);
+	client_begin(fd, "bob@local");
+	rig_close_gate();
+	client_send(fd, "Subject: a test\r\n\r\n");
+	memset(piece, 'x', sizeof(piece));
+	memcpy(piece + sizeof(piece) - 2, "\r\n", 2);
+	for (size_t sent = 0; sent < size; sent += sizeof(piece))
+		client_send_bytes(fd, piece, sizeof(piece));
+	client_send(fd, ".\r\n");
+	rig_wait_at_gate();
+	rig_stop_begin(rig, 0);
+	client_expect(idle, "421 ");
+	client_expect_end(idle);
+	rig_open_gate();
+	client_expect(fd, "250 2.0.0 Ok: queued");
+	client_expect(fd, "421 4.3.2 ");
+	client_expect_end(fd);
+	rig_stop_wait(rig);
+	rig_wait_queued(rig, 1);
+	rig_free(rig);
+}
+
+static void test_committing(void **state)
+{
+	(void)state;
+	check_commit(0);
+}
+
+static void test_committing_file(void **state)
+{
+	(void)state;
+	check_commit(1 << 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +228,7 @@ int main(void)
 		cmocka_unit_test(test_idle_session), cmocka_unit_test(test_session_in_data),
 		cmocka_unit_test(test_delivering),   cmocka_unit_test(test_delivering_in_a_hurry),
 		cmocka_unit_test(test_local),	     cmocka_unit_test(test_put_back),
+		cmocka_unit_test(test_committing),   cmocka_unit_test(test_committing_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
