@@ -417,4 +417,5 @@ void scheduler_abort(struct scheduler *s)
 
 	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
 		lane_abort(entry->value);
+	settler_abort(s->settler);
 }

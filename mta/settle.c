@@ -25,6 +25,7 @@ struct settler {
 	struct list failed; /* struct settlement, to be submitted again */
 	struct loop_timer *timer;
 	bool complained; /* about the present failure of the queue */
+	bool is_aborted; /* failures are not tried again */
 };
 
 struct settlement {
@@ -214,6 +215,20 @@ static void complain(struct settler *settler, const char *text)
 	settler->complained = true;
 }
 
+/* The delivery stays in the queue as it was, and so will be made once more. */
+static void give_up(struct settlement *t)
+{
+	struct scheduler *scheduler = t->settler->worker->scheduler;
+	struct delivery *d = t->delivery;
+
+	log_write(t->settler->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
+		  "%s: what became of it was not recorded: it may be delivered twice",
+		  d->message->name);
+	queue_message_free(t->record.notification);
+	settlement_free(t);
+	scheduler_dropped(scheduler, d);
+}
+
 static void recorded(struct queue_request *request)
 {
 	struct settlement *t = CONTAINER_OF(request, struct settlement, record.request);
@@ -225,6 +240,10 @@ static void recorded(struct queue_request *request)
 
 	if (request->result < 0) {
 		complain(settler, request->error.text);
+		if (settler->is_aborted) {
+			give_up(t);
+			return;
+		}
 		list_push(&settler->failed, &t->link);
 		loop_timer_start(settler->timer, RETRY_MS);
 		return;
@@ -333,6 +352,15 @@ void settler_free(struct settler *settler)
 		return;
 	loop_timer_free(settler->timer);
 	free(settler);
+}
+
+void settler_abort(struct settler *settler)
+{
+	struct list *link;
+
+	settler->is_aborted = true;
+	while ((link = list_pop(&settler->failed)) != NULL)
+		give_up(CONTAINER_OF(link, struct settlement, link));
 }
 
 bool settler_is_idle(const struct settler *settler)

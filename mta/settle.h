@@ -3,7 +3,7 @@
  * queue, and a notification to the sender when there is bad news
  *
  * Nothing is lost when the queue cannot write (a full disk): the record is
- * tried again until it can.
+ * tried again until it can, or until the server has no more time.
  */
 #pragma once
 
@@ -16,4 +16,7 @@ void settler_free(struct settler *settler); /* must be idle */
 
 /* Takes over d, all of whose recipients have a status; scheduler_settled() gives it back. */
 void settler_add(struct settler *settler, struct delivery *d);
+
+/* Try no record again that fails, or has failed: such a delivery is dropped. */
+void settler_abort(struct settler *settler);
 bool settler_is_idle(const struct settler *settler);

@@ -221,6 +221,26 @@ static void test_committing_file(void **state)
 	check_commit(1 << 20);
 }
 
+/* A delivery that the disk does not let us record must not keep us for ever. */
+static void test_disk_fails(void **state)
+{
+	struct rig *rig = rig_new("* = error:5.0.0 no");
+
+	(void)state;
+	rig_set_local_status(rig, 0);
+	rig_start(rig);
+	rig_submit(rig, "bob@local");
+	rig_wait_local(rig, 1);
+	rig_fail_syncs(true);
+	rig_set_local_status(rig, 250);
+	rig_wait_log(rig, "cannot record deliveries");
+	rig_stop(rig, 0);
+	rig_fail_syncs(false);
+	rig_restart(rig);
+	rig_wait_queued(rig, 0);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_delivering),   cmocka_unit_test(test_delivering_in_a_hurry),
 		cmocka_unit_test(test_local),	     cmocka_unit_test(test_put_back),
 		cmocka_unit_test(test_committing),   cmocka_unit_test(test_committing_file),
+		cmocka_unit_test(test_disk_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
