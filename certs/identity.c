@@ -83,13 +83,15 @@ static int try_together(const struct certs_identity *identity, WOLFSSL_CTX *ctx,
 	r = wolfSSL_CTX_use_certificate_chain_buffer(ctx, (const unsigned char *)chain.ptr,
 						     (long)chain.len);
 	if (r != WOLFSSL_SUCCESS)
-		return error_set(err, -EINVAL, "%s: the certificate can't be used (wolfSSL: %s)",
-				 cert_file, wolfSSL_ERR_reason_error_string((unsigned long)r));
+		return error_set(err, -EINVAL,
+				 "%s: the certificate can't be used (wolfSSL error %d: %s)",
+				 cert_file, r, wolfSSL_ERR_reason_error_string((unsigned long)r));
 	r = wolfSSL_CTX_use_PrivateKey_buffer(ctx, (const unsigned char *)key.ptr, (long)key.len,
 					      WOLFSSL_FILETYPE_PEM);
 	if (r != WOLFSSL_SUCCESS)
-		return error_set(err, -EINVAL, "%s: the private key can't be used (wolfSSL: %s)",
-				 key_file, wolfSSL_ERR_reason_error_string((unsigned long)r));
+		return error_set(err, -EINVAL,
+				 "%s: the private key can't be used (wolfSSL error %d: %s)",
+				 key_file, r, wolfSSL_ERR_reason_error_string((unsigned long)r));
 	if (!keyfit_fits(ctx, key, buf_slice(&identity->public_key)))
 		return error_set(err, -EINVAL,
 				 "%s: the private key does not belong to the certificate in %s",

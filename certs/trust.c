@@ -33,8 +33,8 @@ static int take_ca(void *arg, const struct pem_block *block,
 					      (long)der.len, WOLFSSL_FILETYPE_ASN1, 0,
 					      WOLFSSL_LOAD_FLAG_DATE_ERR_OKAY);
 	if (r != WOLFSSL_SUCCESS)
-		return error_set(err, -EINVAL, "(%s) can't be used as a CA (wolfSSL: %s)",
-				 certs_name_show(certificate->subject, name, sizeof(name)),
+		return error_set(err, -EINVAL, "(%s) can't be used as a CA (wolfSSL error %d: %s)",
+				 certs_name_show(certificate->subject, name, sizeof(name)), r,
 				 wolfSSL_ERR_reason_error_string((unsigned long)r));
 	buf_append_slice(&trust->pem, block->text);
 	buf_append_slice(&trust->der, der);

@@ -27,6 +27,13 @@
 #define RECORD_OVERHEAD 64    /* header, nonce and tag, with room to spare */
 #define WRITE_MAX	(1 << 24)
 
+/*
+ * A peer may ask for new keys (RFC 8446 section 4.6.3), and each time we have
+ * to answer. One that never reads the answers would have us keep them all;
+ * honest ones ask once in millions of records.
+ */
+#define ANSWERED_MAX 65536
+
 #define RECORD_TYPE_ALERT     21
 #define RECORD_TYPE_HANDSHAKE 22
 
@@ -53,6 +60,8 @@ static int on_send(WOLFSSL *ssl, char *bytes, int size, void *arg)
 	struct tls_session *s = arg;
 
 	(void)ssl;
+	if (s->state == TLS_SESSION_OPEN && s->wire_in)
+		s->answered_size += (size_t)size;
 	if (s->wire_out)
 		buf_append(s->wire_out, bytes, (size_t)size);
 	return size;
@@ -137,6 +146,8 @@ static int read_records(struct tls_session *s, struct buf *input, struct error *
 		size_t room = room_for(s);
 		int n = wolfSSL_read(s->ssl, buf_reserve(input, room), (int)room), code;
 
+		if (s->answered_size > ANSWERED_MAX)
+			return error_set(err, -EPROTO, "the peer asks for new keys without end");
 		if (n > 0) {
 			buf_commit(input, (size_t)n);
 			continue;

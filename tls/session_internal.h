@@ -24,7 +24,8 @@ struct tls_session {
 		TLS_SESSION_ENDED,  /* the peer has sent close_notify */
 		TLS_SESSION_FAILED, /* for good; error says why */
 	} state;
-	bool is_finished; /* our close_notify is sent */
+	bool is_finished;     /* our close_notify is sent */
+	size_t answered_size; /* sent since the handshake on the peer's wish alone */
 	struct error *error;
 };
 

@@ -98,6 +98,15 @@ void end_limit_to_1_2(struct end *end)
 	wolfSSL_set_options(s->ssl, WOLFSSL_OP_NO_TLSv1_3);
 }
 
+void end_update_keys(struct end *end)
+{
+	struct tls_session *s = CONTAINER_OF(end->filter, struct tls_session, filter);
+
+	s->wire_out = &end->wire_out;
+	assert_int_equal(wolfSSL_update_keys(s->ssl), WOLFSSL_SUCCESS);
+	s->wire_out = NULL;
+}
+
 static void end_done(struct end *end)
 {
 	end->filter->free(end->filter);

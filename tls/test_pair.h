@@ -36,6 +36,9 @@ void pair_run(struct pair *pair, size_t chunk);
 /* Before the handshake: this end knows no TLS 1.3. */
 void end_limit_to_1_2(struct end *end);
 
+/* Ask the other end for new keys. */
+void end_update_keys(struct end *end);
+
 /* Give an end bytes from the wire. */
 void end_feed(struct end *end, const void *bytes, size_t len);
 void end_send(struct end *end, const void *bytes, size_t len);

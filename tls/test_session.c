@@ -364,6 +364,32 @@ static void test_old_version(void **state)
 	pair_close(&p);
 }
 
+/* New keys are had for the asking, but not without end: the answers could fill the memory. */
+static void test_new_keys(void **state)
+{
+	struct fixture *f = *state;
+	struct pair p;
+
+	pair_open(&p, f->client, f->server, test_policy("tls=verify"), NULL);
+	pair_connect(&p);
+	for (int i = 0; i < 20; i++) {
+		end_update_keys(i % 2 ? &p.client : &p.server);
+		end_send(&p.client, "ping", 4);
+		end_send(&p.server, "pong", 4);
+		pair_run(&p, SIZE_MAX);
+		assert_input(&p.server, "ping");
+		assert_input(&p.client, "pong");
+	}
+	for (int i = 0; i < 10000 && p.server.state > 0; i++) {
+		end_update_keys(&p.client);
+		end_feed(&p.server, buf_slice(&p.client.wire_out).ptr, buf_len(&p.client.wire_out));
+		buf_clear(&p.client.wire_out);
+	}
+	assert_true(p.server.state < 0);
+	assert_string_equal(p.server.err.text, "the peer asks for new keys without end");
+	pair_close(&p);
+}
+
 static void test_encode_too_early(void **state)
 {
 	struct fixture *f = *state;
@@ -414,6 +440,7 @@ int main(void)
 		cmocka_unit_test(test_forged_record),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_old_version),
+		cmocka_unit_test(test_new_keys),
 		cmocka_unit_test(test_encode_too_early),
 		cmocka_unit_test(test_context_replaced),
 	};
