@@ -3,8 +3,8 @@
  * peer to, and sessions to take up again
  *
  * A session is resumed only among connections that agree in all that a verdict
- * rests on: the key under which it is kept has the caller's key and the policy
- * in it. With it the verdict is kept, and applied again: the library would
+ * rests on: the key under which it is kept has the caller's key, the next hop
+ * and the policy in it. With it the verdict is kept, and applied again: the library would
  * resume anything. A verdict lasts for RESUME_MAX_S, and no longer than the
  * certificate; new tickets do not prolong it. Whatever makes an attempt to
  * resume fail also removes the session, so that the next connection starts anew.
@@ -47,11 +47,12 @@ static void wipe(struct buf *b)
 
 /* Parts are ended by NUL, which none of them holds. */
 static void make_key(struct tls_client *client, const struct tls_policy *policy,
-		     const char *cache_key)
+		     const char *nexthop, const char *cache_key)
 {
 	struct buf *key = &client->key;
 
 	buf_append(key, cache_key, strlen(cache_key) + 1);
+	buf_append(key, nexthop, strlen(nexthop) + 1);
 	buf_printf(key, "%d %d", policy->level, policy->min_version);
 	buf_append(key, "", 1);
 	if (policy->servername)
@@ -130,7 +131,7 @@ int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, co
 	if (wolfSSL_SetMinVersion(s->ssl, tls_version_number(min_version)) != WOLFSSL_SUCCESS)
 		return error_set(err, -ENOTSUP, "wolfSSL lacks a TLS version");
 	if (cache_key) {
-		make_key(client, policy, cache_key);
+		make_key(client, policy, nexthop, cache_key);
 		offer(s);
 	}
 	return set_server_name(s, policy, nexthop, err);

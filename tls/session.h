@@ -30,8 +30,8 @@ int tls_session_new_server(struct tls_context *context, struct stream_filter **r
 /*
  * nexthop: the host as the route has it (names "nexthop" and "hostname" of
  * match=, and SNI unless the policy has a servername or this is an address).
- * cache_key: sessions are resumed among connections with the same key, which
- * must tell apart peers and policies; NULL: never.
+ * cache_key: sessions are resumed among connections of the same key, next hop
+ * and policy; NULL: never.
  */
 int tls_session_new_client(struct tls_context *context, const struct tls_policy *policy,
 			   const char *nexthop, const char *cache_key,
