@@ -6,14 +6,17 @@ meson runs these tests with POSTHOUSE_BIN; by hand:
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from server import Server
-
 HERE = Path(__file__).resolve().parent
 SUPPORT = HERE.parent / "support"
+sys.path.insert(0, str(SUPPORT))
+
+from hosts import Site  # noqa: E402
+from server import Server  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +67,20 @@ def serve(posthouse_bin):
     yield start
     for server in servers:
         server.kill()
+        assert not server.complaints(), "\n".join(server.complaints())
+
+
+@pytest.fixture
+def site(tmp_path, posthouse_bin, certs):
+    """A place for hubs, edges and peers, that ends with the test."""
+    site = Site(tmp_path, posthouse_bin, certs)
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory, posthouse_bin, certs):
+    """The same for all tests of a file, which must not get into each other's way."""
+    site = Site(tmp_path_factory.mktemp("site"), posthouse_bin, certs)
+    yield site
+    site.close()

@@ -59,6 +59,13 @@ class Server:
                     raise AssertionError(f"no line with {pattern!r}: {why}\n" +
                                          "\n".join(self.lines))
 
+    def complaints(self):
+        """What sanitizers and assertions have printed; they share standard error with the log."""
+        bad = re.compile(r"runtime error:|Sanitizer|Assertion|^==\d+==")
+        with self._news:
+            first = next((i for i, line in enumerate(self.lines) if bad.search(line)), None)
+            return [] if first is None else self.lines[first:first + 60]
+
     def log(self):
         with self._news:
             return "\n".join(self.lines)
