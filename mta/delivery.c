@@ -2,8 +2,6 @@
 
 #include <assert.h>
 
-#include "mta/scheduler.h"
-
 void delivery_report(struct delivery *d, unsigned int index, const struct smtp_status *status)
 {
 	struct delivery_recipient *r;
@@ -24,13 +22,13 @@ void delivery_report_rest(struct delivery *d, const struct smtp_status *status)
 		delivery_report(d, i, status);
 }
 
-void delivery_finish(struct mta_worker *worker, struct delivery *d)
+void delivery_finish(struct delivery *d)
 {
 	assert(d->unknown == 0);
-	scheduler_finished(worker->scheduler, d);
+	d->owner->finished(d->owner, d);
 }
 
-void delivery_drop(struct mta_worker *worker, struct delivery *d)
+void delivery_drop(struct delivery *d)
 {
-	scheduler_dropped(worker->scheduler, d);
+	d->owner->dropped(d->owner, d);
 }

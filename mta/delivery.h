@@ -38,8 +38,28 @@ struct delivery_recipient {
 	struct smtp_status status;
 };
 
+struct delivery;
+
+/* Who makes deliveries and gets them back, to free them. */
+struct delivery_owner {
+	/* All recipients have a status, which nobody has recorded yet. */
+	void (*finished)(struct delivery_owner *owner, struct delivery *d);
+
+	/*
+	 * The queue knows what became of it; removed: of the whole message. Some
+	 * recipient is due again at due_ms (INT64_MAX: none). The notification
+	 * to the sender, or NULL, is claimed and becomes the owner's.
+	 */
+	void (*settled)(struct delivery_owner *owner, struct delivery *d, bool removed,
+			int64_t due_ms, struct queue_message *notification);
+
+	/* Not tried, or not recorded (the server stops): it stays in the queue as it was. */
+	void (*dropped)(struct delivery_owner *owner, struct delivery *d);
+};
+
 struct delivery {
 	struct list link; /* of the lane that it waits in */
+	struct delivery_owner *owner;
 	struct active *active;
 	struct queue_message *message;
 	const struct transport_route *route; /* a reference */
@@ -56,8 +76,8 @@ void delivery_report(struct delivery *d, unsigned int index, const struct smtp_s
 /* Set the status of all that have none. */
 void delivery_report_rest(struct delivery *d, const struct smtp_status *status);
 
-/* All have a status: back to the scheduler, which frees it. */
-void delivery_finish(struct mta_worker *worker, struct delivery *d);
+/* All have a status: back to the owner. */
+void delivery_finish(struct delivery *d);
 
-/* Not tried after all (the server stops): back to the scheduler; it stays in the queue. */
-void delivery_drop(struct mta_worker *worker, struct delivery *d);
+/* Not tried after all: back to the owner. */
+void delivery_drop(struct delivery *d);

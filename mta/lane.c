@@ -34,7 +34,7 @@ static void defer_waiting(struct lane *lane)
 		lane->ready_count--;
 		d->attempt = lane->trouble;
 		delivery_report_rest(d, &lane->status);
-		delivery_finish(lane->worker, d);
+		delivery_finish(d);
 	}
 }
 
@@ -49,7 +49,7 @@ static void defer_untried(struct lane *lane, struct delivery *d)
 		d->recipients[i].due_ms = due_ms;
 	}
 	delivery_report_rest(d, &lane->status);
-	delivery_finish(lane->worker, d);
+	delivery_finish(d);
 }
 
 static bool is_backing_off(const struct lane *lane)
@@ -137,7 +137,7 @@ void lane_push(struct lane *lane, struct delivery *d)
 void lane_put_back(struct lane *lane, struct delivery *d)
 {
 	if (lane->stopping) {
-		delivery_drop(lane->worker, d);
+		delivery_drop(d);
 		return;
 	}
 	list_push_front(&lane->ready, &d->link);
@@ -226,7 +226,7 @@ void lane_stop(struct lane *lane)
 	lane->stopping = true;
 	while ((link = list_pop(&lane->ready)) != NULL) {
 		lane->ready_count--;
-		delivery_drop(lane->worker, CONTAINER_OF(link, struct delivery, link));
+		delivery_drop(CONTAINER_OF(link, struct delivery, link));
 	}
 	LIST_FOREACH (item, &lane->idle)
 		outbound_close_idle(CONTAINER_OF(item, struct lane_connection, link));

@@ -55,7 +55,7 @@ static void delivered(struct loop_work *work)
 
 		delivery_report(d, i, &status);
 	}
-	delivery_finish(local->worker, d);
+	delivery_finish(d);
 	local->running--;
 	run_next(local);
 }
@@ -99,7 +99,7 @@ void local_push(struct local *local, struct delivery *d)
 	if (!local->worker->options->policy->deliver) {
 		smtp_status_set(&status, 451, ESC(4, 3, 5), "no mailboxes in this mode");
 		delivery_report_rest(d, &status);
-		delivery_finish(local->worker, d);
+		delivery_finish(d);
 		return;
 	}
 	list_push(&local->ready, &d->link);
@@ -111,5 +111,5 @@ void local_stop(struct local *local)
 	struct list *link;
 
 	while ((link = list_pop(&local->ready)) != NULL)
-		delivery_drop(local->worker, CONTAINER_OF(link, struct delivery, link));
+		delivery_drop(CONTAINER_OF(link, struct delivery, link));
 }

@@ -29,9 +29,9 @@ static void hand_back(struct outbound *o, struct delivery *d, bool drop)
 		queue_body_reader_done(&o->reader);
 	memset(&o->reader, 0, sizeof(o->reader));
 	if (drop)
-		delivery_drop(o->worker, d);
+		delivery_drop(d);
 	else
-		delivery_finish(o->worker, d);
+		delivery_finish(d);
 }
 
 static void finish_delivery(struct outbound *o)

@@ -25,6 +25,7 @@
 #define LANE_SWEEP_COUNT 64    /* more lanes than this are looked through for idle ones */
 
 struct scheduler {
+	struct delivery_owner owner; /* of all deliveries */
 	struct mta_worker *worker;
 	struct strmap lanes; /* by the route's lane string */
 	struct local *local;
@@ -74,15 +75,6 @@ static void wait_until(struct scheduler *s, int64_t due_ms)
 
 	if (!s->stopping)
 		loop_timer_start(s->timer, MAX(MIN(wait_ms, CLAIM_POLL_MS), 1));
-}
-
-void scheduler_due_at(struct scheduler *s, int64_t due_ms)
-{
-	if (due_ms >= s->next_due_ms)
-		return;
-	s->next_due_ms = due_ms;
-	if (!s->claiming)
-		wait_until(s, due_ms);
 }
 
 /* ---- messages in memory ---- */
@@ -156,7 +148,7 @@ static void dispatch(struct scheduler *s, struct delivery *d)
 	case TRANSPORT_RETRY:
 	case TRANSPORT_DISCARD:
 		delivery_report_rest(d, &d->route->status);
-		delivery_finish(s->worker, d);
+		delivery_finish(d);
 		break;
 	}
 }
@@ -176,12 +168,13 @@ static const struct transport_route *no_route(const struct error *err, const cha
 	return transport_route_new_retry(&status);
 }
 
-static struct delivery *delivery_new(struct active *a, const struct transport_route *route,
-				     unsigned int room)
+static struct delivery *delivery_new(struct scheduler *s, struct active *a,
+				     const struct transport_route *route, unsigned int room)
 {
 	struct delivery *d = memory_zeroed(sizeof(*d) + room * sizeof(d->recipients[0]));
 
 	list_init(&d->link);
+	d->owner = &s->owner;
 	d->active = a;
 	d->message = a->message;
 	d->route = transport_route_ref(route);
@@ -216,7 +209,7 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 
 	d = find_delivery(deliveries, route, limit);
 	if (!d) {
-		d = delivery_new(a, route, MIN(limit, a->message->recipient_count));
+		d = delivery_new(s, a, route, MIN(limit, a->message->recipient_count));
 		list_push(deliveries, &d->link);
 	}
 	d->recipients[d->count++].index = index;
@@ -328,24 +321,35 @@ static void delivery_free(struct delivery *d)
 	free(d);
 }
 
-void scheduler_finished(struct scheduler *s, struct delivery *d)
+static void due_at(struct scheduler *s, int64_t due_ms)
 {
-	settler_add(s->settler, d);
+	if (due_ms >= s->next_due_ms)
+		return;
+	s->next_due_ms = due_ms;
+	if (!s->claiming)
+		wait_until(s, due_ms);
 }
 
-void scheduler_dropped(struct scheduler *s, struct delivery *d)
+static void delivery_finished(struct delivery_owner *owner, struct delivery *d)
+{
+	settler_add(CONTAINER_OF(owner, struct scheduler, owner)->settler, d);
+}
+
+static void delivery_dropped(struct delivery_owner *owner, struct delivery *d)
 {
 	struct active *a = d->active;
 
 	delivery_free(d);
-	unhold(s, a);
+	unhold(CONTAINER_OF(owner, struct scheduler, owner), a);
 }
 
-void scheduler_settled(struct scheduler *s, struct delivery *d, bool removed,
-		       struct queue_message *notification)
+static void delivery_settled(struct delivery_owner *owner, struct delivery *d, bool removed,
+			     int64_t due_ms, struct queue_message *notification)
 {
+	struct scheduler *s = CONTAINER_OF(owner, struct scheduler, owner);
 	struct active *a = d->active;
 
+	due_at(s, due_ms);
 	a->removed |= removed;
 	delivery_free(d);
 	unhold(s, a);
@@ -360,6 +364,9 @@ struct scheduler *scheduler_new(struct mta_worker *worker)
 	struct scheduler *s = memory_zeroed(sizeof(*s));
 
 	s->worker = worker;
+	s->owner = (struct delivery_owner){ .finished = delivery_finished,
+					    .settled = delivery_settled,
+					    .dropped = delivery_dropped };
 	s->budget = worker->options->memory_limit / worker->options->workers;
 	s->next_due_ms = INT64_MAX;
 	list_init(&s->active);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "mta/delivery.h"
+#include "mta/worker.h"
 
 struct scheduler *scheduler_new(struct mta_worker *worker);
 void scheduler_free(struct scheduler *s);
@@ -14,17 +14,6 @@ void scheduler_start(struct scheduler *s);
 
 /* A message that was just appended, claimed by this worker: deliver it. Takes ownership. */
 void scheduler_submit(struct scheduler *s, struct queue_message *message);
-
-/* Something becomes due then, as far as one of this worker knows. */
-void scheduler_due_at(struct scheduler *s, int64_t due_ms);
-
-/* A delivery has come back: all recipients have a status, or (dropped) it was not tried. Frees it. */
-void scheduler_finished(struct scheduler *s, struct delivery *d);
-void scheduler_dropped(struct scheduler *s, struct delivery *d);
-
-/* The queue knows what became of it. Frees the delivery; takes over the notification. */
-void scheduler_settled(struct scheduler *s, struct delivery *d, bool removed,
-		       struct queue_message *notification);
 
 /* Start no more deliveries; running ones go on. idle() says when none is left. */
 void scheduler_stop(struct scheduler *s);

@@ -15,7 +15,6 @@
 #include "mta/backoff.h"
 #include "mta/bounce.h"
 #include "mta/maillog.h"
-#include "mta/scheduler.h"
 
 #define RETRY_MS 1000 /* when the queue could not write */
 
@@ -218,7 +217,6 @@ static void complain(struct settler *settler, const char *text)
 /* The delivery stays in the queue as it was, and so will be made once more. */
 static void give_up(struct settlement *t)
 {
-	struct scheduler *scheduler = t->settler->worker->scheduler;
 	struct delivery *d = t->delivery;
 
 	log_write(t->settler->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
@@ -226,17 +224,17 @@ static void give_up(struct settlement *t)
 		  d->message->name);
 	queue_message_free(t->record.notification);
 	settlement_free(t);
-	scheduler_dropped(scheduler, d);
+	delivery_drop(d);
 }
 
 static void recorded(struct queue_request *request)
 {
 	struct settlement *t = CONTAINER_OF(request, struct settlement, record.request);
 	struct settler *settler = t->settler;
-	struct scheduler *scheduler = settler->worker->scheduler;
 	struct delivery *d = t->delivery;
 	struct queue_message *note = t->record.notification;
 	bool removed = t->record.removed;
+	int64_t due_ms = INT64_MAX;
 
 	if (request->result < 0) {
 		complain(settler, request->error.text);
@@ -251,11 +249,11 @@ static void recorded(struct queue_request *request)
 	settler->complained = false;
 	for (unsigned int i = 0; i < d->count; i++)
 		if (t->outcomes[i].status == QUEUE_DEFERRED)
-			scheduler_due_at(scheduler, t->outcomes[i].due_ms);
+			due_ms = MIN(due_ms, t->outcomes[i].due_ms);
 	if (note)
 		maillog_bounce(settler->worker->options->log, d->message->name, note->name);
 	settlement_free(t);
-	scheduler_settled(scheduler, d, removed, note);
+	d->owner->settled(d->owner, d, removed, due_ms, note);
 }
 
 static void on_timer(void *arg)

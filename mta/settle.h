@@ -14,7 +14,7 @@ struct settler;
 struct settler *settler_new(struct mta_worker *worker);
 void settler_free(struct settler *settler); /* must be idle */
 
-/* Takes over d, all of whose recipients have a status; scheduler_settled() gives it back. */
+/* Takes over d, all of whose recipients have a status; its owner gets it back settled. */
 void settler_add(struct settler *settler, struct delivery *d);
 
 /* Try no record again that fails, or has failed: such a delivery is dropped. */
