@@ -308,10 +308,8 @@ static void on_readable(void *arg)
 	 */
 	while (o->state == OUTBOUND_TALKING && buf_len(stream_input(o->stream)) > 0) {
 		struct buf *input = stream_input(o->stream);
-		size_t used;
+		size_t used = smtp_client_input(o->client, buf_slice(input));
 
-		o->answered = true;
-		used = smtp_client_input(o->client, buf_slice(input));
 		if (!o->stream || o->state == OUTBOUND_HANDSHAKE)
 			return;
 		buf_consume(input, used);

@@ -44,8 +44,8 @@ struct outbound {
 	struct smtp_transaction transaction;
 	const char **recipients; /* of the transaction; its array is kept and grown */
 	unsigned int recipients_size;
-	bool taking;   /* inside outbound_mail_next() */
-	bool answered; /* the peer has said something since the transaction began */
+	bool taking;	 /* inside outbound_mail_next() */
+	bool body_begun; /* the peer has asked for the message */
 	unsigned int deliveries;
 	int64_t ready_ms;
 

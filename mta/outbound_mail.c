@@ -54,7 +54,7 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 
 	o->delivery = d;
 	o->deliveries++;
-	o->answered = false;
+	o->body_begun = false;
 	o->state = OUTBOUND_TALKING;
 	d->attempt = o->attempt;
 	d->attempt.connected = true;
@@ -103,14 +103,26 @@ void outbound_mail_next(struct outbound *o)
 		loop_timer_start(o->timer, IDLE_TIMEOUT_MS);
 }
 
+/*
+ * A connection that has carried mail before ends before this message was asked
+ * for: the peer has had enough of the connection, or had closed it already. A
+ * new one will show whether it wants the mail.
+ */
+static bool is_worth_another(const struct outbound *o, const struct smtp_status *status)
+{
+	const struct delivery *d = o->delivery;
+
+	return o->deliveries > 1 && !o->body_begun && d->unknown == d->count &&
+	       smtp_status_class(status) == SMTP_DEFERRED;
+}
+
 void outbound_mail_failed(struct outbound *o, const struct smtp_status *status)
 {
 	struct delivery *d = o->delivery;
 
 	if (!d)
 		return;
-	/* The peer had closed an idle connection before it could see our commands: no failure. */
-	if (!o->answered && o->deliveries > 1) {
+	if (is_worth_another(o, status)) {
 		o->delivery = NULL;
 		lane_put_back(o->lane, d);
 		return;
@@ -188,6 +200,7 @@ void outbound_mail_body_wanted(void *arg)
 	struct outbound *o = arg;
 	struct queue_body *body = o->delivery->message->body;
 
+	o->body_begun = true;
 	if (!queue_body_in_file(body)) {
 		smtp_client_body(o->client, queue_body_memory(body));
 		smtp_client_body_end(o->client);

@@ -124,12 +124,33 @@ static bool wait_to_go_on(struct peer *p)
 	return true;
 }
 
-static bool send_text(struct connection *c, const char *text, const char *end)
+static bool send_bytes(struct connection *c, struct slice bytes)
 {
-	char bytes[4096];
-	int len = snprintf(bytes, sizeof(bytes), "%s%s", text, end);
+	return send(c->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL) == (ssize_t)bytes.len;
+}
 
-	return send(c->fd, bytes, (size_t)len, MSG_NOSIGNAL) == len;
+static bool send_line(struct connection *c, const char *text)
+{
+	struct buf line = { 0 };
+	bool sent;
+
+	buf_printf(&line, "%s\r\n", text);
+	sent = send_bytes(c, buf_slice(&line));
+	buf_done(&line);
+	return sent;
+}
+
+/* In one segment. */
+static bool send_lines(struct connection *c, const char *text)
+{
+	struct buf lines = { 0 };
+	bool sent;
+
+	for (; *text; text++)
+		buf_append(&lines, *text == '|' ? "\r\n" : text, *text == '|' ? 2 : 1);
+	sent = send_bytes(c, buf_slice(&lines));
+	buf_done(&lines);
+	return sent;
 }
 
 static bool reset(struct connection *c)
@@ -146,9 +167,9 @@ static bool play_step(struct connection *c, const char *step)
 
 	switch (step[0]) {
 	case 'S':
-		return send_text(c, text, "\r\n");
+		return send_line(c, text);
 	case 's':
-		return send_text(c, text, "");
+		return send_lines(c, text);
 	case 'C':
 		return expect_line(c, text, step);
 	case 'B':

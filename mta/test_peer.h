@@ -4,7 +4,7 @@
  * A script is a string; each of its lines is a step:
  *
  *	S TEXT	send TEXT and CRLF
- *	s TEXT	send TEXT as it is
+ *	s TEXT	send TEXT as it is, with CRLF for each |
  *	C TEXT	read a line, which must begin with TEXT
  *	B	read a message, up to its final dot
  *	T	go on when peer_let_go() was called
