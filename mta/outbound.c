@@ -301,6 +301,7 @@ static void on_drained(void *arg)
 static void on_readable(void *arg)
 {
 	struct outbound *o = arg;
+	bool took_any = false;
 
 	/*
 	 * An event may end the connection: then the stream is gone. Or start
@@ -315,6 +316,7 @@ static void on_readable(void *arg)
 		buf_consume(input, used);
 		if (used == 0)
 			break;
+		took_any = true;
 	}
 	/* Bytes for a connection that awaits nothing: 421, or rubbish. Either way it is of no more use. */
 	if (o->state == OUTBOUND_IDLE) {
@@ -324,7 +326,9 @@ static void on_readable(void *arg)
 			outbound_transmit(o);
 		return;
 	}
-	outbound_after_engine(o);
+	/* A reply that comes byte by byte gets no more time for it. */
+	if (took_any)
+		outbound_after_engine(o);
 }
 
 /* A handshake failed. Where the level permits, at once again in the clear (interface.md section 5.3). */

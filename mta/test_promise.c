@@ -156,7 +156,7 @@ static void test_may(void **state)
 static void test_may_again(void **state)
 {
 	static const char *const scripts[] = { GARBAGE,
-					       OFFER "C MAIL FROM:\ns 451 a|503 b|503 c|\nH\n",
+					       OFFER "C MAIL FROM:\ns 451 a|503 b|503 c|\n",
 					       GARBAGE, OFFER PEER_MESSAGE "H\n" };
 	struct peer *peer = peer_new(scripts, ARRAY_SIZE(scripts));
 	struct rig *rig = rig_new("* = relay:[127.0.0.1]:%u tls=may", peer_port(peer));
