@@ -460,6 +460,7 @@ static void next_hop(struct outbound *o)
 		return;
 	}
 	o->hop = &route->hops[(o->first_hop + o->hops_tried++) % route->hop_count];
+	memset(&o->attempt, 0, sizeof(o->attempt)); /* it may never come to an address */
 	snprintf(o->attempt.relay, sizeof(o->attempt.relay), "none");
 	o->state = OUTBOUND_RESOLVING;
 	o->query = dns_addresses(o->worker->dns, o->hop->host, on_addresses, o);
