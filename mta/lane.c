@@ -187,14 +187,18 @@ void lane_succeeded(struct lane *lane)
 		run_soon(lane);
 }
 
+/* No next hop could be used: it concerns all that waits, and for a while what comes. */
 static void back_off(struct lane *lane)
 {
 	const struct mta_options *options = lane->worker->options;
 
-	lane->failures++;
-	lane->retry_ms =
-		mta_now_ms(lane->worker) + backoff_ms(lane->failures, options->minimal_backoff_s,
-						      options->maximal_backoff_s, random_u32());
+	/* Nobody comes back to what has failed for good; the next message finds out for itself. */
+	if (smtp_status_class(&lane->status) != SMTP_FAILED) {
+		lane->failures++;
+		lane->retry_ms = mta_now_ms(lane->worker) +
+				 backoff_ms(lane->failures, options->minimal_backoff_s,
+					    options->maximal_backoff_s, random_u32());
+	}
 	defer_waiting(lane);
 }
 

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -69,11 +70,80 @@ static void test_reused_connection_ends(void **state)
 	}
 }
 
+/* ---- names ---- */
+
+/* A name server that answers every question with the same response code. */
+struct name_server {
+	int fd;
+	char address[32];
+	_Atomic unsigned char rcode;
+	pthread_t thread;
+};
+
+static void *answer_questions(void *arg)
+{
+	struct name_server *server = arg;
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	unsigned char packet[512];
+	ssize_t n;
+
+	while ((n = recvfrom(server->fd, packet, sizeof(packet), 0, (struct sockaddr *)&from,
+			     &len)) > 12) {
+		packet[2] = 0x81; /* an answer (RFC 1035 section 4.1.1) */
+		packet[3] = 0x80 | server->rcode;
+		sendto(server->fd, packet, (size_t)n, 0, (struct sockaddr *)&from, len);
+	}
+	return NULL;
+}
+
+static void name_server_start(struct name_server *server, unsigned char rcode)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t len = sizeof(address);
+
+	server->rcode = rcode;
+	server->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(server->fd, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(getsockname(server->fd, (struct sockaddr *)&address, &len), 0);
+	snprintf(server->address, sizeof(server->address), "127.0.0.1:%u", ntohs(address.sin_port));
+	assert_int_equal(pthread_create(&server->thread, NULL, answer_questions, server), 0);
+}
+
+static void name_server_stop(struct name_server *server)
+{
+	shutdown(server->fd, SHUT_RDWR);
+	pthread_join(server->thread, NULL);
+	close(server->fd);
+}
+
+/* That a domain did not exist is no answer for the mail that comes later. */
+static void test_no_such_name(void **state)
+{
+	struct name_server server = { 0 };
+	struct rig *rig = rig_new("example.net = smtp:\nclient.example = discard:");
+
+	(void)state;
+	name_server_start(&server, 3); /* NXDOMAIN */
+	rig_options(rig)->dns.servers = server.address;
+	rig_start(rig);
+	rig_submit(rig, "bob@example.net");
+	rig_wait_log(rig, "dsn=5.4.4, status=bounced (example.net: name not found)");
+	server.rcode = 2; /* SERVFAIL */
+	rig_submit(rig, "eve@example.net");
+	rig_wait_log(rig, "to=<eve@example.net>, relay=none");
+	assert_true(rig_has_logged(rig, "dsn=4.4.3, status=deferred (example.net: "));
+	rig_free(rig);
+	name_server_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reuse),
 		cmocka_unit_test(test_reused_connection_ends),
+		cmocka_unit_test(test_no_such_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
