@@ -17,6 +17,7 @@ struct active {
 	int64_t active_ms;  /* when it came to the scheduler, Unix milliseconds */
 	size_t bytes;	    /* counted against the memory budget */
 	unsigned int holds; /* deliveries that have not come back */
+	int64_t due_ms;	    /* when one of its recipients is due again; INT64_MAX: none */
 	bool removed;	    /* from the queue: nothing is left to do */
 };
 

@@ -20,6 +20,7 @@
 #include "mta/settle.h"
 
 #define CLAIM_MESSAGES	 256
+#define CLAIM_RETRY_MS	 1000
 #define CLAIM_POLL_MS	 60000 /* looks at the queue so often even when nothing seems due */
 #define ACTIVE_OVERHEAD	 2048  /* bytes of bookkeeping for each message, about */
 #define LANE_SWEEP_COUNT 64    /* more lanes than this are looked through for idle ones */
@@ -77,6 +78,16 @@ static void wait_until(struct scheduler *s, int64_t due_ms)
 		loop_timer_start(s->timer, MAX(MIN(wait_ms, CLAIM_POLL_MS), 1));
 }
 
+/* Some message that can be claimed is due then. */
+static void due_at(struct scheduler *s, int64_t due_ms)
+{
+	if (due_ms >= s->next_due_ms)
+		return;
+	s->next_due_ms = due_ms;
+	if (!s->claiming)
+		wait_until(s, due_ms);
+}
+
 /* ---- messages in memory ---- */
 
 static void drop_active(struct scheduler *s, struct active *a)
@@ -93,10 +104,12 @@ static void unhold(struct scheduler *s, struct active *a)
 	assert(a->holds > 0);
 	if (--a->holds > 0)
 		return;
-	if (a->removed)
+	if (a->removed) {
 		maillog_removed(s->worker->options->log, a->message->name);
-	else
+	} else {
 		release(s, a->message->id);
+		due_at(s, a->due_ms); /* not before: while it was held nobody could claim it */
+	}
 	drop_active(s, a);
 	look_for_work(s);
 }
@@ -153,9 +166,9 @@ static void dispatch(struct scheduler *s, struct delivery *d)
 	}
 }
 
-static bool is_due(const struct queue_recipient *r, int64_t now_ms)
+static bool is_waiting(const struct queue_recipient *r)
 {
-	return (r->status == QUEUE_QUEUED || r->status == QUEUE_DEFERRED) && r->due_ms <= now_ms;
+	return r->status == QUEUE_QUEUED || r->status == QUEUE_DEFERRED;
 }
 
 /* Nobody can say where the address leads right now (a map that cannot be read): it waits. */
@@ -226,6 +239,7 @@ static void activate(struct scheduler *s, struct queue_message *m)
 
 	a->message = m;
 	a->active_ms = now_ms;
+	a->due_ms = INT64_MAX;
 	a->bytes = ACTIVE_OVERHEAD + (queue_body_in_file(m->body) ? 0 : (size_t)m->size);
 	a->holds = 1;
 	s->bytes += a->bytes;
@@ -233,9 +247,14 @@ static void activate(struct scheduler *s, struct queue_message *m)
 	maillog_active(s->worker->options->log, m);
 
 	list_init(&deliveries);
-	for (unsigned int i = 0; i < m->recipient_count; i++)
-		if (is_due(&m->recipients[i], now_ms))
+	for (unsigned int i = 0; i < m->recipient_count; i++) {
+		const struct queue_recipient *r = &m->recipients[i];
+
+		if (is_waiting(r) && r->due_ms <= now_ms)
 			route_recipient(s, a, i, &deliveries);
+		else if (is_waiting(r))
+			a->due_ms = MIN(a->due_ms, r->due_ms);
+	}
 
 	while ((item = list_pop(&deliveries)) != NULL) {
 		a->holds++;
@@ -265,7 +284,8 @@ static void claimed(struct queue_request *request)
 	if (request->result < 0) {
 		log_write(s->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
 			  "cannot look for due mail: %s", request->error.text);
-		wait_until(s, mta_now_ms(s->worker) + 1000);
+		s->next_due_ms = MIN(s->next_due_ms, mta_now_ms(s->worker) + CLAIM_RETRY_MS);
+		wait_until(s, mta_now_ms(s->worker) + CLAIM_RETRY_MS);
 		return;
 	}
 	if (claim->message_count > 0)
@@ -321,15 +341,6 @@ static void delivery_free(struct delivery *d)
 	free(d);
 }
 
-static void due_at(struct scheduler *s, int64_t due_ms)
-{
-	if (due_ms >= s->next_due_ms)
-		return;
-	s->next_due_ms = due_ms;
-	if (!s->claiming)
-		wait_until(s, due_ms);
-}
-
 static void delivery_finished(struct delivery_owner *owner, struct delivery *d)
 {
 	settler_add(CONTAINER_OF(owner, struct scheduler, owner)->settler, d);
@@ -349,7 +360,7 @@ static void delivery_settled(struct delivery_owner *owner, struct delivery *d, b
 	struct scheduler *s = CONTAINER_OF(owner, struct scheduler, owner);
 	struct active *a = d->active;
 
-	due_at(s, due_ms);
+	a->due_ms = MIN(a->due_ms, due_ms);
 	a->removed |= removed;
 	delivery_free(d);
 	unhold(s, a);

@@ -1,0 +1,47 @@
+/* test_scheduler - mail is looked for when it is due, by whichever worker, and delivered once */
+#include "mta/test_peer.h"
+#include "mta/test_rig.h"
+
+#define LATER PEER_EHLO "C MAIL\nS 250 ok\nC RCPT\nS 450 later\n"
+
+/*
+ * One recipient becomes due while the message is still held by another, whose
+ * delivery takes long. Nobody can claim it then; it must be found at once
+ * when that delivery is over, and not at the next look once a minute.
+ */
+static void test_due_while_held(void **state)
+{
+	static const char *const once[] = { LATER, PEER_EHLO PEER_MESSAGE "H\n" };
+	static const char *const twice[] = { LATER, LATER, PEER_EHLO PEER_MESSAGE "H\n" };
+	struct peer *slow = peer_play(PEER_EHLO PEER_RCPT "C DATA\nS 354 go\nB\nT\nS 250 ok\nH\n");
+	struct peer *busy = peer_new(once, 2);
+	struct peer *other = peer_new(twice, 3);
+	struct rig *rig = rig_new("slow.example = relay:[127.0.0.1]:%u tls=none\n"
+				  "busy.example = relay:[127.0.0.1]:%u tls=none\n"
+				  "other.example = relay:[127.0.0.1]:%u tls=none",
+				  peer_port(slow), peer_port(busy), peer_port(other));
+
+	(void)state;
+	rig_start(rig);
+	rig_submit(rig, "a@slow.example b@busy.example");
+	rig_wait_log(rig, "to=<b@busy.example>");
+	rig_submit(rig, "c@other.example");
+	peer_wait_messages(other, 1); /* so much later the first recipient is due as well */
+	rig_wait_queued(rig, 1);
+	assert_int_equal(peer_connections(busy), 1);
+	peer_let_go(slow);
+	peer_wait_messages(busy, 1);
+	rig_free(rig);
+	peer_free(slow);
+	peer_free(busy);
+	peer_free(other);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_due_while_held),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
