@@ -65,9 +65,9 @@ struct delivery {
 	struct queue_message *message;
 	const struct transport_route *route; /* a reference */
 	struct delivery_attempt attempt;
-	unsigned int count;
-	unsigned int unknown; /* recipients without a status yet */
-	bool damaged;	      /* the stored body is not what was accepted: hold, for the operator */
+	unsigned int count, room; /* room: what recipients[] is large enough for */
+	unsigned int unknown;	  /* recipients without a status yet */
+	bool damaged; /* the stored body is not what was accepted: hold, for the operator */
 	struct delivery_recipient recipients[];
 };
 

@@ -22,7 +22,7 @@
 #define CLAIM_MESSAGES	 256
 #define CLAIM_RETRY_MS	 1000
 #define CLAIM_POLL_MS	 60000 /* looks at the queue so often even when nothing seems due */
-#define ACTIVE_OVERHEAD	 2048  /* bytes of bookkeeping for each message, about */
+#define ACTIVE_OVERHEAD	 2048  /* bytes of bookkeeping for each message, beside its deliveries */
 #define LANE_SWEEP_COUNT 64    /* more lanes than this are looked through for idle ones */
 
 struct scheduler {
@@ -181,10 +181,15 @@ static const struct transport_route *no_route(const struct error *err, const cha
 	return transport_route_new_retry(&status);
 }
 
-static struct delivery *delivery_new(struct scheduler *s, struct active *a,
-				     const struct transport_route *route, unsigned int room)
+static size_t delivery_bytes(const struct delivery *d)
 {
-	struct delivery *d = memory_zeroed(sizeof(*d) + room * sizeof(d->recipients[0]));
+	return sizeof(*d) + d->room * sizeof(d->recipients[0]);
+}
+
+static struct delivery *delivery_new(struct scheduler *s, struct active *a,
+				     const struct transport_route *route)
+{
+	struct delivery *d = memory_zeroed(sizeof(*d));
 
 	list_init(&d->link);
 	d->owner = &s->owner;
@@ -193,6 +198,19 @@ static struct delivery *delivery_new(struct scheduler *s, struct active *a,
 	d->route = transport_route_ref(route);
 	snprintf(d->attempt.relay, sizeof(d->attempt.relay), "none");
 	return d;
+}
+
+/* Its recipients are not many as a rule, and a message to a thousand may have a thousand routes. */
+static void delivery_add(struct delivery *d, struct list *deliveries, unsigned int index)
+{
+	if (d->count == d->room) {
+		list_remove(&d->link);
+		d->room = MAX(2 * d->room, 1);
+		d = memory_grow(d, delivery_bytes(d));
+		list_push(deliveries, &d->link);
+	}
+	d->recipients[d->count++] = (struct delivery_recipient){ .index = index };
+	d->unknown++;
 }
 
 /* The delivery of this message over this route that still has room; NULL: none. */
@@ -221,12 +239,9 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 		route = no_route(&err, address);
 
 	d = find_delivery(deliveries, route, limit);
-	if (!d) {
-		d = delivery_new(s, a, route, MIN(limit, a->message->recipient_count));
-		list_push(deliveries, &d->link);
-	}
-	d->recipients[d->count++].index = index;
-	d->unknown++;
+	if (!d)
+		d = delivery_new(s, a, route);
+	delivery_add(d, deliveries, index);
 	transport_route_unref(route);
 }
 
@@ -242,7 +257,6 @@ static void activate(struct scheduler *s, struct queue_message *m)
 	a->due_ms = INT64_MAX;
 	a->bytes = ACTIVE_OVERHEAD + (queue_body_in_file(m->body) ? 0 : (size_t)m->size);
 	a->holds = 1;
-	s->bytes += a->bytes;
 	list_push(&s->active, &a->link);
 	maillog_active(s->worker->options->log, m);
 
@@ -257,9 +271,13 @@ static void activate(struct scheduler *s, struct queue_message *m)
 	}
 
 	while ((item = list_pop(&deliveries)) != NULL) {
+		struct delivery *d = CONTAINER_OF(item, struct delivery, link);
+
+		a->bytes += delivery_bytes(d);
 		a->holds++;
-		dispatch(s, CONTAINER_OF(item, struct delivery, link));
+		dispatch(s, d);
 	}
+	s->bytes += a->bytes;
 	unhold(s, a);
 }
 

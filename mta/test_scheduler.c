@@ -37,10 +37,37 @@ static void test_due_while_held(void **state)
 	peer_free(other);
 }
 
+/* Recipients that share a route share transactions, up to the limit. */
+static void test_groups(void **state)
+{
+#define RCPT	 "C RCPT TO:\nS 250 ok\n"
+#define TAKE	 "C DATA\nS 354 go\nB\nS 250 taken\n"
+#define MAIL(to) "C MAIL FROM:\nS 250 ok\n" to TAKE
+	struct peer *one =
+		peer_play(PEER_EHLO MAIL(RCPT RCPT RCPT) MAIL(RCPT RCPT RCPT) MAIL(RCPT) "H\n");
+	struct peer *two = peer_play(PEER_EHLO MAIL(RCPT RCPT) "H\n");
+	struct rig *rig = rig_new("one.example = relay:[127.0.0.1]:%u tls=none\n"
+				  "two.example = relay:[127.0.0.1]:%u tls=none",
+				  peer_port(one), peer_port(two));
+
+	(void)state;
+	rig_options(rig)->destination_concurrency = 1;
+	rig_options(rig)->destination_recipients = 3;
+	rig_start(rig);
+	rig_submit(rig, "a@one.example b@two.example c@one.example d@one.example e@one.example "
+			"f@local g@one.example h@two.example i@one.example j@one.example");
+	rig_wait_queued(rig, 0);
+	assert_int_equal(rig_count_logged(rig, "status=sent"), 10);
+	rig_free(rig);
+	peer_free(one);
+	peer_free(two);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_due_while_held),
+		cmocka_unit_test(test_groups),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
