@@ -16,6 +16,7 @@
 
 #define LINGER_MS	     5000
 #define HANDSHAKE_TIMEOUT_MS 60000
+#define REPLIES_MAX	     65536 /* bytes that wait for the client to read them */
 
 static struct log *log_of(const struct inbound *s)
 {
@@ -100,9 +101,18 @@ static void end_with(struct inbound *s, int code, struct smtp_enhanced enhanced,
 	smtp_server_end(s->server, &status);
 }
 
+/* What is left of a client that sends no more is little enough to be answered in one go. */
+static bool may_serve(struct inbound *s)
+{
+	if (!s->stream || s->handshaking)
+		return false;
+	s->backed_up = !s->ended_by_peer && stream_pending(s->stream) > REPLIES_MAX;
+	return !s->backed_up;
+}
+
 void inbound_continue(struct inbound *s)
 {
-	while (s->stream && !s->handshaking) {
+	while (may_serve(s)) {
 		struct buf *input = stream_input(s->stream);
 		size_t used = smtp_server_input(s->server, buf_slice(input));
 
@@ -274,6 +284,14 @@ static void on_readable(void *arg)
 	inbound_continue(arg);
 }
 
+static void on_drained(void *arg)
+{
+	struct inbound *s = arg;
+
+	if (s->backed_up)
+		inbound_continue(s);
+}
+
 static void on_closed(void *arg, const struct error *err)
 {
 	struct inbound *s = arg;
@@ -296,6 +314,7 @@ static void on_closed(void *arg, const struct error *err)
 static const struct stream_events stream_events = {
 	.secured = on_secured,
 	.readable = on_readable,
+	.drained = on_drained,
 	.closed = on_closed,
 };
 

@@ -26,6 +26,7 @@ struct inbound {
 	bool handshaking;
 	bool ended_by_peer; /* no more input will come; what is buffered is still served */
 	bool stop_wanted;   /* 421 at the end of the transaction */
+	bool backed_up;	    /* the client does not read our replies: nothing more is served */
 	bool counted;	    /* in the limits */
 
 	/* AUTH; the strings are wiped when the answer is there */

@@ -24,6 +24,7 @@ struct rig {
 	struct mta_options options;
 	struct mta_policy policy;
 	struct mta_service service;
+	bool has_small_buffers;
 	struct mta *mta;
 
 	int log_fd; /* the reading end */
@@ -515,12 +516,28 @@ void rig_wait_queued(struct rig *rig, int64_t messages)
 
 /* ---- clients ---- */
 
+static void set_small_buffers(int fd)
+{
+	int size = 4096;
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
+void rig_set_small_buffers(struct rig *rig)
+{
+	set_small_buffers(rig->service.fd); /* connections inherit them */
+	rig->has_small_buffers = true;
+}
+
 int client_connect(struct rig *rig)
 {
 	const struct net_address *address = &rig->service.address;
 	struct timeval patience = { .tv_sec = RIG_PATIENCE_S };
 	int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (rig->has_small_buffers)
+		set_small_buffers(fd);
 	assert_int_equal(connect(fd, &address->sa, address->len), 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	return fd;

@@ -59,6 +59,9 @@ void rig_fail_syncs(bool fail); /* as on a disk that is broken */
 void rig_set_local_status(struct rig *rig, int code);
 void rig_wait_local(struct rig *rig, unsigned int count); /* deliveries that have begun */
 
+/* Small buffers of the kernel for the connections that come, so that it is soon our turn. */
+void rig_set_small_buffers(struct rig *rig);
+
 /* A client: a blocking socket that fails the test rather than wait for ever. */
 int client_connect(struct rig *rig);
 void client_send(int fd, const char *text);
