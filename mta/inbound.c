@@ -11,12 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "base/memory.h"
 #include "mta/maillog.h"
 
 #define LINGER_MS	     5000
 #define HANDSHAKE_TIMEOUT_MS 60000
 #define REPLIES_MAX	     65536 /* bytes that wait for the client to read them */
+#define RATE_MIN	     500   /* bytes/s of a message (smtpd_min_data_rate of Postfix) */
 
 static struct log *log_of(const struct inbound *s)
 {
@@ -85,12 +87,25 @@ void inbound_resume(struct inbound *s)
 
 /* ---- input ---- */
 
-static void arm_timer(struct inbound *s)
+/*
+ * The whole time-out is for each command, and for a message if it is not
+ * faster than RATE_MIN: what comes byte by byte is bounded in time as a whole.
+ */
+static void arm_timer(struct inbound *s, bool has_replied, size_t taken)
 {
-	if (smtp_server_is_waiting(s->server) || s->writing)
-		loop_timer_stop(s->timer); /* we are the ones who are slow */
-	else
-		loop_timer_start(s->timer, s->worker->options->session_timeout_s * 1000);
+	int64_t now_ms = loop_now_ms(s->worker->loop);
+	int64_t timeout_ms = s->worker->options->session_timeout_s * 1000;
+	int64_t later_ms = s->deadline_ms + (int64_t)taken * 1000 / RATE_MIN;
+
+	if (smtp_server_is_waiting(s->server) || s->writing) {
+		s->deadline_ms = 0; /* we are the ones who are slow */
+		loop_timer_stop(s->timer);
+		return;
+	}
+	if (has_replied || s->deadline_ms == 0)
+		later_ms = now_ms + timeout_ms;
+	s->deadline_ms = MIN(later_ms, now_ms + timeout_ms);
+	loop_timer_start(s->timer, s->deadline_ms - now_ms);
 }
 
 static void end_with(struct inbound *s, int code, struct smtp_enhanced enhanced, const char *text)
@@ -101,36 +116,57 @@ static void end_with(struct inbound *s, int code, struct smtp_enhanced enhanced,
 	smtp_server_end(s->server, &status);
 }
 
+static bool must_stop(const struct inbound *s)
+{
+	return s->stop_wanted && !smtp_server_in_transaction(s->server);
+}
+
 /* What is left of a client that sends no more is little enough to be answered in one go. */
 static bool may_serve(struct inbound *s)
 {
-	if (!s->stream || s->handshaking)
+	if (!s->stream || s->handshaking || must_stop(s))
 		return false;
 	s->backed_up = !s->ended_by_peer && stream_pending(s->stream) > REPLIES_MAX;
 	return !s->backed_up;
 }
 
-void inbound_continue(struct inbound *s)
+/* Returns how many bytes were taken; 0 also when the session has ended or begins TLS. */
+static size_t serve(struct inbound *s)
 {
+	size_t taken = 0;
+
 	while (may_serve(s)) {
 		struct buf *input = stream_input(s->stream);
 		size_t used = smtp_server_input(s->server, buf_slice(input));
 
 		/* An event may have hung up, or dropped the input to start TLS. */
 		if (!s->stream || s->handshaking)
-			return;
+			return 0;
 		buf_consume(input, used);
+		taken += used;
 		if (used == 0 || buf_len(input) == 0)
 			break;
 	}
-	if (!s->stream || s->handshaking)
-		return;
-	if (s->stop_wanted && !smtp_server_in_transaction(s->server)) {
+	return taken;
+}
+
+static size_t reply_bytes(const struct inbound *s)
+{
+	return s->stream ? buf_len(stream_output(s->stream)) : 0;
+}
+
+void inbound_continue(struct inbound *s)
+{
+	size_t replies = reply_bytes(s), taken = serve(s);
+	bool has_replied;
+
+	if (s->stream && !s->handshaking && must_stop(s)) {
 		s->stop_wanted = false;
 		end_with(s, 421, ESC(4, 3, 2), "Service shutting down");
-		if (!s->stream)
-			return;
 	}
+	if (!s->stream || s->handshaking)
+		return;
+	has_replied = reply_bytes(s) > replies;
 	stream_flush(s->stream);
 	if (s->ended_by_peer && !smtp_server_is_waiting(s->server) && !inbound_is_busy(s)) {
 		if (smtp_server_in_transaction(s->server))
@@ -138,7 +174,7 @@ void inbound_continue(struct inbound *s)
 		hang_up(s, LINGER_MS);
 		return;
 	}
-	arm_timer(s);
+	arm_timer(s, has_replied, taken);
 }
 
 /* ---- TLS ---- */
@@ -154,6 +190,7 @@ static void start_tls(struct inbound *s)
 		return;
 	}
 	s->handshaking = true;
+	s->deadline_ms = 0;
 	loop_timer_start(s->timer, HANDSHAKE_TIMEOUT_MS);
 	stream_set_filter(s->stream, filter);
 }

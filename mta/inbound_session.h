@@ -18,6 +18,7 @@ struct inbound {
 	struct smtp_server *server;
 	struct smtp_server_options server_options;
 	struct loop_timer *timer;
+	int64_t deadline_ms; /* the timer's, on the loop's clock; 0: it does not run */
 	struct loop_task free_task;
 	struct net_address peer;
 	struct mta_client client;

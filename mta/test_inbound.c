@@ -47,10 +47,49 @@ static void test_replies_not_read(void **state)
 	rig_free(rig);
 }
 
+/* Whether the server ends a session that does nothing but send such bytes now and then. */
+static void check_drip(const char *begin, const char *drip)
+{
+	struct rig *rig = rig_new("* = error:5.0.0 no");
+	char reply[128] = "";
+	int fd;
+
+	rig_options(rig)->session_timeout_s = 1;
+	rig_start(rig);
+	fd = client_connect(rig);
+	if (begin)
+		client_begin(fd, begin);
+	else
+		client_expect(fd, "220 ");
+	for (unsigned int i = 0; i < 500 && !strstr(reply, "421 4.4.2"); i++) {
+		usleep(20000); /* to be slow is what this is about */
+		send(fd, drip, strlen(drip), MSG_NOSIGNAL);
+		recv(fd, reply, sizeof(reply) - 1, MSG_DONTWAIT);
+	}
+	assert_non_null(strstr(reply, "421 4.4.2"));
+	close(fd);
+	rig_wait_log(rig, "timeout after ");
+	rig_free(rig);
+}
+
+static void test_drip_command(void **state)
+{
+	(void)state;
+	check_drip(NULL, "N");
+}
+
+static void test_drip_data(void **state)
+{
+	(void)state;
+	check_drip("bob@local", "x\r\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replies_not_read),
+		cmocka_unit_test(test_drip_command),
+		cmocka_unit_test(test_drip_data),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
