@@ -1,21 +1,27 @@
 /*
  * The file is read whole into a table, which is replaced, never changed, when
  * the file is: readers copy what they need under a lock, and hash without it.
+ *
+ * Which version a file has is told, and which of them are left for the next
+ * look, as maps/refresh.c has it: a file that is being written is for a moment
+ * empty or ends in the middle of a line, and users who are gone for that
+ * moment would have their mail returned.
  */
 #include "edge/passwd.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <xxhash.h>
 
-#include "base/buf.h"
+#include "base/clock.h"
 #include "base/macros.h"
 #include "base/strmap.h"
 #include "edge/scheme.h"
-#include "maps/map.h"
+#include "maps/text.h"
 
 #define STORED_MAX 512
+#define SETTLED_MS 1000
 
 struct table {
 	struct strmap users; /* folded name -> struct user */
@@ -23,20 +29,37 @@ struct table {
 };
 
 struct user {
-	const char *name, *stored;
+	const char *name;
+	char *stored;
+};
+
+/* What tells one version of the file from another. */
+struct version {
+	struct stat stat;
+	uint64_t digest;
+	bool is_settled; /* by its stat alone: a young file may change and look the same */
+	int trouble;	 /* why it could not be read, 0: it could */
 };
 
 struct passwd {
 	char *file;
 	pthread_mutex_t mutex;
 	struct table *table;
-	struct stat seen; /* the version that was read last, good or bad */
+	struct version seen; /* the one that was read last, good or bad */
 };
 
 static void table_free(struct table *table)
 {
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
 	if (!table)
 		return;
+	while ((entry = strmap_next(&table->users, &cursor)) != NULL) {
+		struct user *user = entry->value;
+
+		explicit_bzero(user->stored, strlen(user->stored));
+	}
 	strmap_done(&table->users);
 	arena_done(&table->arena);
 	free(table);
@@ -79,45 +102,33 @@ static int add_line(struct table *table, struct slice line, struct error *err)
 	return 0;
 }
 
-static int read_lines(struct table *table, FILE *stream, const char *file, struct error *err)
+static int add_lines(struct table *table, struct slice text, const char *file, struct error *err)
 {
-	CLEANUP(free_strp) char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
 	int r = 0;
 
-	for (unsigned int number = 1; r >= 0 && (len = getline(&line, &size, stream)) >= 0;
-	     number++) {
-		struct slice text = slice_trim(slice_of(line, (size_t)len));
+	for (unsigned int number = 1; r >= 0 && text.len > 0; number++) {
+		size_t n = slice_find(text, '\n');
+		struct slice line = slice_trim(slice_first(text, n));
 
-		if (text.len == 0 || text.ptr[0] == '#')
+		text = slice_skip(text, n + 1);
+		if (line.len == 0 || line.ptr[0] == '#')
 			continue;
-		r = add_line(table, text, err);
+		r = add_line(table, line, err);
 		if (r < 0)
 			error_prefix(err, "%s:%u", file, number);
 	}
-	if (line)
-		explicit_bzero(line, size);
-	if (r >= 0 && ferror(stream))
-		r = error_set(err, -EIO, "%s: cannot read", file);
 	return r;
 }
 
-static int table_load(const char *file, struct stat *ret_seen, struct table **ret_table,
+static int table_load(struct slice text, const char *file, struct table **ret_table,
 		      struct error *err)
 {
-	CLEANUP(close_filep) FILE *stream = fopen(file, "re");
-	struct table *table;
+	struct table *table = calloc(1, sizeof(*table));
 	int r;
 
-	if (!stream)
-		return error_set(err, -errno, "%s: %s", file, strerror(errno));
-	if (fstat(fileno(stream), ret_seen) < 0)
-		return error_set(err, -errno, "%s: %s", file, strerror(errno));
-	table = calloc(1, sizeof(*table));
 	if (!table)
 		return error_set(err, -ENOMEM, "%s: out of memory", file);
-	r = read_lines(table, stream, file, err);
+	r = add_lines(table, text, file, err);
 	if (r < 0) {
 		table_free(table);
 		return r;
@@ -126,22 +137,58 @@ static int table_load(const char *file, struct stat *ret_seen, struct table **re
 	return 0;
 }
 
+/* Text with passwords in it. */
+struct secret {
+	char *ptr;
+	size_t len;
+};
+
+static void wipe(struct secret *secret)
+{
+	if (secret->ptr)
+		explicit_bzero(secret->ptr, secret->len);
+	free(secret->ptr);
+}
+
+static bool is_settled(const struct stat *st)
+{
+	int64_t changed_ms = (int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
+	int64_t now_ms = clock_wall_ms(&clock_system);
+
+	return now_ms < changed_ms || now_ms - changed_ms > SETTLED_MS;
+}
+
+/* Returns 0, TEXT_CHANGING, or an error. */
+static int read_version(const char *file, struct version *ret, struct secret *ret_text,
+			struct error *err)
+{
+	*ret = (struct version){ 0 };
+	ret->trouble = text_read(file, file, &ret_text->ptr, &ret_text->len, &ret->stat, err);
+	if (ret->trouble != 0)
+		return ret->trouble;
+	ret->digest = XXH3_64bits(ret_text->ptr, ret_text->len);
+	ret->is_settled = is_settled(&ret->stat);
+	return 0;
+}
+
 int passwd_open(const char *file, struct passwd **ret_passwd, struct error *err)
 {
-	struct passwd *passwd = calloc(1, sizeof(*passwd));
+	CLEANUP(passwd_freep) struct passwd *passwd = calloc(1, sizeof(*passwd));
+	CLEANUP(wipe) struct secret text = { 0 };
 	int r;
 
-	if (!passwd || !(passwd->file = strdup(file))) {
-		free(passwd);
+	if (!passwd || !(passwd->file = strdup(file)))
 		return error_set(err, -ENOMEM, "%s: out of memory", file);
-	}
 	pthread_mutex_init(&passwd->mutex, NULL);
-	r = table_load(file, &passwd->seen, &passwd->table, err);
-	if (r < 0) {
-		passwd_free(passwd);
+	r = read_version(file, &passwd->seen, &text, err);
+	if (r == TEXT_CHANGING)
+		return error_set(err, -EAGAIN, "%s: is being written to", file);
+	if (r == 0)
+		r = table_load(slice_of(text.ptr, text.len), file, &passwd->table, err);
+	if (r < 0)
 		return r;
-	}
 	*ret_passwd = passwd;
+	passwd = NULL;
 	return 0;
 }
 
@@ -155,25 +202,39 @@ void passwd_free(struct passwd *passwd)
 	free(passwd);
 }
 
-static bool is_same_version(const struct stat *a, const struct stat *b)
+static bool is_as_seen(const struct passwd *passwd)
 {
-	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	const struct stat *seen = &passwd->seen.stat;
+	struct stat now;
+
+	return passwd->seen.is_settled && stat(passwd->file, &now) == 0 &&
+	       now.st_dev == seen->st_dev && now.st_ino == seen->st_ino &&
+	       text_is_unchanged(&now, seen);
+}
+
+/* It may be in the middle of being written. */
+static bool is_suspect(const struct version *version, const struct secret *text)
+{
+	return !version->is_settled && (text->len == 0 || text->ptr[text->len - 1] != '\n');
 }
 
 int passwd_refresh(struct passwd *passwd, struct error *err)
 {
+	CLEANUP(wipe) struct secret text = { 0 };
 	struct table *fresh = NULL, *old;
-	struct stat now;
+	struct version now, seen = passwd->seen;
 	int r;
 
-	if (stat(passwd->file, &now) < 0)
-		now = (struct stat){ 0 }; /* gone: a version of its own */
-	if (is_same_version(&now, &passwd->seen))
+	if (is_as_seen(passwd))
 		return MAP_NOT_CHANGED;
-	now = (struct stat){ 0 };
-	r = table_load(passwd->file, &now, &fresh, err);
+	r = read_version(passwd->file, &now, &text, err);
+	if (r == TEXT_CHANGING || (r == 0 && is_suspect(&now, &text)))
+		return MAP_NOT_CHANGED;
 	passwd->seen = now;
+	if (now.trouble == seen.trouble && now.digest == seen.digest)
+		return MAP_NOT_CHANGED;
+	if (r == 0)
+		r = table_load(slice_of(text.ptr, text.len), passwd->file, &fresh, err);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&passwd->mutex);

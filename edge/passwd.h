@@ -18,7 +18,11 @@ int passwd_open(const char *file, struct passwd **ret_passwd, struct error *err)
 void passwd_free(struct passwd *passwd);
 DEFINE_CLEANUP(struct passwd *, passwd_free);
 
-/* Takes up a changed file. 0: changed; MAP_NOT_CHANGED; an error, once for each bad version. Blocks. */
+/*
+ * Takes up a changed file. 0: changed; MAP_NOT_CHANGED, also while somebody
+ * writes to it (maps/map.h); an error, once for each bad version. Blocks. For
+ * one thread at a time.
+ */
 int passwd_refresh(struct passwd *passwd, struct error *err);
 
 bool passwd_has_user(struct passwd *passwd, const char *user);

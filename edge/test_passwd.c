@@ -124,6 +124,14 @@ static void test_refresh(void **state)
 	assert_int_equal(passwd_refresh(passwd, &err), MAP_NOT_CHANGED);
 	assert_int_equal(passwd_check(passwd, "a", "two", user), PASSWD_MATCH);
 
+	/* An editor that writes in place has just emptied it, and then written half of it. */
+	write_file(f->file, "");
+	assert_int_equal(passwd_refresh(passwd, &err), MAP_NOT_CHANGED);
+	assert_true(passwd_has_user(passwd, "a"));
+	write_file(f->file, "b:{PLAIN}thr");
+	assert_int_equal(passwd_refresh(passwd, &err), MAP_NOT_CHANGED);
+	assert_true(passwd_has_user(passwd, "a"));
+
 	write_file(f->file, "b:{PLAIN}three\n");
 	assert_int_equal(passwd_refresh(passwd, &err), 0);
 	assert_false(passwd_has_user(passwd, "a"));
