@@ -34,17 +34,21 @@ bool maildir_path_is_safe(const char *path)
 	return true;
 }
 
+/* Open a directory, making it when missing: then its name is synced, to survive with the mail. */
 static int open_dir(int at, const char *name)
 {
+	bool is_new = mkdirat(at, name, 0700) == 0;
 	int fd;
 
-	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+	if (!is_new && errno != EEXIST)
+		return -errno;
+	if (is_new && fsync(at) < 0)
 		return -errno;
 	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
 }
 
-/* Open base/path, making what is missing. What was made is synced by the file's own syncs later. */
+/* Open base/path, making what is missing. */
 static int open_path(const char *base, const char *path, struct error *err)
 {
 	struct slice rest = slice_from(path), part;
@@ -57,8 +61,6 @@ static int open_path(const char *base, const char *path, struct error *err)
 		int next =
 			slice_copy(part, name, sizeof(name)) ? open_dir(fd, name) : -ENAMETOOLONG;
 
-		if (next >= 0)
-			fsync(fd); /* a new directory's name is to survive, too */
 		close(fd);
 		if (next < 0)
 			return error_set(err, next, "%s/%s: %s", base, path, strerror(-next));
