@@ -26,6 +26,29 @@ static void status_text(struct buf *out, const struct bounce_recipient *r)
 	buf_append_string(out, r->status->text);
 }
 
+/* The fields for programs are ASCII (RFC 3464 section 2.1). */
+static void diagnostic(struct buf *out, const struct bounce_recipient *r)
+{
+	struct buf text = { 0 };
+
+	status_text(&text, r);
+	for (size_t i = text.start; i < text.end; i++)
+		if ((unsigned char)text.mem[i] >= 0x80)
+			text.mem[i] = '?';
+	buf_append_slice(out, buf_slice(&text));
+	buf_done(&text);
+}
+
+/* Servers may answer in UTF-8. */
+static bool has_8bit_text(const struct bounce_recipient *failed, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		for (const char *c = failed[i].status->text; *c; c++)
+			if ((unsigned char)*c >= 0x80)
+				return true;
+	return false;
+}
+
 static bool is_remote(const struct bounce_recipient *r)
 {
 	return r->relay[0] && strchr(r->relay, '[') != NULL;
@@ -49,7 +72,7 @@ static void top_header(struct buf *out, const struct mta_options *options,
 		   "Content-Type: multipart/report; report-type=delivery-status;\r\n"
 		   "\tboundary=\"%s/%s\"\r\n",
 		   note->name, options->hostname);
-	if (m->body_8bit)
+	if (note->body_8bit)
 		buf_append_string(out, "Content-Transfer-Encoding: 8bit\r\n");
 	buf_append_string(out, "\r\nThis is a MIME-encapsulated message.\r\n");
 }
@@ -64,8 +87,10 @@ static void human_part(struct buf *out, const struct mta_options *options,
 		       const struct bounce_recipient *failed, size_t count)
 {
 	buf_append_string(out, "Content-Description: Notification\r\n"
-			       "Content-Type: text/plain; charset=utf-8\r\n"
-			       "Content-Transfer-Encoding: 8bit\r\n\r\n");
+			       "Content-Type: text/plain; charset=utf-8\r\n");
+	if (has_8bit_text(failed, count))
+		buf_append_string(out, "Content-Transfer-Encoding: 8bit\r\n");
+	buf_append_string(out, "\r\n");
 	buf_printf(out,
 		   "This is the mail system at host %s.\r\n\r\n"
 		   "Your message could not be delivered to one or more recipients.\r\n"
@@ -76,12 +101,13 @@ static void human_part(struct buf *out, const struct mta_options *options,
 
 		buf_append_string(out, "\r\n<");
 		address(out, r->recipient->address);
-		buf_append_string(out, ">: ");
+		/* On lines of their own: each of these may be a few hundred bytes (RFC 5322 section 2.1.1). */
+		buf_append_string(out, ">:\r\n    ");
 		if (r->expired)
 			buf_append_string(out,
 					  "delivery was given up after many tries. The last: ");
 		if (is_remote(r))
-			buf_printf(out, "host %s said: ", r->relay);
+			buf_printf(out, "host %s said:\r\n    ", r->relay);
 		status_text(out, r);
 		buf_append_string(out, "\r\n");
 	}
@@ -116,7 +142,7 @@ static void status_part(struct buf *out, const struct mta_options *options,
 			buf_printf(out, "Remote-MTA: dns; %.*s\r\n", (int)strcspn(r->relay, "["),
 				   r->relay);
 		buf_printf(out, "Diagnostic-Code: %s; ", is_remote(r) ? "smtp" : "X-Posthouse");
-		status_text(out, r);
+		diagnostic(out, r);
 		buf_append_string(out, "\r\n");
 	}
 }
@@ -169,7 +195,7 @@ int bounce_compose(const struct mta_options *options, const struct queue_message
 
 	note->arrived_ms = clock_wall_ms(options->clock);
 	note->sender = "";
-	note->body_8bit = m->body_8bit;
+	note->body_8bit = m->body_8bit || has_8bit_text(failed, failed_count);
 	queue_message_add_recipient(note, m->sender, m->sender);
 
 	top_header(&text, options, m, note);

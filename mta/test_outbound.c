@@ -70,6 +70,35 @@ static void test_reused_connection_ends(void **state)
 	}
 }
 
+/* A reply in UTF-8 goes to the sender as it is, and to his programs in ASCII. */
+static void test_bounce(void **state)
+{
+	struct peer *peer =
+		peer_play(PEER_EHLO "C MAIL\nS 250 ok\n"
+				    "C RCPT\nS 550-5.1.1 gibt's\nS 550 5.1.1 n\xc3\xb6t\nH\n");
+	struct peer *home =
+		peer_play("S 220 peer\nC EHLO\nS 250-peer\nS 250 8BITMIME\n" PEER_MESSAGE "H\n");
+	struct rig *rig = rig_new("example.net = relay:[127.0.0.1]:%u tls=none\n"
+				  "client.example = relay:[127.0.0.1]:%u tls=none",
+				  peer_port(peer), peer_port(home));
+
+	(void)state;
+	rig_start(rig);
+	rig_submit(rig, "bob@example.net");
+	peer_wait_messages(home, 1);
+	rig_wait_queued(rig, 0);
+	assert_true(peer_has_seen(home, "MAIL FROM:<> BODY=8BITMIME\r\n"));
+	assert_true(peer_has_seen(home, "\r\nAuto-Submitted: auto-replied\r\n"));
+	assert_true(peer_has_seen(home, "<bob@example.net>:\r\n    host 127.0.0.1[127.0.0.1]:"));
+	assert_true(peer_has_seen(home, " said:\r\n    550 gibt's n\xc3\xb6t\r\n"));
+	assert_true(peer_has_seen(home, "\r\nDiagnostic-Code: smtp; 550 gibt's n??t\r\n"));
+	assert_true(peer_has_seen(home, "\r\nStatus: 5.1.1\r\n"));
+	assert_true(peer_has_seen(home, "\r\nSubject: a test\r\n\r\nhello\r\n"));
+	rig_free(rig);
+	peer_free(peer);
+	peer_free(home);
+}
+
 /* ---- names ---- */
 
 /* A name server that answers every question with the same response code. */
@@ -143,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reuse),
 		cmocka_unit_test(test_reused_connection_ends),
+		cmocka_unit_test(test_bounce),
 		cmocka_unit_test(test_no_such_name),
 	};
 
