@@ -8,6 +8,7 @@
  */
 #include "mta/settle.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -152,6 +153,12 @@ static void log_outcome(struct settlement *t, unsigned int i)
 	maillog_delivery(t->settler->worker->options->log, &line);
 }
 
+static void log_outcomes(struct settlement *t)
+{
+	for (unsigned int i = 0; i < t->delivery->count; i++)
+		log_outcome(t, i);
+}
+
 /* ---- the ledger ---- */
 
 /* How it went; where nothing went, how it would have had to. */
@@ -276,17 +283,23 @@ static void compose(struct loop_work *work)
 			       t->bounced_count, &t->record.notification, &t->compose_error);
 }
 
-/* The sender cannot be told (the message cannot be read): then nobody gives up, and mail waits. */
+/*
+ * The sender cannot be told, as the message cannot be read: then nobody gives
+ * up, and mail waits; for the operator, if what is stored is damaged.
+ */
 static void postpone_bounces(struct settlement *t, int64_t now_ms)
 {
 	const struct delivery *d = t->delivery;
+	bool is_damaged = t->compose_result == -EBADMSG;
 
+	log_write(t->settler->worker->options->log, "bounce", LOG_LEVEL_ERROR,
+		  "%s: cannot notify the sender: %s", d->message->name, t->compose_error.text);
 	for (unsigned int i = 0; i < d->count; i++) {
 		struct queue_outcome *o = &t->outcomes[i];
 
 		if (o->status != QUEUE_BOUNCED)
 			continue;
-		o->status = QUEUE_DEFERRED;
+		o->status = is_damaged ? QUEUE_HELD : QUEUE_DEFERRED;
 		o->due_ms = next_try_ms(t, &d->recipients[i], o->attempts, now_ms);
 		o->reason = arena_printf(&t->arena, "cannot notify the sender: %s; %s",
 					 t->compose_error.text, o->reason);
@@ -299,6 +312,7 @@ static void composed(struct loop_work *work)
 
 	if (t->compose_result < 0)
 		postpone_bounces(t, mta_now_ms(t->settler->worker));
+	log_outcomes(t);
 	submit(t);
 }
 
@@ -317,7 +331,6 @@ void settler_add(struct settler *settler, struct delivery *d)
 	for (unsigned int i = 0; i < d->count; i++) {
 		fill_outcome(t, i, now_ms);
 		fill_ledger(t, i, now_ms);
-		log_outcome(t, i);
 	}
 	t->record.request.done = recorded;
 	t->record.message = d->message;
@@ -330,6 +343,7 @@ void settler_add(struct settler *settler, struct delivery *d)
 		t->compose = (struct loop_work){ .work = compose, .done = composed };
 		loop_work(settler->worker->loop, &t->compose);
 	} else {
+		log_outcomes(t);
 		submit(t);
 	}
 }

@@ -99,6 +99,30 @@ static void test_bounce(void **state)
 	peer_free(home);
 }
 
+/* Without the message there is nothing to return: the operator must look at it. */
+static void test_bounce_of_nothing(void **state)
+{
+	struct rig *rig = rig_new("* = error:5.0.0 no");
+
+	(void)state;
+	rig_set_local_status(rig, 0);
+	rig_start(rig);
+	rig_submit_large(rig, "bob@local", 500000);
+	rig_wait_local(rig, 1);
+	rig_remove_bodies(rig);
+	rig_set_local_status(rig, 550);
+	rig_wait_log(rig, "cannot notify the sender: bodies/");
+	rig_wait_log(rig, "to=<bob@local>, relay=virtual");
+	assert_false(rig_has_logged(rig, "status=bounced"));
+	rig_stop(rig, 0);
+	rig_restart(rig);
+	rig_submit(rig, "eve@local");
+	rig_wait_log(rig, "to=<eve@local>");
+	rig_wait_queued(rig, 1);
+	assert_int_equal(rig_count_logged(rig, "to=<bob@local>"), 1);
+	rig_free(rig);
+}
+
 /* ---- names ---- */
 
 /* A name server that answers every question with the same response code. */
@@ -170,9 +194,8 @@ static void test_no_such_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reuse),
-		cmocka_unit_test(test_reused_connection_ends),
-		cmocka_unit_test(test_bounce),
+		cmocka_unit_test(test_reuse),	     cmocka_unit_test(test_reused_connection_ends),
+		cmocka_unit_test(test_bounce),	     cmocka_unit_test(test_bounce_of_nothing),
 		cmocka_unit_test(test_no_such_name),
 	};
 

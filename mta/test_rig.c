@@ -491,6 +491,21 @@ void rig_free(struct rig *rig)
 	free(rig);
 }
 
+static int remove_file(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	return kind == FTW_F ? remove(path) : 0;
+}
+
+void rig_remove_bodies(struct rig *rig)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/queue/bodies", rig->directory);
+	assert_int_equal(nftw(path, remove_file, 16, FTW_PHYS), 0);
+}
+
 int64_t rig_queued(struct rig *rig)
 {
 	struct queue_counts counts;

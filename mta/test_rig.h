@@ -49,6 +49,9 @@ void rig_advance(struct rig *rig, int64_t ms);
 int64_t rig_queued(struct rig *rig);
 void rig_wait_queued(struct rig *rig, int64_t messages);
 
+/* The bodies that are in files are gone, as by an operator's hand. */
+void rig_remove_bodies(struct rig *rig);
+
 /* While closed, whoever syncs a file waits. */
 void rig_close_gate(void);
 void rig_wait_at_gate(void); /* somebody does */
