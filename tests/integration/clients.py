@@ -16,7 +16,7 @@ def tls_context(certs):
 
 
 def connect(certs, port, tls="starttls", user=None, host=HOST):
-    """A session ahead of MAIL. tls: "none", "starttls" or "implicit"; a password is the user's name."""
+    """A session ahead of MAIL. tls: "none", "starttls", "implicit"; passwords are users' names."""
     if tls == "implicit":
         client = smtplib.SMTP_SSL(host, port, "client.example", timeout=PATIENCE_S,
                                   context=tls_context(certs))
@@ -83,7 +83,8 @@ def swaks(host, service, *arguments):
 
 
 def curl(certs, url, message, *arguments):
+    """The conversation is in stderr."""
     return subprocess.run(
-        ["curl", "-sS", "--url", url, "--cacert", certs / "ca.pem", "--upload-file", "-",
+        ["curl", "-sSv", "--url", url, "--cacert", certs / "ca.pem", "--upload-file", "-",
          *arguments], input=message, check=False, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, timeout=PATIENCE_S)

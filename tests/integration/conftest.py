@@ -7,6 +7,7 @@ meson runs these tests with POSTHOUSE_BIN; by hand:
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def serve(posthouse_bin):
     for server in servers:
         server.kill()
         assert not server.complaints(), "\n".join(server.complaints())
+
+
+@pytest.fixture
+def open_path():
+    """As tmp_path, but every account may enter; pytest keeps its own closed, and closes it again."""
+    with tempfile.TemporaryDirectory(prefix="posthouse-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import os
 import socket
 import sqlite3
 import subprocess
+import time
 
 from dns_stub import DnsStub
 from peer import Peer
@@ -87,11 +88,15 @@ class Host:
         assert got.returncode == 0, got.stderr
         return [json.loads(line) for line in got.stdout.splitlines()]
 
-    def waiting(self, recipient):
-        """The state of the one recipient of that address in the queue."""
-        (state,) = [state for message in self.queue() for state in message["recipients"]
-                    if state["address"] == recipient]
-        return state
+    def waiting(self, recipient, status="deferred"):
+        """The state of a recipient, once it is that: the log is a little ahead of the queue."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            states = [state for message in self.queue() for state in message["recipients"]
+                      if state["address"] == recipient and state["status"] == status]
+            if states:
+                return states[0]
+            assert time.monotonic() < deadline, f"{recipient} does not become {status}"
 
     def ledger(self, recipient):
         """The rows of the TLS ledger for a recipient, oldest first."""
@@ -126,7 +131,7 @@ class Site:
         self._sockets = []
 
     def port(self, host="127.0.0.1"):
-        """A port that stays ours: bound, so that nobody else gets it by chance, and not listening."""
+        """A port that stays ours: bound, so that nobody else gets it, and not listening."""
         s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind((host, 0))

@@ -22,7 +22,8 @@ def test_relay_domains_decide(site, certs):
             for good in ("a@vm1.vm", "a@VM1.VM", "a@vm2.vm", "a@sub.vm3.vm", "a@x.sub.vm3.vm"):
                 assert client.rcpt(good)[0] == 250, good
             for bad in ("a@vm3.vm", "a@sub.vm1.vm", "a@vm.vm", "a@elsewhere.example",
-                        "a@mta.vm.vm", "a%vm1.vm@elsewhere.example", '"a@vm1.vm"@elsewhere.example'):
+                        "a@mta.vm.vm", "a%vm1.vm@elsewhere.example",
+                        '"a@vm1.vm"@elsewhere.example'):
                 code, reply = client.rcpt(bad)
                 assert code == 554, bad
                 assert reply.startswith(b"5.7.1 ") and reply.endswith(b": Relay access denied")
@@ -112,7 +113,8 @@ def test_names_that_do_not_resolve(site):
 
 def test_relayhost_and_default_transport(site):
     peer, other = site.peer(tls="starttls"), site.peer(tls="implicit")
-    hub = site.hub(f"vm1.vm relay:{HOST}:{peer.port}\n", relayhost=f"relay-smtps:{HOST}:{other.port}")
+    hub = site.hub(f"vm1.vm relay:{HOST}:{peer.port}\n",
+                   relayhost=f"relay-smtps:{HOST}:{other.port}")
     hub.delivered("a@vm1.vm", relay(hub, SENDER, "a@vm1.vm"))
     hub.delivered("a@vm2.vm", relay(hub, SENDER, "a@vm2.vm"))
     assert [m.recipients for m in peer.messages] == [["a@vm1.vm"]]

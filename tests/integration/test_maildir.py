@@ -26,7 +26,7 @@ def fleet(shared_site):
 
 
 def across(fleet, certs, message):
-    """Send a message from alice to bob; returns it as it lies in bob's mailbox, and the three IDs."""
+    """From alice to bob; returns the message as it lies in bob's mailbox, and the three IDs."""
     alice_edge, hub, bob_edge = fleet
     ids, host_recipient = [submit(certs, alice_edge, ALICE, BOB, message)], BOB
     for host in (alice_edge, hub):
