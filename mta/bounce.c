@@ -19,10 +19,15 @@ static void address(struct buf *out, const char *text)
 	escape_text(out, slice_from(text), SMTP_STATUS_TEXT_SIZE);
 }
 
+/* As the server said it: an enhanced status code only if there was one. */
 static void status_text(struct buf *out, const struct bounce_recipient *r)
 {
+	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
+
 	if (r->status->code)
 		buf_printf(out, "%d ", r->status->code);
+	if (r->status->code && r->status->enhanced.class)
+		buf_printf(out, "%s ", smtp_status_enhanced_text(r->status, enhanced));
 	buf_append_string(out, r->status->text);
 }
 

@@ -112,6 +112,22 @@ class Session:
             raise Closed
         return data
 
+    # ---- for tests ----
+
+    def has_more(self):
+        """Whether the client has sent something behind the command that is being answered."""
+        return bool(self._input)
+
+    def is_open(self):
+        return self._connection.fileno() >= 0
+
+    def end(self, goodbye=""):
+        """From another thread: say something, or nothing, and close."""
+        if goodbye:
+            self.send(goodbye.encode() + b"\r\n")
+        self._connection.shutdown(socket.SHUT_RDWR)
+        self._peer.wait("the session to end", lambda: not self.is_open())
+
     # ---- protocol ----
 
     def run(self):
@@ -122,7 +138,7 @@ class Session:
             self._command(self.read_line().decode("utf-8", "replace"))
 
     def _secure(self):
-        hello = self._receive_raw()  # first: what came earlier would be dropped with the clear session
+        hello = self._receive_raw()  # first: what came earlier would be dropped as clear text
         if self._answer("HANDSHAKE") is not None:
             self._listen_to_the_end()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -163,7 +179,10 @@ class Session:
         verb, _, argument = line.partition(" ")
         verb = verb.upper()
         self.commands.append(line)
-        answer = self._answer(verb, argument)
+        answer = self._decide(verb, argument)
+        if answer == USUAL["DATA"] and not self._recipients:
+            answer = "554 5.5.1 no valid recipients"
+        self._say(answer)
         is_good = isinstance(answer, str) and answer[0] in "23"
         address = argument.partition("<")[2].partition(">")[0]
         if verb == "MAIL" and is_good:
@@ -291,6 +310,8 @@ class Peer:
         return b"".join(bytes(session.wire) for session in self.sessions)
 
     def close(self):
+        if self._closed.is_set():
+            return
         self._closed.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._threads[0].join()  # nobody is accepted any more
