@@ -1,6 +1,6 @@
 """A server under test: started, watched by its log, and stopped, all by its process id.
 
-Its log goes to standard error, from where a thread collects the lines. Tests
+Its log goes to standard output or error, from where a thread collects the lines. Tests
 wait for a line, never for time; a wait that takes too long fails with the log.
 """
 
@@ -15,23 +15,22 @@ PATIENCE_S = 60  # a loaded machine with sanitizers; nothing waits that long whe
 LISTENER = re.compile(r"(\w+)://(\[[^]]*\]|[0-9.]+):(\d+)")
 
 
-class Server:
-    def __init__(self, command, **options):
+class Process:
+    """ready: a pattern of the line that it logs when it is there for clients."""
+
+    def __init__(self, command, ready, **options):
         self.lines = []
         self._news = threading.Condition()
         self._ended = False
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
-                                        stderr=subprocess.PIPE, encoding="utf-8",
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, encoding="utf-8",
                                         errors="replace", **options)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        ready = self.wait_for(r" posthouse\[\d+\]: ready: ")
-        # (service, host, port) of each listener, as it was bound
-        self.listeners = [(service, host.strip("[]"), int(port))
-                          for service, host, port in LISTENER.findall(ready)]
+        self.ready_line = self.wait_for(ready)
 
     def _read(self):
-        for line in self.process.stderr:
+        for line in self.process.stdout:
             with self._news:
                 self.lines.append(line.rstrip("\n"))
                 self._news.notify_all()
@@ -59,20 +58,9 @@ class Server:
                     raise AssertionError(f"no line with {pattern!r}: {why}\n" +
                                          "\n".join(self.lines))
 
-    def complaints(self):
-        """What sanitizers and assertions have printed; they share standard error with the log."""
-        bad = re.compile(r"runtime error:|Sanitizer|Assertion|^==\d+==")
-        with self._news:
-            first = next((i for i, line in enumerate(self.lines) if bad.search(line)), None)
-            return [] if first is None else self.lines[first:first + 60]
-
     def log(self):
         with self._news:
             return "\n".join(self.lines)
-
-    def port(self, service, index=0):
-        """The port of the first listener of a service, or of a later one."""
-        return [port for name, _, port in self.listeners if name == service][index]
 
     def send_signal(self, number):
         self.process.send_signal(number)
@@ -94,3 +82,24 @@ class Server:
             self.process.kill()
         self.process.wait()
         self._reader.join()
+
+
+class Server(Process):
+    """posthouse run."""
+
+    def __init__(self, command, **options):
+        super().__init__(command, r" posthouse\[\d+\]: ready: ", **options)
+        # (service, host, port) of each listener, as it was bound
+        self.listeners = [(service, host.strip("[]"), int(port))
+                          for service, host, port in LISTENER.findall(self.ready_line)]
+
+    def port(self, service, index=0):
+        """The port of the first listener of a service, or of a later one."""
+        return [port for name, _, port in self.listeners if name == service][index]
+
+    def complaints(self):
+        """What sanitizers and assertions have printed; they share standard error with the log."""
+        bad = re.compile(r"runtime error:|Sanitizer|Assertion|^==\d+==")
+        with self._news:
+            first = next((i for i, line in enumerate(self.lines) if bad.search(line)), None)
+            return [] if first is None else self.lines[first:first + 60]

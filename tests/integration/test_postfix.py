@@ -1,0 +1,180 @@
+"""A real Postfix as a neighbour: it sends to our hub, and our hub sends to it."""
+
+import os
+import re
+import shutil
+import smtplib
+import subprocess
+
+import pytest
+
+from clients import HOST, relay, text, transact
+from server import PATIENCE_S, Process
+
+POSTFIX = shutil.which("postfix", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+
+pytestmark = [
+    pytest.mark.skipif(not POSTFIX, reason="postfix is not installed"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can start postfix"),
+]
+
+MAIN_CF = """\
+compatibility_level = 3.6
+queue_directory = {directory}/spool
+data_directory = {directory}/data
+maillog_file = /dev/stdout
+myhostname = neighbour.vm9.vm
+mydestination =
+inet_interfaces = {host}
+inet_protocols = ipv4
+mynetworks = {host}
+local_recipient_maps =
+local_transport = error:5.1.1 nobody here
+alias_maps =
+alias_database =
+virtual_mailbox_domains = vm9.vm
+virtual_mailbox_base = {directory}/mail
+virtual_mailbox_maps = inline:{{ carol@vm9.vm=carol/ }}
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+virtual_minimum_uid = 1
+transport_maps = inline:{{ {{ vm1.vm = {route} }} }}
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+smtpd_peername_lookup = no
+notify_classes =
+smtpd_tls_security_level = may
+smtpd_tls_cert_file = {certs}/hub.pem
+smtpd_tls_key_file = {certs}/hub.key
+smtpd_tls_received_header = yes
+smtp_tls_security_level = verify
+smtp_tls_verify_cert_match = hub.example
+smtp_tls_CAfile = {certs}/ca.pem
+smtp_tls_loglevel = 1
+smtpd_tls_loglevel = 1
+"""
+
+MASTER_CF = """\
+{host}:{smtp}   inet  n - n - -    smtpd
+{host}:{smtps}  inet  n - n - -    smtpd
+  -o smtpd_tls_wrappermode=yes
+cleanup    unix  n - n - 0    cleanup
+qmgr       unix  n - n 300 1  qmgr
+tlsmgr     unix  - - n 1000? 1 tlsmgr
+rewrite    unix  - - n - -    trivial-rewrite
+bounce     unix  - - n - 0    bounce
+defer      unix  - - n - 0    bounce
+trace      unix  - - n - 0    bounce
+anvil      unix  - - n - 1    anvil
+scache     unix  - - n - 1    scache
+smtp       unix  - - n - -    smtp
+relay      unix  - - n - -    smtp
+relay-smtps unix - - n - -    smtp
+  -o smtp_tls_wrappermode=yes
+error      unix  - - n - -    error
+retry      unix  - - n - -    error
+virtual    unix  - n n - -    virtual
+postlog    unix-dgram n - n - 1 postlogd
+"""
+
+
+class Postfix(Process):
+    """With a configuration, a queue and ports of its own; route leads to vm1.vm."""
+
+    def __init__(self, site, directory, route):
+        for name in ("etc", "spool", "data", "mail"):
+            (directory / name).mkdir()
+        for name in ("data", "mail"):
+            shutil.chown(directory / name, "postfix", "postfix")
+        owner = (directory / "mail").stat()
+        self.smtp, self.smtps = site.port(), site.port()
+        self._config = directory / "etc"
+        self._maildir = directory / "mail" / "carol"
+        (self._config / "main.cf").write_text(MAIN_CF.format(
+            directory=directory, host=HOST, uid=owner.st_uid, gid=owner.st_gid, route=route,
+            certs=site.certs))
+        (self._config / "master.cf").write_text(MASTER_CF.format(
+            host=HOST, smtp=self.smtp, smtps=self.smtps))
+        # Its master signals its whole process group, so it gets one of its own.
+        super().__init__([POSTFIX, "-c", self._config, "start-fg"], "daemon started",
+                         start_new_session=True)
+
+    def mailbox(self):
+        return [path.read_bytes() for path in (self._maildir / "new").iterdir()]
+
+    def close(self):
+        subprocess.run([POSTFIX, "-c", self._config, "stop"], check=True, timeout=PATIENCE_S)
+        self.process.wait(PATIENCE_S)
+        self._reader.join()
+
+
+@pytest.fixture
+def neighbour(site, open_path):
+    """start(route) -> Postfix"""
+    started = []
+
+    def start(route="discard:"):
+        started.append(Postfix(site, open_path, route))
+        return started[-1]
+
+    yield start
+    for postfix in started:
+        postfix.close()
+
+
+def send(postfix, recipient, message):
+    with smtplib.SMTP(HOST, postfix.smtp, "client.example", timeout=PATIENCE_S) as client:
+        client.ehlo()
+        transact(client, "carol@vm9.vm", recipient, message)
+
+
+@pytest.mark.parametrize("transport, service", [("relay", "smtp"), ("relay-smtps", "smtps")])
+def test_postfix_sends_to_the_hub(site, neighbour, transport, service):
+    """It verifies the hub's certificate; and the message goes on to where the map says."""
+    peer = site.peer(tls="starttls")
+    hub = site.hub(f"vm1.vm relay:{HOST}:{peer.port} tls=verify\n",
+                   smtpd_tls_security_level="encrypt")
+    postfix = neighbour(f"{transport}:[{HOST}]:{hub.port(service)}")
+    body = b"dots\r\n.\r\n..\r\n\xff\xfe gr\xc3\xbc\xc3\x9fe\r\n" + b"x" * 900 + b"\r\n"
+    send(postfix, "alice@vm1.vm", text("alice@vm1.vm") + body)
+    line = postfix.wait_for(r"to=<alice@vm1\.vm>.* status=")
+    assert re.search(r"dsn=2\.0\.0, status=sent \(250 2\.0\.0 Ok: queued as (\w+)\)", line), line
+    postfix.wait_for("Verified TLS connection established to .*: TLSv1.3 with cipher")
+    (message,) = peer.wait_for_messages(1)
+    assert message.body.endswith(body)
+    assert re.search(rb"from neighbour\.vm9\.vm \(\[127\.0\.0\.1\]\)\r\n"
+                     rb"\t\(using TLSv1\.3 with cipher \w+ \(\d+/\d+ bits\)\)\r\n"
+                     rb"\tby mta\.vm\.vm \(Posthouse\) with ESMTPS id", message.body)
+
+
+def test_the_hub_refuses_what_postfix_may_not_relay(site, neighbour):
+    hub = site.hub(relay_domains="vm2.vm")
+    postfix = neighbour(f"relay:[{HOST}]:{hub.port()}")
+    send(postfix, "alice@vm1.vm", text("alice@vm1.vm"))
+    line = postfix.wait_for(r"to=<alice@vm1\.vm>.* status=")
+    assert "dsn=5.7.1, status=bounced" in line and "Relay access denied" in line
+
+
+@pytest.mark.parametrize("transport", ["relay", "relay-smtps"])
+def test_the_hub_sends_to_postfix(site, neighbour, transport):
+    postfix = neighbour()
+    port = postfix.smtp if transport == "relay" else postfix.smtps
+    hub = site.hub(f"vm9.vm {transport}:{HOST}:{port} tls=verify\n* discard:\n",
+                   relay_domains="vm9.vm", workers=1)
+    body = b".\r\n..\r\n\xff\xfe gr\xc3\xbc\xc3\x9fe\r\n" + b"0123456789\r\n" * 20000
+    for i in range(2):
+        message_id = relay(hub, "alice@vm1.vm", "carol@vm9.vm",
+                           text("carol@vm9.vm", f"no {i}") + body)
+        line = hub.delivered("carol@vm9.vm", message_id)
+        assert ", tls=verify:TLSv1.3:verified, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued" in line
+        postfix_id = re.search(r"queued as (\w+)\)", line)[1]
+        postfix.wait_for(rf"{postfix_id}: to=<carol@vm9\.vm>.* status=sent")
+    message_id = relay(hub, "alice@vm1.vm", "nobody@vm9.vm")
+    line = hub.delivered("nobody@vm9.vm", message_id, "bounced")
+    assert ", dsn=5.1.1, status=bounced (550 5.1.1 <nobody@vm9.vm>: Recipient address rej" in line
+    messages = postfix.mailbox()
+    assert len(messages) == 2
+    for message in messages:
+        assert message.replace(b"\n", b"\r\n").endswith(body)
+        assert b"from mta.vm.vm" in message and b"(using TLSv1.3 with cipher " in message
+    assert postfix.log().count(": connect from ") == 1
