@@ -31,6 +31,9 @@ static void open_maps(struct config *c, enum config_parameter_id id, struct maps
 
 	if (specs && maps_open(slice_from(specs), c->directory, ret, NULL) < 0)
 		maps_diagnose(slice_from(specs), c->directory, on_finding, &finder);
+	for (size_t i = 0; *ret && i < maps_count(*ret); i++)
+		if (map_file(maps_at(*ret, i)))
+			config_check_readable(c, id, map_file(maps_at(*ret, i)));
 }
 
 static void check_maps(struct config *c, enum config_parameter_id id, struct maps *maps)
@@ -106,6 +109,7 @@ static void check_accounts(struct config *c)
 	if (c->mode != CONFIG_EDGE || !passdb || !c->mailbox_domains)
 		return;
 	config_check_secret(c, CONFIG_SMTPD_SASL_PASSDB, passdb + sizeof(prefix) - 1);
+	config_check_readable(c, CONFIG_SMTPD_SASL_PASSDB, passdb + sizeof(prefix) - 1);
 	config_edge_options(c, &options);
 	if (edge_new(&options, &edge, &err) < 0)
 		config_report_file(c, CONFIG_SMTPD_SASL_PASSDB, CONFIG_ERROR, err.text);

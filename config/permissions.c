@@ -37,20 +37,29 @@ static bool is_member(const struct passwd *account, gid_t group)
 	return false;
 }
 
-static bool may_write(const struct passwd *account, const struct stat *st)
+/* right is S_IROTH or S_IWOTH; the same bits stand further up for group and owner. */
+static bool may(const struct passwd *account, const struct stat *st, mode_t right)
 {
 	if (account->pw_uid == 0)
 		return true;
 	if (st->st_uid == account->pw_uid)
-		return st->st_mode & S_IWUSR;
+		return st->st_mode & (right << 6);
 	if (is_member(account, st->st_gid))
-		return st->st_mode & S_IWGRP;
-	return st->st_mode & S_IWOTH;
+		return st->st_mode & (right << 3);
+	return st->st_mode & right;
+}
+
+/* Whom the server runs as; NULL when there is no such account, which is reported elsewhere. */
+static const struct passwd *account_of(const struct config *c)
+{
+	const char *user = config_value(c, CONFIG_USER);
+
+	return user && user[0] != '\0' ? getpwnam(user) : getpwuid(geteuid());
 }
 
 void config_check_directory(struct config *c, enum config_parameter_id id)
 {
-	const char *path = config_value(c, id), *user = config_value(c, CONFIG_USER);
+	const char *path = config_value(c, id);
 	const struct passwd *account;
 	struct stat st;
 
@@ -66,10 +75,23 @@ void config_check_directory(struct config *c, enum config_parameter_id id)
 		config_report_setting(c, id, CONFIG_ERROR, "%s: not a directory", path);
 		return;
 	}
-	account = user && user[0] != '\0' ? getpwnam(user) : getpwuid(geteuid());
-	if (account && !may_write(account, &st))
+	account = account_of(c);
+	if (account && !may(account, &st, S_IWOTH))
 		config_report_setting(c, id, CONFIG_ERROR, "%s: %s may not write there", path,
 				      account->pw_name);
+}
+
+/* A file that root can read at the start must be there for the account, too, when it changes. */
+void config_check_readable(struct config *c, enum config_parameter_id id, const char *path)
+{
+	const struct passwd *account = account_of(c);
+	struct stat st;
+
+	if (account && stat(path, &st) == 0 && !may(account, &st, S_IROTH))
+		config_report_setting(c, id, CONFIG_ERROR,
+				      "%s: %s, which the server runs as, may not read it; chgrp it "
+				      "to a group of that account and chmod g+r",
+				      path, account->pw_name);
 }
 
 void config_check_secret(struct config *c, enum config_parameter_id id, const char *path)
@@ -79,6 +101,6 @@ void config_check_secret(struct config *c, enum config_parameter_id id, const ch
 	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IROTH))
 		config_report_setting(c, id, CONFIG_WARNING,
 				      "%s: every account of this host may read it; take that away "
-				      "by chmod o-r",
+				      "by chmod o-r, so that the server's account still may",
 				      path);
 }

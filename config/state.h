@@ -112,6 +112,9 @@ void config_check_rules(struct config *c);
 void config_check_user(struct config *c);
 void config_check_directory(struct config *c, enum config_parameter_id id);
 
+/* A file that is read again while the server runs. */
+void config_check_readable(struct config *c, enum config_parameter_id id, const char *path);
+
 /* A file of secrets that others may read deserves a warning. */
 void config_check_secret(struct config *c, enum config_parameter_id id, const char *path);
 

@@ -151,6 +151,11 @@ void map_free(struct map *map)
 	free(map);
 }
 
+const char *map_file(const struct map *map)
+{
+	return map->kind == KIND_TEXT ? map->path : NULL;
+}
+
 const char *map_spec(const struct map *map)
 {
 	return map->spec;

@@ -38,6 +38,7 @@ int map_open(struct slice spec, const char *directory, struct map **ret_map, str
 void map_free(struct map *map);
 DEFINE_CLEANUP(struct map *, map_free);
 const char *map_spec(const struct map *map);
+const char *map_file(const struct map *map); /* what it reads; NULL: no file */
 
 /* Whether it answers any key whatever, as static: does. */
 bool map_has_every_key(const struct map *map);

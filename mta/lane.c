@@ -42,13 +42,15 @@ static void defer_waiting(struct lane *lane)
 static void defer_untried(struct lane *lane, struct delivery *d)
 {
 	int64_t due_ms = lane->retry_ms + random_u32() % 2000;
+	struct smtp_status status;
 
-	d->attempt = lane->trouble;
+	smtp_status_set(&status, lane->status.code, lane->status.enhanced,
+			"delivery temporarily suspended: %s", lane->status.text);
 	for (unsigned int i = 0; i < d->count; i++) {
 		d->recipients[i].untried = true;
 		d->recipients[i].due_ms = due_ms;
 	}
-	delivery_report_rest(d, &lane->status);
+	delivery_report_rest(d, &status);
 	delivery_finish(d);
 }
 

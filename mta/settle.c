@@ -171,6 +171,19 @@ static enum tls_mode mode_used(const struct delivery *d)
 	return d->route->mode;
 }
 
+/* The peer's words with their codes, as it said them. */
+static const char *reply_text(struct settlement *t, const struct smtp_status *status)
+{
+	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
+
+	if (!status->code)
+		return status->text;
+	if (!status->enhanced.class)
+		return arena_printf(&t->arena, "%d %s", status->code, status->text);
+	return arena_printf(&t->arena, "%d %s %s", status->code,
+			    smtp_status_enhanced_text(status, enhanced), status->text);
+}
+
 static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 {
 	const struct delivery *d = t->delivery;
@@ -185,7 +198,7 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 		.next_hop = next_hop(d),
 		.peer = a->peer,
 		.source = d->route->source,
-		.reply = d->recipients[i].status.text,
+		.reply = reply_text(t, &d->recipients[i].status),
 		.has_tls_policy = is_relayed(d),
 		.level = is_relayed(d) ? tls_level_name(d->route->tls.level) : "",
 		.mode = is_relayed(d) ? tls_mode_name(mode_used(d)) : "",
