@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""test_tools MAILGEN MAILSINK - do the tools of the benchmarks count rightly?
+
+mailgen into mailsink in each TLS mode, and what they say when a server does
+harm to the mail: a small one in this file does so on purpose.
+"""
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+from load import Certificates  # noqa: E402
+from servers import HOST  # noqa: E402
+
+TOOLS = argparse.Namespace()
+
+
+class Sink:
+    """A running mailsink."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen([TOOLS.mailsink, *arguments, f"{HOST}:0"],
+                                        stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().rpartition(":")[2])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+    def report(self):
+        self.process.terminate()
+        output, _ = self.process.communicate()
+        if self.process.returncode != 0:
+            raise RuntimeError(f"mailsink exits with {self.process.returncode}")
+        return json.loads(output.splitlines()[-1])
+
+
+def mailgen(port, *arguments):
+    """Returns its exit status and report."""
+    result = subprocess.run([TOOLS.mailgen, *arguments, f"{HOST}:{port}"],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                            check=False)
+    return result.returncode, json.loads(result.stdout)
+
+
+def smtp(port, *messages):
+    """Sends (number in the envelope, content) with no checks at all."""
+    with socket.create_connection((HOST, port)) as connection, \
+            connection.makefile("rwb", buffering=0) as wire:
+        wire.readline()
+        for number, content in messages:
+            for line in (f"MAIL FROM:<from-{number}@x.test>", f"RCPT TO:<to-{number}-0@x.test>",
+                         "DATA", f"{content}\r\n." if content else "."):
+                wire.write(f"{line}\r\n".encode())
+                wire.readline()
+
+
+def content(number, body, total=None):
+    """What mailgen would send, or else with another sum."""
+    body = f"\r\n{body}\r\n"
+    total = sum(body.encode()) if total is None else total
+    return f"Received: by hub\r\nX-Bench-Id: {number}\r\nX-Bench-Sum: {total}\r\n{body[:-2]}"
+
+
+class RefusingServer:
+    """Refuses every second recipient; one connection at a time."""
+
+    def __init__(self):
+        self.listener = socket.create_server((HOST, 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        recipients = 0
+        while True:
+            connection, _ = self.listener.accept()
+            with connection, connection.makefile("rwb", buffering=0) as wire:
+                wire.write(b"220 hello\r\n")
+                while line := wire.readline():
+                    reply = b"250 ok"
+                    if line.startswith(b"RCPT"):
+                        recipients += 1
+                        reply = b"550 no" if recipients % 2 else reply
+                    elif line.startswith(b"DATA"):
+                        wire.write(b"354 go\r\n")
+                        while wire.readline() != b".\r\n":
+                            pass
+                    wire.write(reply + b"\r\n")
+
+
+class Pair(unittest.TestCase):
+    """mailgen straight into mailsink."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.certs = Certificates(Path(cls.temporary.name) / "certs")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def send(self, tls, sink_arguments=(), generator_arguments=(), messages=300):
+        certs = ("-C", self.certs.cert, "-K", self.certs.key)
+        with Sink("-t", tls, *certs, "-n", str(messages), *sink_arguments) as sink:
+            status, sent = mailgen(sink.port, "-t", tls, "-A", self.certs.ca, "-w", "30",
+                                   "-m", str(messages), *generator_arguments)
+            arrived = sink.report()
+        self.assertEqual(status, 0)
+        self.assertEqual(sent["accepted"], messages)
+        for name, want in (("messages", messages), ("distinct", messages), ("missing", 0),
+                           ("doubled", 0), ("mangled", 0), ("unnumbered", 0), ("broken", 0),
+                           ("clear", messages if tls == "none" else 0)):
+            self.assertEqual(arrived[name], want, name)
+        return sent
+
+    def test_modes(self):
+        for tls in ("none", "starttls", "implicit"):
+            for options in ((), ("-P",), ("-r", "-c", "3"), ("-s", "700000", "-c", "3")):
+                with self.subTest(tls=tls, options=options):
+                    self.assertEqual(self.send(tls, (), options)["tls"] == "", tls == "none")
+
+    def test_several_recipients(self):
+        self.send("implicit", ("-k", "7"), ("-k", "7"))
+        self.send("none", ("-k", "7"), ("-k", "7", "-P"))
+
+    def test_smallest_message(self):
+        self.send("none", (), ("-s", "1"))
+
+    def test_delay(self):
+        sent = self.send("starttls", ("-D", "50"), ("-c", "10"), messages=20)
+        self.assertGreaterEqual(sent["p50_ms"], 50)
+
+    def test_client_that_does_not_wait(self):
+        """It goes away while its reply is delayed."""
+        with Sink("-D", "200") as sink:
+            with socket.create_connection((HOST, sink.port)) as connection:
+                connection.sendall(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n.\r\n")
+            self.assertEqual(mailgen(sink.port, "-m", "1", "-c", "1")[0], 0)
+            self.assertEqual(sink.report()["messages"], 1)
+
+    def test_unknown_ca_is_refused(self):
+        other = Certificates(Path(self.temporary.name) / "other")
+        with Sink("-t", "implicit", "-C", other.cert, "-K", other.key) as sink:
+            status, sent = mailgen(sink.port, "-t", "implicit", "-A", self.certs.ca, "-m", "3")
+        self.assertEqual((status, sent["accepted"]), (1, 0))
+
+
+class Harm(unittest.TestCase):
+    """What a server could do wrong."""
+
+    def check(self, sent, **want):
+        with Sink("-n", "2") as sink:
+            smtp(sink.port, *sent)
+            report = sink.report()
+        self.assertEqual({name: report[name] for name in want}, want)
+
+    def test_good(self):
+        self.check([(1, content(1, "a\r\n..b")), (2, content(2, ""))],
+                   distinct=2, missing=0, doubled=0, mangled=0)
+
+    def test_doubled_and_missing(self):
+        self.check([(1, content(1, "a"))] * 2, distinct=1, missing=1, doubled=1, mangled=0)
+
+    def test_changed(self):
+        self.check([(1, content(1, "ab", sum(b"\r\naa\r\n"))), (2, content(2, "a"))], mangled=1)
+
+    def test_cut(self):
+        self.check([(1, content(1, "a", sum(b"\r\na\r\nb\r\n")))], mangled=1, missing=1)
+
+    def test_content_of_another(self):
+        self.check([(1, content(2, "a")), (2, content(1, "a"))], mangled=2, missing=0)
+
+    def test_foreign(self):
+        self.check([(1, "Subject: hello\r\n\r\nworld"), (1, ""), (1, "no header")],
+                   messages=3, unnumbered=3)
+
+    def test_refused(self):
+        with self.subTest("every second one"):
+            status, sent = mailgen(RefusingServer().port, "-m", "10", "-c", "1")
+            self.assertEqual((status, sent["accepted"], sent["refused"]), (1, 5, 5))
+
+    def test_hanging(self):
+        for stage in ("connect", "mail", "dot"):
+            with self.subTest(stage), Sink("-H", stage) as sink:
+                status, sent = mailgen(sink.port, "-m", "10", "-w", "1")
+                self.assertEqual((status, sent["accepted"], sent["stalled"]), (1, 0, True))
+                self.assertEqual(sink.report()["messages"], 0)
+
+
+if __name__ == "__main__":
+    TOOLS.mailgen, TOOLS.mailsink = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1])
