@@ -365,3 +365,19 @@ def test_several_messages_over_one_connection_after_a_refusal(site):
         hub.delivered(address, relay(hub, SENDER, address), status)
     assert [m.recipients for m in peer.messages] == [["a@vm2.vm"], ["c@vm2.vm"]]
     (session,) = peer.sessions
+
+
+def test_parked_mail_does_not_claim_an_attempt(site):
+    """What comes while a lane backs off is deferred untried: no relay, no count, no ledger row."""
+    peer = site.peer()
+    hub = site.hub(route(peer), minimal_backoff_time="1h", workers="1")
+    peer.close()
+    first = relay(hub, SENDER, "a@vm2.vm")
+    assert f"relay={HOST}[{HOST}]:{peer.port}, " in hub.delivered("a@vm2.vm", first, "deferred")
+    assert hub.waiting("a@vm2.vm")["attempts"] == 1
+    second = relay(hub, SENDER, "b@vm2.vm")
+    line = hub.delivered("b@vm2.vm", second, "deferred")
+    assert ", relay=none, " in line
+    assert "(delivery temporarily suspended: connect to " in line
+    assert hub.waiting("b@vm2.vm")["attempts"] == 0
+    assert len(hub.ledger("a@vm2.vm")) == 1 and hub.ledger("b@vm2.vm") == []
