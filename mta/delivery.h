@@ -35,7 +35,7 @@ struct delivery_recipient {
 	unsigned int index; /* in the message */
 	bool known;	    /* status is final for this attempt */
 	bool untried;	    /* deferred without an attempt of its own: not counted */
-	int64_t due_ms;	    /* with untried: when to try; 0: by the back-off */
+	int64_t due_ms;	    /* 0, or no try before then; with untried: when to try */
 	struct smtp_status status;
 };
 

@@ -24,6 +24,18 @@ static uint32_t random_u32(void)
 	return value;
 }
 
+static bool is_backing_off(const struct lane *lane)
+{
+	return lane->retry_ms > mta_now_ms(lane->worker);
+}
+
+/* When to come again: not all at once, and not in vain while the lane still backs off. */
+static void set_due(const struct lane *lane, struct delivery *d)
+{
+	for (unsigned int i = 0; i < d->count; i++)
+		d->recipients[i].due_ms = lane->retry_ms + random_u32() % 2000;
+}
+
 static void defer_waiting(struct lane *lane)
 {
 	struct list *link;
@@ -33,6 +45,7 @@ static void defer_waiting(struct lane *lane)
 
 		lane->ready_count--;
 		d->attempt = lane->trouble;
+		set_due(lane, d);
 		delivery_report_rest(d, &lane->status);
 		delivery_finish(d);
 	}
@@ -41,22 +54,15 @@ static void defer_waiting(struct lane *lane)
 /* Deferred because others have just failed: not an attempt of its own, and due when the lane is. */
 static void defer_untried(struct lane *lane, struct delivery *d)
 {
-	int64_t due_ms = lane->retry_ms + random_u32() % 2000;
 	struct smtp_status status;
 
 	smtp_status_set(&status, lane->status.code, lane->status.enhanced,
 			"delivery temporarily suspended: %s", lane->status.text);
-	for (unsigned int i = 0; i < d->count; i++) {
+	for (unsigned int i = 0; i < d->count; i++)
 		d->recipients[i].untried = true;
-		d->recipients[i].due_ms = due_ms;
-	}
+	set_due(lane, d);
 	delivery_report_rest(d, &status);
 	delivery_finish(d);
-}
-
-static bool is_backing_off(const struct lane *lane)
-{
-	return lane->retry_ms > mta_now_ms(lane->worker);
 }
 
 static bool may_connect(const struct lane *lane)

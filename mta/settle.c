@@ -87,12 +87,14 @@ static int64_t next_try_ms(const struct settlement *t, const struct delivery_rec
 {
 	const struct mta_options *options = t->settler->worker->options;
 	uint32_t random = 0;
+	int64_t own_ms;
 
 	if (r->untried && r->due_ms)
 		return r->due_ms;
 	(void)!getrandom(&random, sizeof(random), 0);
-	return now_ms +
-	       backoff_ms(attempts, options->minimal_backoff_s, options->maximal_backoff_s, random);
+	own_ms = now_ms + backoff_ms(attempts, options->minimal_backoff_s,
+				     options->maximal_backoff_s, random);
+	return MAX(own_ms, r->due_ms);
 }
 
 static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)

@@ -498,12 +498,30 @@ static int remove_file(const char *path, const struct stat *st, int kind, struct
 	return kind == FTW_F ? remove(path) : 0;
 }
 
-void rig_remove_bodies(struct rig *rig)
+static int truncate_file(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	return kind == FTW_F ? truncate(path, 0) : 0;
+}
+
+static void each_body(struct rig *rig, int (*visit)(const char *path, const struct stat *st,
+						    int kind, struct FTW *ftw))
 {
 	char path[128];
 
 	snprintf(path, sizeof(path), "%s/queue/bodies", rig->directory);
-	assert_int_equal(nftw(path, remove_file, 16, FTW_PHYS), 0);
+	assert_int_equal(nftw(path, visit, 16, FTW_PHYS), 0);
+}
+
+void rig_remove_bodies(struct rig *rig)
+{
+	each_body(rig, remove_file);
+}
+
+void rig_truncate_bodies(struct rig *rig)
+{
+	each_body(rig, truncate_file);
 }
 
 int64_t rig_queued(struct rig *rig)

@@ -51,6 +51,7 @@ void rig_wait_queued(struct rig *rig, int64_t messages);
 
 /* The bodies that are in files are gone, as by an operator's hand. */
 void rig_remove_bodies(struct rig *rig);
+void rig_truncate_bodies(struct rig *rig); /* cut to nothing */
 
 /* While closed, whoever syncs a file waits. */
 void rig_close_gate(void);
