@@ -54,11 +54,6 @@ static bool has_8bit_text(const struct bounce_recipient *failed, size_t count)
 	return false;
 }
 
-static bool is_remote(const struct bounce_recipient *r)
-{
-	return r->relay[0] && strchr(r->relay, '[') != NULL;
-}
-
 static void top_header(struct buf *out, const struct mta_options *options,
 		       const struct queue_message *m, const struct queue_message *note)
 {
@@ -111,7 +106,7 @@ static void human_part(struct buf *out, const struct mta_options *options,
 		if (r->expired)
 			buf_append_string(out,
 					  "delivery was given up after many tries. The last: ");
-		if (is_remote(r))
+		if (r->by_peer)
 			buf_printf(out, "host %s said:\r\n    ", r->relay);
 		status_text(out, r);
 		buf_append_string(out, "\r\n");
@@ -143,10 +138,10 @@ static void status_part(struct buf *out, const struct mta_options *options,
 			address(out, r->recipient->original);
 		}
 		buf_printf(out, "\r\nAction: failed\r\nStatus: %s\r\n", enhanced);
-		if (is_remote(r))
+		if (r->by_peer)
 			buf_printf(out, "Remote-MTA: dns; %.*s\r\n", (int)strcspn(r->relay, "["),
 				   r->relay);
-		buf_printf(out, "Diagnostic-Code: %s; ", is_remote(r) ? "smtp" : "X-Posthouse");
+		buf_printf(out, "Diagnostic-Code: %s; ", r->by_peer ? "smtp" : "X-Posthouse");
 		diagnostic(out, r);
 		buf_append_string(out, "\r\n");
 	}

@@ -10,8 +10,9 @@
 struct bounce_recipient {
 	const struct queue_recipient *recipient;
 	const struct smtp_status *status;
-	const char *relay; /* who said it: "host[ip]:25"; "" or "none": we did */
-	bool expired;	   /* tried for maximal_queue_lifetime, and the last answer was temporary */
+	bool by_peer; /* the status is what relay said, "host[ip]:25"; else what we say */
+	const char *relay;
+	bool expired; /* tried for maximal_queue_lifetime, and the last answer was temporary */
 };
 
 /*

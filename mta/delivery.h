@@ -36,6 +36,7 @@ struct delivery_recipient {
 	bool known;	    /* status is final for this attempt */
 	bool untried;	    /* deferred without an attempt of its own: not counted */
 	int64_t due_ms;	    /* 0, or no try before then; with untried: when to try */
+	bool by_peer;	    /* the status is in the peer's words */
 	struct smtp_status status;
 };
 

@@ -215,7 +215,7 @@ void maillog_delivery(struct log *log, const struct maillog_delivery *d)
 	append_tls(&line, d);
 	buf_printf(&line, ", dsn=%s, status=%s (", smtp_status_enhanced_text(d->status, enhanced),
 		   status_word(d));
-	if (d->status->code && d->connected)
+	if (d->by_peer)
 		buf_printf(&line, "%d %s ", d->status->code, enhanced);
 	buf_printf(&line, "%s)", d->status->text);
 	log_write(log, d->program, LOG_LEVEL_INFO, "%.*s", (int)buf_len(&line),

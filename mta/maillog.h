@@ -50,6 +50,7 @@ struct maillog_delivery {
 	const struct tls_policy *policy;      /* NULL: local, no tls= */
 	const struct tls_facts *tls;	      /* NULL: in the clear */
 	bool connected;			      /* false: tls= shows the level alone */
+	bool by_peer;			      /* the status is in the peer's words, with its code */
 	const struct smtp_status *status;
 	bool bounced; /* failed for good: status=bounced */
 };

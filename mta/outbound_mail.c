@@ -127,6 +127,8 @@ void outbound_mail_failed(struct outbound *o, const struct smtp_status *status)
 		lane_put_back(o->lane, d);
 		return;
 	}
+	for (unsigned int i = 0; i < d->count; i++)
+		d->recipients[i].by_peer |= !d->recipients[i].known && status->code != 0;
 	delivery_report_rest(d, status);
 	finish_delivery(o);
 }
@@ -230,6 +232,8 @@ void outbound_mail_recipient(void *arg, unsigned int index, const struct smtp_st
 {
 	struct outbound *o = arg;
 
+	/* Of what needs no server to be refused, the client names no stage. */
+	o->delivery->recipients[index].by_peer = smtp_client_stage(o->client)[0] != '\0';
 	delivery_report(o->delivery, index, status);
 }
 

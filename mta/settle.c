@@ -127,6 +127,7 @@ static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 			.recipient = recipient,
 			.status = &r->status,
 			.relay = d->attempt.relay,
+			.by_peer = r->by_peer,
 			.expired = expired,
 		};
 	}
@@ -148,6 +149,7 @@ static void log_outcome(struct settlement *t, unsigned int i)
 		.policy = is_relayed(d) ? &d->route->tls : NULL,
 		.tls = d->attempt.encrypted ? &d->attempt.tls : NULL,
 		.connected = d->attempt.connected,
+		.by_peer = d->recipients[i].by_peer,
 		.status = &d->recipients[i].status,
 		.bounced = t->outcomes[i].status == QUEUE_BOUNCED,
 	};

@@ -167,6 +167,7 @@ static void test_deliveries(void **state)
 			.policy = deliveries[i].local ? NULL : &policy,
 			.tls = deliveries[i].encrypted ? &tls : NULL,
 			.connected = deliveries[i].connected,
+			.by_peer = deliveries[i].connected,
 			.bounced = deliveries[i].bounced,
 		};
 		struct smtp_status status;

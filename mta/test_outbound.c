@@ -132,7 +132,7 @@ static const struct {
 	{ "larger than the server takes",
 	  1000,
 	  { "S 220 peer\nC EHLO\nS 250-peer\nS 250 SIZE 100\nH\n" },
-	  "dsn=5.3.4, status=bounced (552 5.3.4 not sent: message size ",
+	  "dsn=5.3.4, status=bounced (not sent: message size ",
 	  false },
 };
 
@@ -171,7 +171,7 @@ static void test_damaged_while_sending(void **state)
 	peer_wait_seen(peer, "\r\nSubject: a large test");
 	rig_truncate_bodies(rig);
 	peer_let_go(peer);
-	rig_wait_log(rig, "dsn=4.3.0, status=deferred (451 4.3.0 cannot read the message: ");
+	rig_wait_log(rig, "dsn=4.3.0, status=deferred (cannot read the message: ");
 	rig_stop(rig, 0);
 	assert_false(peer_has_seen(peer, "\r\n.\r\n"));
 	rig_restart(rig);
@@ -283,6 +283,29 @@ static void test_bounce(void **state)
 	peer_free(home);
 }
 
+/* What we found wrong with a next hop is not said to be its words. */
+static void test_bounce_in_our_words(void **state)
+{
+	struct peer *peer = peer_play(PEER_EHLO "C QUIT\n");
+	struct peer *home = peer_play(PEER_EHLO PEER_MESSAGE "H\n");
+	struct rig *rig = rig_new("example.net = relay:[127.0.0.1]:%u tls=encrypt\n"
+				  "client.example = relay:[127.0.0.1]:%u tls=none",
+				  peer_port(peer), peer_port(home));
+
+	(void)state;
+	rig_options(rig)->maximal_lifetime_s = 0;
+	rig_start(rig);
+	rig_submit(rig, "bob@example.net");
+	peer_wait_messages(home, 1);
+	rig_wait_queued(rig, 0);
+	assert_true(peer_has_seen(home, "\r\nDiagnostic-Code: X-Posthouse; 450 4.7.4 TLS is "));
+	assert_false(peer_has_seen(home, " said:"));
+	assert_false(peer_has_seen(home, "Remote-MTA"));
+	rig_free(rig);
+	peer_free(peer);
+	peer_free(home);
+}
+
 /* Without the message there is nothing to return: the operator must look at it. */
 static void test_bounce_of_nothing(void **state)
 {
@@ -386,6 +409,7 @@ int main(void)
 		cmocka_unit_test(test_back_off),
 		cmocka_unit_test(test_second_hop),
 		cmocka_unit_test(test_bounce),
+		cmocka_unit_test(test_bounce_in_our_words),
 		cmocka_unit_test(test_bounce_of_nothing),
 		cmocka_unit_test(test_no_such_name),
 	};
