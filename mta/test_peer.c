@@ -153,6 +153,21 @@ static bool send_lines(struct connection *c, const char *text)
 	return sent;
 }
 
+static bool take_mail(struct connection *c)
+{
+	char line[1024];
+
+	while (read_line(c, line, sizeof(line))) {
+		if (strncmp(line, "QUIT", 4) == 0)
+			return send_line(c, "221 bye");
+		if (strncmp(line, "DATA", 4) == 0 && (!send_line(c, "354 go") || !read_message(c)))
+			return false;
+		if (!send_line(c, "250 ok"))
+			return false;
+	}
+	return false;
+}
+
 static bool reset(struct connection *c)
 {
 	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -176,6 +191,8 @@ static bool play_step(struct connection *c, const char *step)
 		return read_message(c);
 	case 'T':
 		return wait_to_go_on(c->peer);
+	case '*':
+		return take_mail(c);
 	case 'H':
 		while (receive(c))
 			;

@@ -10,6 +10,7 @@
  *	T	go on when peer_let_go() was called
  *	H	say nothing more; end when the other side does, or with the test
  *	R	close with a reset
+ *	*	take all mail that comes, until QUIT
  *
  * At its end the connection is closed. What did not go by the script is told
  * by peer_free(), which fails the test for it.
