@@ -125,7 +125,10 @@ class Session:
         """From another thread: say something, or nothing, and close."""
         if goodbye:
             self.send(goodbye.encode() + b"\r\n")
-        self._connection.shutdown(socket.SHUT_RDWR)
+        try:
+            self._connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the other side has understood the goodbye and was faster
         self._peer.wait("the session to end", lambda: not self.is_open())
 
     # ---- protocol ----
