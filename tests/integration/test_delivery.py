@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import random
 import re
 import time
 
@@ -82,7 +83,7 @@ def test_recipient_limit_of_a_transaction(site):
     ("END", DROP, "deferred", "4.4.2"),
     ("RCPT", "250-never\r\n251 ending\r\n", "deferred", "4."),
     ("RCPT", "999 what", "deferred", "4.5.0"),
-    ("RCPT", "250 " + "x" * 100000, "deferred", "4."),
+    pytest.param("RCPT", "250 " + "x" * 100000, "deferred", "4.", id="a very long line"),
     ("RCPT", b"550 5.1.1 control \x1b[31m bytes \xff\r\n", "bounced", "5.1.1"),
 ])
 def test_replies_at_each_stage(shared_site, stage, reply, status, dsn):
@@ -381,3 +382,32 @@ def test_parked_mail_does_not_claim_an_attempt(site):
     assert "(delivery temporarily suspended: connect to " in line
     assert hub.waiting("b@vm2.vm")["attempts"] == 0
     assert len(hub.ledger("a@vm2.vm")) == 1 and hub.ledger("b@vm2.vm") == []
+
+
+def test_a_peer_that_fails_at_random(site):
+    """At every stage it may drop the connection or say 4xx; yet it takes each message once."""
+    chance = random.Random()
+    failures = {
+        "GREETING": [DROP, "421 4.3.2 busy"], "EHLO": [DROP, "421 4.3.2 busy"],
+        "STARTTLS": [DROP, "454 4.7.0 no"], "HANDSHAKE": [DROP], "MAIL": [DROP, "451 4.3.0 no"],
+        "RCPT": [DROP, "450 4.2.0 no"], "DATA": [DROP, "451 4.3.0 no", "421 4.3.2 bye"],
+        "BODY": [DROP], "END": [DROP, "451 4.3.0 no", "421 4.3.2 bye"],
+    }
+
+    def fail_sometimes(answers):
+        return lambda session, argument: chance.choice(answers) if chance.random() < 0.1 else None
+
+    peer = site.peer(tls="starttls", replies={stage: fail_sometimes(answers)
+                                              for stage, answers in failures.items()})
+    hub = site.hub(route(peer, attributes="tls=encrypt"), **QUICK)
+    ids = [relay(hub, SENDER, ["a@vm2.vm", "b@vm2.vm", "c@vm2.vm"],
+                 text("a@vm2.vm", f"no {i}") + (b"0123456789\r\n" * 20000 if i % 4 == 0 else b""))
+           for i in range(8)]
+    for message_id in ids:
+        hub.removed(message_id)
+    hub.stop()
+    assert hub.queue() == [] and hub.bodies() == []
+    taken = [(re.search(rb"\sid (\w+);", m.body)[1].decode(), recipient)
+             for m in peer.messages for recipient in m.recipients]
+    assert sorted(taken) == sorted((i, f"{name}@vm2.vm") for i in ids for name in "abc")
+    assert "status=bounced" not in hub.server.log()

@@ -54,7 +54,7 @@ class Session:
         self.tls = None  # an ssl.SSLObject, once the handshake is done
         self.handshake_error = None
         self._input = bytearray()
-        self._sender, self._recipients = "", []
+        self._sender, self._recipients = None, []
 
     # ---- bytes ----
 
@@ -183,7 +183,9 @@ class Session:
         verb = verb.upper()
         self.commands.append(line)
         answer = self._decide(verb, argument)
-        if answer == USUAL["DATA"] and not self._recipients:
+        if verb == "RCPT" and self._sender is None and answer == USUAL["RCPT"]:
+            answer = "503 5.5.1 need MAIL command"
+        elif verb == "DATA" and not self._recipients and answer == USUAL["DATA"]:
             answer = "554 5.5.1 no valid recipients"
         self._say(answer)
         is_good = isinstance(answer, str) and answer[0] in "23"
@@ -192,6 +194,8 @@ class Session:
             self._sender, self._recipients = address, []
         elif verb == "RCPT" and is_good:
             self._recipients.append(address)
+        elif verb in ("RSET", "EHLO", "HELO"):
+            self._sender, self._recipients = None, []
         elif verb == "STARTTLS" and is_good:
             self._secure()
         elif verb == "DATA" and is_good:
@@ -201,6 +205,7 @@ class Session:
 
     def _receive_message(self):
         message = Message(self, self._sender, self._recipients)
+        self._sender, self._recipients = None, []
         lines = []
         line = self.read_line()
         self._answer("BODY")
