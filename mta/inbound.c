@@ -402,9 +402,8 @@ static void greet(struct inbound *s)
 	s->counted = inbound_limits_connect(s->worker->limits, &s->peer,
 					    options->client_connection_limit);
 	if (!s->counted) {
-		log_write(options->log, "smtpd", LOG_LEVEL_WARNING,
-			  "too many connections from one address: limit %u",
-			  options->client_connection_limit);
+		maillog_too_many(options->log, &s->peer, options->client_connection_limit,
+				 mta_service_name(s->service->kind));
 		if (is_implicit(s->service))
 			hang_up(s, 0);
 		else

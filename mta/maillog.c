@@ -51,6 +51,16 @@ void maillog_lost(struct log *log, const struct net_address *client, const char 
 		  client_text(client, &c));
 }
 
+void maillog_too_many(struct log *log, const struct net_address *client, unsigned int limit,
+		      const char *service)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_WARNING,
+		  "Connection concurrency limit exceeded: %u from %s for service %s", limit,
+		  client_text(client, &c), service);
+}
+
 static const char *trust_word(const struct tls_facts *tls)
 {
 	if (!tls->has_peer_cert && !tls->trusted)

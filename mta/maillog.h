@@ -18,6 +18,9 @@ void maillog_disconnect(struct log *log, const struct net_address *client, const
 /* "lost connection after DATA from unknown[...]", "timeout after ..." */
 void maillog_lost(struct log *log, const struct net_address *client, const char *what,
 		  const char *stage);
+/* "warning: Connection concurrency limit exceeded: 50 from unknown[...] for service smtp" */
+void maillog_too_many(struct log *log, const struct net_address *client, unsigned int limit,
+		      const char *service);
 /* "Anonymous TLS connection established from unknown[...]: TLSv1.3 with cipher X (256/256 bits)" */
 void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls);
 /* "SSL_accept error from unknown[...]: REASON" */
