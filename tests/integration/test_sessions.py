@@ -106,7 +106,7 @@ def test_connections_of_one_client(site):
             stack.enter_context(connect(site.certs, hub.port(), "none"))
         with socket.create_connection((HOST, hub.port()), PATIENCE_S) as s:
             assert read_all(s).startswith(b"421 4.7.0 ")
-    hub.wait_for("warning: .*too many connections")
+    hub.wait_for("warning: Connection concurrency limit exceeded: 3 from ")
 
 
 def test_recipient_limit(site, certs):
