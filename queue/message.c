@@ -68,6 +68,7 @@ struct queue_message *queue_message_make(int64_t id, int64_t arrived_ms)
 		.id = id,
 		.arrived_ms = arrived_ms,
 		.sender = "",
+		.envelope_id = "",
 		.origin = { "", "", "", "", "", "" },
 	};
 	queue_id_format(id, m->name);
@@ -99,6 +100,7 @@ struct queue_recipient *queue_message_add_recipient(struct queue_message *m, con
 		.original = arena_strdup(&m->arena, original),
 		.status = QUEUE_QUEUED,
 		.due_ms = m->arrived_ms,
+		.orcpt = "",
 		.next_hop = "",
 		.enhanced = "",
 		.reason = "",

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "smtp/dsn.h"
 #include "smtp/status.h"
 
 #define QUEUE_ID_SIZE 20 /* hexadecimal digits, upper case, and a NUL */
@@ -30,6 +31,8 @@ const char *queue_status_name(enum queue_status status); /* "queued", "deferred"
 struct queue_recipient {
 	const char *address;  /* where it goes */
 	const char *original; /* as the client gave it */
+	const char *orcpt;    /* ORCPT=, decoded: "rfc822;bob@example.com"; "": not given */
+	unsigned int notify;  /* enum smtp_notify, or-ed; 0: not given */
 	enum queue_status status;
 	unsigned int attempts;
 	int64_t due_ms;	      /* next attempt, Unix milliseconds */
@@ -37,6 +40,8 @@ struct queue_recipient {
 	int reply_code;	      /* of the last attempt: 0 before the first */
 	const char *enhanced; /* "4.7.5", "" */
 	const char *reason;   /* escaped text, "" */
+	bool is_warned;	      /* the sender was told of the delay */
+	bool is_returning;    /* the operator has given it up: the next attempt returns it */
 };
 
 /* How the message came in. Strings are escaped, "" where there is nothing. */
@@ -48,13 +53,23 @@ struct queue_origin {
 /* The bytes of a message: in memory when small, in a file of the queue directory when not. */
 struct queue_body;
 
+enum queue_kind {
+	QUEUE_MAIL,
+	QUEUE_REPORT,	     /* a delivery status notification of ours */
+	QUEUE_DOUBLE_BOUNCE, /* tells the postmaster of a report that could not be delivered */
+};
+
 struct queue_message {
 	int64_t id;
 	char name[QUEUE_ID_SIZE]; /* the id as operators see it */
 	int64_t arrived_ms;
-	uint64_t size;	    /* bytes of the body; kept by the queue */
-	const char *sender; /* "": null reverse-path */
+	uint64_t size;		 /* bytes of the body; kept by the queue */
+	const char *sender;	 /* "": null reverse-path */
+	const char *envelope_id; /* ENVID=, decoded, "" */
+	enum smtp_return returning;
+	enum queue_kind kind;
 	bool body_8bit;
+	bool smtputf8; /* asked for at MAIL: addresses or header may be UTF-8 (RFC 6531) */
 	struct queue_origin origin;
 	struct queue_recipient *recipients;
 	unsigned int recipient_count;

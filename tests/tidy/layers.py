@@ -21,7 +21,7 @@ FOLDERS = {
     "certs": ("our keys and certificates, and whom we trust", ["base"]),
     "maps": ("lookup tables", ["base"]),
     "queue": ("accepted messages on disk; of smtp only its value types",
-              ["base", "smtp/address.h", "smtp/status.h"]),
+              ["base", "smtp/address.h", "smtp/dsn.h", "smtp/status.h"]),
     "tls": ("TLS policy, and streams turned into TLS streams", ["base", "net", "certs"]),
     "transport": ("recipient to next hops and TLS policy",
                   ["base", "net", "smtp", "maps", "tls"]),
