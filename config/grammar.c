@@ -76,6 +76,8 @@ void config_grammar_read(struct slice text, const struct config_grammar_events *
 		} else if (logical.line != 0) {
 			buf_append_string(&logical.text, " ");
 			buf_append_slice(&logical.text, content);
+			if (events->continued)
+				events->continued(arg, line, content);
 		} else if (!skipping) {
 			events->fault(arg, line,
 				      "a line that starts with white space continues the one "

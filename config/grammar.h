@@ -15,6 +15,9 @@ struct config_grammar_events {
 	/* value is trimmed and continued lines are joined by one space; valid during the call. */
 	void (*setting)(void *arg, unsigned int line, struct slice name, struct slice value);
 
+	/* A physical line that continues the setting above it, trimmed. May be NULL. */
+	void (*continued)(void *arg, unsigned int line, struct slice content);
+
 	/* A line that is none of the above; reading goes on behind it. */
 	void (*fault)(void *arg, unsigned int line, const char *text);
 };

@@ -54,6 +54,19 @@ static void on_setting(void *arg, unsigned int line, struct slice name, struct s
 		setting->raw = arena_slicedup(&c->arena, value);
 }
 
+/* Lines that were pasted with their indentation are swallowed by the one above. */
+static void on_continued(void *arg, unsigned int line, struct slice content)
+{
+	struct slice name = slice_trim(slice_first(content, slice_find(content, '=')));
+	struct config *c = arg;
+
+	if (name.len < content.len && config_schema_find(name))
+		config_report(c, c->file, line, CONFIG_ERROR,
+			      "white space in front of %.*s makes this line a part of the value "
+			      "above it; remove it",
+			      (int)name.len, name.ptr);
+}
+
 static void on_fault(void *arg, unsigned int line, const char *text)
 {
 	struct config *c = arg;
@@ -148,7 +161,11 @@ static struct config *config_new(const char *file)
 
 struct config *config_load_text(const char *file, struct slice text)
 {
-	static const struct config_grammar_events events = { on_setting, on_fault };
+	static const struct config_grammar_events events = {
+		.setting = on_setting,
+		.continued = on_continued,
+		.fault = on_fault,
+	};
 	struct config *c = config_new(file);
 
 	config_grammar_read(text, &events, c);

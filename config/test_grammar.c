@@ -58,7 +58,8 @@ static const struct {
 
 static void test_config_grammar_read(void **state)
 {
-	static const struct config_grammar_events events = { on_setting, on_fault };
+	static const struct config_grammar_events events = { .setting = on_setting,
+							     .fault = on_fault };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
