@@ -22,16 +22,11 @@ static json_t *time_value(int64_t wall_ms)
 	return json_string(time_rfc3339(wall_ms, text));
 }
 
-static bool is_done(const struct queue_recipient *r)
-{
-	return r->status == QUEUE_DELIVERED || r->status == QUEUE_BOUNCED;
-}
-
 /* A recipient that nobody will try again has no next attempt. */
 static json_t *recipient_value(const struct queue_recipient *r)
 {
 	json_t *object = json_object();
-	bool is_waiting = !is_done(r) && r->status != QUEUE_HELD;
+	bool is_waiting = queue_status_is_pending(r->status) && r->status != QUEUE_HELD;
 
 	json_object_set_new(object, "address", text_value(r->address));
 	json_object_set_new(object, "status", json_string(queue_status_name(r->status)));
@@ -59,7 +54,7 @@ void cli_json_message(struct buf *out, const struct queue_message *m, bool with_
 	json_object_set_new(object, "size", json_integer((json_int_t)m->size));
 	json_object_set_new(object, "sender", text_value(m->sender));
 	for (unsigned int i = 0; i < m->recipient_count; i++)
-		if (with_done || !is_done(&m->recipients[i]))
+		if (with_done || queue_status_is_pending(m->recipients[i].status))
 			json_array_append_new(recipients, recipient_value(&m->recipients[i]));
 	json_object_set_new(object, "recipients", recipients);
 	json_dump_callback(object, append_bytes, out, JSON_COMPACT);

@@ -35,11 +35,6 @@ static int open_reader(const struct cli *cli, struct queue_reader **ret)
 	return r < 0 && r != -ENOENT ? cli_fail(&err) : CLI_DONE;
 }
 
-static bool is_done(const struct queue_recipient *r)
-{
-	return r->status == QUEUE_DELIVERED || r->status == QUEUE_BOUNCED;
-}
-
 /* "deferred after 2 attempts, next in 3m12s, by [hub]:25" */
 static void format_state(struct buf *out, const struct queue_recipient *r, int64_t now_ms)
 {
@@ -89,7 +84,7 @@ static void list_for_people(struct listing *listing, const struct queue_message 
 	cli_format_address(out, m->sender);
 	buf_append_string(out, "\n");
 	for (unsigned int i = 0; i < m->recipient_count; i++)
-		if (!is_done(&m->recipients[i]))
+		if (queue_status_is_pending(m->recipients[i].status))
 			format_recipient(out, &m->recipients[i], listing->now_ms);
 }
 
@@ -104,7 +99,7 @@ static int list_message(void *arg, const struct queue_message *m)
 	listing->messages++;
 	listing->bytes += m->size;
 	for (unsigned int i = 0; i < m->recipient_count; i++)
-		listing->recipients += !is_done(&m->recipients[i]);
+		listing->recipients += queue_status_is_pending(m->recipients[i].status);
 	cli_print(&listing->out);
 	return 0;
 }

@@ -49,11 +49,11 @@ struct delivery_owner {
 
 	/*
 	 * The queue knows what became of it; removed: of the whole message. Some
-	 * recipient is due again at due_ms (INT64_MAX: none). The notification
-	 * to the sender, or NULL, is claimed and becomes the owner's.
+	 * recipient is due again at due_ms (INT64_MAX: none). The notifications
+	 * to the sender are claimed and become the owner's; the array does not.
 	 */
 	void (*settled)(struct delivery_owner *owner, struct delivery *d, bool removed,
-			int64_t due_ms, struct queue_message *notification);
+			int64_t due_ms, struct queue_message *const *notifications, size_t count);
 
 	/* Not tried, or not recorded (the server stops): it stays in the queue as it was. */
 	void (*dropped)(struct delivery_owner *owner, struct delivery *d);

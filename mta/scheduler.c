@@ -373,7 +373,8 @@ static void delivery_dropped(struct delivery_owner *owner, struct delivery *d)
 }
 
 static void delivery_settled(struct delivery_owner *owner, struct delivery *d, bool removed,
-			     int64_t due_ms, struct queue_message *notification)
+			     int64_t due_ms, struct queue_message *const *notifications,
+			     size_t count)
 {
 	struct scheduler *s = CONTAINER_OF(owner, struct scheduler, owner);
 	struct active *a = d->active;
@@ -382,8 +383,8 @@ static void delivery_settled(struct delivery_owner *owner, struct delivery *d, b
 	a->removed |= removed;
 	delivery_free(d);
 	unhold(s, a);
-	if (notification)
-		scheduler_submit(s, notification);
+	for (size_t i = 0; i < count; i++)
+		scheduler_submit(s, notifications[i]);
 }
 
 /* ---- life ---- */

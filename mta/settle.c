@@ -37,6 +37,7 @@ struct settlement {
 	struct queue_ledger_row *rows;
 	struct bounce_recipient *bounced;
 	size_t bounced_count;
+	struct queue_message *notification; /* NULL: there is none */
 	struct loop_work compose;
 	int compose_result;
 	struct error compose_error;
@@ -246,7 +247,7 @@ static void give_up(struct settlement *t)
 	log_write(t->settler->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
 		  "%s: what became of it was not recorded: it may be delivered twice",
 		  d->message->name);
-	queue_message_free(t->record.notification);
+	queue_message_free(t->notification);
 	settlement_free(t);
 	delivery_drop(d);
 }
@@ -256,7 +257,7 @@ static void recorded(struct queue_request *request)
 	struct settlement *t = CONTAINER_OF(request, struct settlement, record.request);
 	struct settler *settler = t->settler;
 	struct delivery *d = t->delivery;
-	struct queue_message *note = t->record.notification;
+	struct queue_message *note = t->notification;
 	bool removed = t->record.removed;
 	int64_t due_ms = INT64_MAX;
 
@@ -274,10 +275,14 @@ static void recorded(struct queue_request *request)
 	for (unsigned int i = 0; i < d->count; i++)
 		if (t->outcomes[i].status == QUEUE_DEFERRED)
 			due_ms = MIN(due_ms, t->outcomes[i].due_ms);
+	if (t->record.is_void) { /* deleted meanwhile: the sender is not told */
+		queue_message_free(note);
+		note = NULL;
+	}
 	if (note)
 		maillog_bounce(settler->worker->options->log, d->message->name, note->name);
 	settlement_free(t);
-	d->owner->settled(d->owner, d, removed, due_ms, note);
+	d->owner->settled(d->owner, d, removed, due_ms, &note, note ? 1 : 0);
 }
 
 static void on_timer(void *arg)
@@ -297,7 +302,11 @@ static void compose(struct loop_work *work)
 
 	t->compose_result =
 		bounce_compose(t->settler->worker->options, t->delivery->message, t->bounced,
-			       t->bounced_count, &t->record.notification, &t->compose_error);
+			       t->bounced_count, &t->notification, &t->compose_error);
+	if (t->compose_result == 0) {
+		t->record.notifications = &t->notification;
+		t->record.notification_count = 1;
+	}
 }
 
 /*

@@ -7,6 +7,7 @@
 #include "queue/store_sql.h"
 
 #define REPLY_CODE_MAX 999
+#define NOTIFY_ALL     (SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY)
 
 void queue_store_scan_begin(struct queue_store *s, struct queue_due after)
 {
@@ -60,10 +61,14 @@ static const char *copy_text(struct queue_message *m, struct sqlite3_stmt *st, i
 static int read_message(struct sqlite3_stmt *st, struct queue_message *m,
 			struct queue_stored_body *body, struct error *err)
 {
-	int64_t size = sql_int(st, 1);
+	int64_t size = sql_int(st, 1), returning = sql_int(st, 13), kind = sql_int(st, 14);
 
 	if (size < 0)
 		return set_damaged(err, "a message has a negative size");
+	if (returning < SMTP_RETURN_DEFAULT || returning > SMTP_RETURN_HEADERS)
+		return set_damaged(err, "a message has an unknown RET");
+	if (kind < QUEUE_MAIL || kind > QUEUE_DOUBLE_BOUNCE)
+		return set_damaged(err, "a message is of an unknown kind");
 	m->arrived_ms = sql_int(st, 0);
 	m->size = (uint64_t)size;
 	m->body_8bit = sql_int(st, 4) != 0;
@@ -74,6 +79,10 @@ static int read_message(struct sqlite3_stmt *st, struct queue_message *m,
 	m->origin.auth_user = copy_text(m, st, 9);
 	m->origin.tls_protocol = copy_text(m, st, 10);
 	m->origin.tls_cipher = copy_text(m, st, 11);
+	m->smtputf8 = sql_int(st, 12) != 0;
+	m->returning = (enum smtp_return)returning;
+	m->kind = (enum queue_kind)kind;
+	m->envelope_id = copy_text(m, st, 15);
 	*body = (struct queue_stored_body){
 		.size = m->size,
 		.checksum = (uint64_t)sql_int(st, 2),
@@ -82,18 +91,25 @@ static int read_message(struct sqlite3_stmt *st, struct queue_message *m,
 	return 0;
 }
 
+static bool is_notify(int64_t notify)
+{
+	return notify == SMTP_NOTIFY_NEVER || (notify & ~(int64_t)NOTIFY_ALL) == 0;
+}
+
 static int read_recipient(struct sqlite3_stmt *st, struct queue_message *m, struct error *err)
 {
 	int64_t position = sql_int(st, 0), status = sql_int(st, 1);
-	int64_t attempts = sql_int(st, 2), reply_code = sql_int(st, 4);
+	int64_t attempts = sql_int(st, 2), reply_code = sql_int(st, 4), notify = sql_int(st, 11);
 	struct queue_recipient *r;
 
 	if (position != m->recipient_count)
 		return set_damaged(err, "a recipient is missing");
-	if (status < QUEUE_QUEUED || status > QUEUE_BOUNCED)
+	if (status < QUEUE_QUEUED || status > QUEUE_DELETED)
 		return set_damaged(err, "a recipient has an unknown status");
 	if (attempts < 0 || attempts > INT_MAX || reply_code < 0 || reply_code > REPLY_CODE_MAX)
 		return set_damaged(err, "a recipient has impossible numbers");
+	if (!is_notify(notify))
+		return set_damaged(err, "a recipient has an unknown NOTIFY");
 
 	r = queue_message_add_recipient(m, sql_text(st, 5), sql_text(st, 6));
 	r->status = (enum queue_status)status;
@@ -103,6 +119,10 @@ static int read_recipient(struct sqlite3_stmt *st, struct queue_message *m, stru
 	r->next_hop = copy_text(m, st, 7);
 	r->enhanced = copy_text(m, st, 8);
 	r->reason = copy_text(m, st, 9);
+	r->orcpt = copy_text(m, st, 10);
+	r->notify = (unsigned int)notify;
+	r->is_warned = sql_int(st, 12) != 0;
+	r->is_returning = sql_int(st, 13) != 0;
 	return 0;
 }
 

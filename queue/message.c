@@ -13,7 +13,7 @@
 
 static const char *const status_names[] = {
 	[QUEUE_QUEUED] = "queued",	 [QUEUE_DEFERRED] = "deferred", [QUEUE_HELD] = "held",
-	[QUEUE_DELIVERED] = "delivered", [QUEUE_BOUNCED] = "bounced",
+	[QUEUE_DELIVERED] = "delivered", [QUEUE_BOUNCED] = "bounced",	[QUEUE_DELETED] = "deleted",
 };
 
 const char *queue_status_name(enum queue_status status)

@@ -24,9 +24,13 @@ enum queue_status {
 	QUEUE_HELD,	 /* waits for the operator */
 	QUEUE_DELIVERED, /* done; kept until the message leaves */
 	QUEUE_BOUNCED,	 /* done: returned to the sender, or dropped if there is none */
+	QUEUE_DELETED,	 /* done: by the operator, and nobody was told */
 };
 
 const char *queue_status_name(enum queue_status status); /* "queued", "deferred", … */
+
+/* Not done: queued, deferred or held. */
+bool queue_status_is_pending(enum queue_status status);
 
 struct queue_recipient {
 	const char *address;  /* where it goes */

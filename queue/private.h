@@ -5,9 +5,6 @@
 
 #define QUEUE_NEVER INT64_MAX /* a due time that does not come: held, or nothing left to do */
 
-/* Not done: queued, deferred or held. */
-bool queue_status_is_pending(enum queue_status status);
-
 /* A message without recipients and with no body (NULL). */
 struct queue_message *queue_message_make(int64_t id, int64_t arrived_ms);
 

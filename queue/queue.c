@@ -330,9 +330,12 @@ void queue_submit_append(struct queue_port *port, struct queue_append *append)
 void queue_submit_record(struct queue_port *port, struct queue_record *record)
 {
 	record->removed = false;
-	if (record->notification) {
-		assert(record->notification->body->is_finished);
-		record->notification->size = queue_body_size(record->notification->body);
+	record->is_void = false;
+	for (size_t i = 0; i < record->notification_count; i++) {
+		struct queue_message *m = record->notifications[i];
+
+		assert(m->body->is_finished);
+		m->size = queue_body_size(m->body);
 	}
 	submit_from_port(port, &record->request, QUEUE_REQUEST_RECORD);
 }

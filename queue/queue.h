@@ -90,23 +90,26 @@ struct queue_outcome {
 	const char *next_hop;
 	int reply_code;
 	const char *enhanced, *reason;
+	bool is_warned; /* the sender is told of the delay with this record; once told stays told */
 	const struct queue_ledger_row
 		*ledger; /* NULL: none; id, sender and recipient are filled in by the queue */
 };
 
 /*
- * Record outcomes, their ledger rows, and a notification to the sender, in
- * one transaction. When no recipient is left to do, the message is removed,
- * and its body file too; *removed tells.
+ * Record outcomes, their ledger rows, and what is told to the sender, in one
+ * transaction. When no recipient is left to do, the message is removed, and
+ * its body file too; removed tells. Where an operator has deleted all of these
+ * recipients meanwhile only the ledger's rows are stored: is_void.
  */
 struct queue_record {
 	struct queue_request request;
 	struct queue_message *message;
 	const struct queue_outcome *outcomes;
 	size_t outcome_count;
-	struct queue_message
-		*notification; /* a bounce, claimed by the caller on success; or NULL */
-	bool removed;	       /* result */
+	struct queue_message *const *notifications; /* reports: stored, and claimed by the caller */
+	size_t notification_count;
+	bool removed; /* result */
+	bool is_void; /* result: the notifications were not stored, and are to be freed */
 };
 
 void queue_submit_record(struct queue_port *port, struct queue_record *record);

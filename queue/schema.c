@@ -1,5 +1,5 @@
 /*
- * schema - the format of queue.db, version 1
+ * schema - the format of queue.db, version 2
  *
  * The tables named q_… are ours and may change with the version. The views
  * are for people and their tools (docs/queue.md), and stay. How the bytes
@@ -17,7 +17,7 @@
 #include "base/macros.h"
 
 #define APPLICATION_ID 1349481332 /* "Post" */
-#define VERSION	       1
+#define VERSION	       2
 #define TEXT(macro)    TEXT_OF(macro)
 #define TEXT_OF(value) #value
 
@@ -58,6 +58,10 @@ static const char tables[] =
 	"	checksum INTEGER NOT NULL," /* XXH3 of the body */
 	"	in_file INTEGER NOT NULL,"  /* bodies/X/ID; else the body is in q_body */
 	"	body_8bit INTEGER NOT NULL,"
+	"	smtputf8 INTEGER NOT NULL,"
+	"	dsn_return INTEGER NOT NULL," /* enum smtp_return */
+	"	kind INTEGER NOT NULL,"	      /* enum queue_kind */
+	"	envelope_id TEXT NOT NULL,"
 	"	sender TEXT NOT NULL,"
 	"	client_ip TEXT NOT NULL,"
 	"	hello TEXT NOT NULL,"
@@ -80,6 +84,10 @@ static const char tables[] =
 	"	attempts INTEGER NOT NULL,"
 	"	due_ms INTEGER NOT NULL,"
 	"	reply_code INTEGER NOT NULL,"
+	"	notify INTEGER NOT NULL," /* enum smtp_notify, or-ed */
+	"	is_warned INTEGER NOT NULL,"
+	"	is_returning INTEGER NOT NULL,"
+	"	orcpt TEXT NOT NULL,"
 	"	address TEXT NOT NULL,"
 	"	original TEXT NOT NULL,"
 	"	next_hop TEXT NOT NULL,"
@@ -111,56 +119,107 @@ static const char tables[] =
 	"	fingerprint TEXT NOT NULL"
 	") STRICT;";
 
+/* Every message that ever had an attempt can be traced; ids grow, so the end of the index is hot. */
+#define LEDGER_INDEX "CREATE INDEX q_ledger_message ON q_ledger (message);"
+
 /* For the views: ids, times and states as the rest of the program writes them. */
 #define ID(column)   "printf('%X', " column ")"
 #define TIME(column) "strftime('%Y-%m-%dT%H:%M:%fZ', " column " / 1000.0, 'unixepoch')"
 #define STATUS                                                                                     \
 	"CASE status WHEN 0 THEN 'queued' WHEN 1 THEN 'deferred' WHEN 2 THEN 'held'"               \
-	" WHEN 3 THEN 'delivered' WHEN 4 THEN 'bounced' END"
+	" WHEN 3 THEN 'delivered' WHEN 4 THEN 'bounced' WHEN 5 THEN 'deleted' END"
 #define TLS(column) "CASE WHEN has_tls_policy THEN " column " END"
 
-static const char views[] = "CREATE VIEW messages AS SELECT " ID("id") " AS id, " TIME(
-	"arrived_ms") " AS arrived_at,"
-		      "	size, sender, body_8bit, client_ip, hello, protocol, auth_user, "
-		      "tls_protocol,"
-		      "	tls_cipher FROM q_message;"
+/* clang-format off */
+static const char views[] =
+	"CREATE VIEW messages AS SELECT "
+	ID("id") " AS id, "
+	TIME("arrived_ms") " AS arrived_at, "
+	"size, "
+	"sender, "
+	"envelope_id, "
+	"CASE kind WHEN 0 THEN 'mail' WHEN 1 THEN 'report' WHEN 2 THEN 'double-bounce' END AS kind, "
+	"body_8bit, "
+	"smtputf8, "
+	"client_ip, "
+	"hello, "
+	"protocol, "
+	"auth_user, "
+	"tls_protocol, "
+	"tls_cipher "
+	"FROM q_message;"
 
-		      "CREATE VIEW recipients AS SELECT " ID(
-			      "message") " AS id, address, original,"
-					 "	" STATUS " AS status, attempts,"
-					 "	CASE WHEN status < 2 THEN " TIME(
-						 "due_ms") " END AS next_attempt_at,"
-							   "	next_hop, reply_code, enhanced AS "
-							   "enhanced_status, reason FROM "
-							   "q_recipient;"
+	"CREATE VIEW recipients AS SELECT "
+	ID("message") " AS id, "
+	"address, "
+	"original, "
+	STATUS " AS status, "
+	"attempts, "
+	"CASE WHEN status < 2 THEN " TIME("due_ms") " END AS next_attempt_at, "
+	"next_hop, "
+	"reply_code, "
+	"enhanced AS enhanced_status, "
+	"reason, "
+	"orcpt, "
+	"CASE WHEN notify & 1 THEN 'NEVER' WHEN notify THEN substr("
+	"CASE WHEN notify & 2 THEN ',SUCCESS' ELSE '' END || "
+	"CASE WHEN notify & 4 THEN ',FAILURE' ELSE '' END || "
+	"CASE WHEN notify & 8 THEN ',DELAY' ELSE '' END, 2) ELSE '' END AS notify, "
+	"is_warned, "
+	"is_returning "
+	"FROM q_recipient;"
 
-							   "CREATE VIEW ledger AS SELECT "
-							   "row, " TIME("time_ms") " AS time, " ID(
-								   "message") " AS id,"
-									      "	sender, recipient, "
-									      "transport, "
-									      "next_hop, peer, "
-									      "source, " STATUS
-									      " AS status, reply,"
-									      "	" TLS("level") " AS"
-											       " tl"
-											       "s_"
-											       "lev"
-											       "el,"
-											       " " TLS("mode") " AS tls_mode,"
-													       "	" TLS("protocol") " AS tls_protocol, " TLS(
-														       "cipher") " AS tls_cipher,"
-																 "	" TLS("verified") " AS tls_verified, " TLS(
-																	 "peer_name") " AS tls_peer_name,"
-																		      "	" TLS("fingerprint") " AS tls_fingerprint, " TLS(
-																			      "resumed") " AS tls_resumed"
-																					 "	FROM q_ledger;";
+	"CREATE VIEW ledger AS SELECT "
+	"row, "
+	TIME("time_ms") " AS time, "
+	ID("message") " AS id, "
+	"sender, "
+	"recipient, "
+	"transport, "
+	"next_hop, "
+	"peer, "
+	"source, "
+	STATUS " AS status, "
+	"reply, "
+	TLS("level") " AS tls_level, "
+	TLS("mode") " AS tls_mode, "
+	TLS("protocol") " AS tls_protocol, "
+	TLS("cipher") " AS tls_cipher, "
+	TLS("verified") " AS tls_verified, "
+	TLS("peer_name") " AS tls_peer_name, "
+	TLS("fingerprint") " AS tls_fingerprint, "
+	TLS("resumed") " AS tls_resumed "
+	"FROM q_ledger;";
 
 static const char marks[] =
 	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
-							"PRAGMA user_version = " TEXT(VERSION) ";";
+	"PRAGMA user_version = " TEXT(VERSION) ";";
 
-int queue_schema_check(struct sql *sql, struct error *err)
+/*
+ * What makes version n + 1 out of version n; the views are made anew after the
+ * last step. Columns that come later stand behind the others, so every
+ * statement of ours names the columns that it means.
+ */
+static const char *const migrations[VERSION] = {
+	[1] =
+		"ALTER TABLE q_message ADD COLUMN smtputf8 INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_message ADD COLUMN dsn_return INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_message ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_message ADD COLUMN envelope_id TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_recipient ADD COLUMN notify INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_recipient ADD COLUMN is_warned INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_recipient ADD COLUMN is_returning INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';"
+		LEDGER_INDEX,
+};
+/* clang-format on */
+
+static const char drop_views[] = "DROP VIEW IF EXISTS messages;"
+				 "DROP VIEW IF EXISTS recipients;"
+				 "DROP VIEW IF EXISTS ledger;";
+
+/* Returns 0 with a version that we know or that is newer, or -ENOENT. */
+static int read_version(struct sql *sql, int64_t *ret_version, struct error *err)
 {
 	int64_t application = 0, version = 0, objects = 0;
 	int r;
@@ -182,32 +241,67 @@ int queue_schema_check(struct sql *sql, struct error *err)
 				 "the queue database has format %lld, made by a newer version; "
 				 "this one knows formats up to %d",
 				 (long long)version, VERSION);
+	*ret_version = version;
 	return 0;
+}
+
+int queue_schema_check(struct sql *sql, struct error *err)
+{
+	int64_t version;
+	int r = read_version(sql, &version, err);
+
+	if (r == 0 && version < VERSION)
+		return error_set(err, -EPROTONOSUPPORT,
+				 "the queue database has format %lld, made by an older version; "
+				 "the next start of the server brings it to format %d",
+				 (long long)version, VERSION);
+	return r;
+}
+
+/* What fails is rolled back when the connection is closed. */
+static int exec_all(struct sql *sql, const char *const *texts, size_t count, struct error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < count && r == 0; i++)
+		r = sql_exec(sql, texts[i], err);
+	return r;
 }
 
 /* In one transaction: after a crash there is all of it or nothing. */
 static int create(struct sql *sql, struct error *err)
 {
-	const char *const texts[] = { file_pragmas, "BEGIN IMMEDIATE", tables, views,
-				      marks,	    "COMMIT" };
+	const char *const texts[] = {
+		file_pragmas, "BEGIN IMMEDIATE", tables, LEDGER_INDEX, views, marks, "COMMIT",
+	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		int r = sql_exec(sql, texts[i], err);
+	return exec_all(sql, texts, ARRAY_SIZE(texts), err);
+}
 
-		if (r < 0)
-			return r; /* closing the connection rolls back */
-	}
-	return 0;
+/* In one transaction too. */
+static int migrate(struct sql *sql, int64_t version, struct error *err)
+{
+	const char *const rest[] = { drop_views, views, marks, "COMMIT" };
+	int r = sql_exec(sql, "BEGIN IMMEDIATE", err);
+
+	for (int64_t i = version; i < VERSION && r == 0; i++)
+		r = sql_exec(sql, migrations[i], err);
+	if (r == 0)
+		r = exec_all(sql, rest, ARRAY_SIZE(rest), err);
+	return r;
 }
 
 int queue_schema_prepare(struct sql *sql, struct error *err)
 {
 	struct error reason = { 0 };
-	int r = queue_schema_check(sql, &reason);
+	int64_t version = VERSION;
+	int r = read_version(sql, &version, &reason);
 
 	if (r == -ENOENT)
 		r = create(sql, &reason);
 	if (r == 0)
 		r = sql_exec(sql, connection_pragmas, &reason);
+	if (r == 0 && version < VERSION)
+		r = migrate(sql, version, &reason);
 	return r < 0 ? error_set(err, r, "%s", reason.text) : 0;
 }

@@ -3,11 +3,14 @@
 
 #include "queue/sql.h"
 
-/* Create the tables in an empty database, and set what a writer's connection needs. */
+/*
+ * Create the tables in an empty database, or bring those of an older version
+ * up to ours, and set what a writer's connection needs.
+ */
 int queue_schema_prepare(struct sql *sql, struct error *err);
 
 /*
- * Whether the database is a queue that this version understands. Returns 0;
- * -ENOENT when it is still empty; -EPROTONOSUPPORT when a newer version made it.
+ * For readers: whether the database is a queue of our version. Returns 0;
+ * -ENOENT when it is still empty; -EPROTONOSUPPORT when another version made it.
  */
 int queue_schema_check(struct sql *sql, struct error *err);

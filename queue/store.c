@@ -37,24 +37,30 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_MESSAGE_INSERT] =
 		"INSERT INTO q_message (id, arrived_ms, due_ms, size, checksum, in_file,"
 		" body_8bit, sender, client_ip, hello, protocol, auth_user, tls_protocol,"
-		" tls_cipher) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" tls_cipher, smtputf8, dsn_return, kind, envelope_id)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[STORE_BODY_INSERT] = "INSERT INTO q_body (message, bytes) VALUES (?, ?)",
 	[STORE_RECIPIENT_INSERT] =
 		"INSERT INTO q_recipient (message, position, status, attempts, due_ms,"
-		" reply_code, address, original, next_hop, enhanced, reason)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" reply_code, address, original, next_hop, enhanced, reason, orcpt, notify,"
+		" is_warned, is_returning)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[STORE_LEDGER_INSERT] =
 		"INSERT INTO q_ledger (time_ms, message, status, has_tls_policy, verified,"
 		" resumed, sender, recipient, transport, next_hop, peer, source, reply, level,"
 		" mode, protocol, cipher, peer_name, fingerprint)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 
-	/* A hold that the operator placed while the attempt was running stays. */
+	/*
+	 * What the operator wanted while the attempt was running stays: a hold, and
+	 * that a recipient is returned at once.
+	 */
 	[STORE_RECIPIENT_UPDATE] =
 		"UPDATE q_recipient SET"
 		" status = CASE WHEN status = 2 AND ?1 = 1 THEN 2 ELSE ?1 END,"
-		" attempts = ?2, due_ms = ?3, reply_code = ?4, next_hop = ?5, enhanced = ?6,"
-		" reason = ?7 WHERE message = ?8 AND position = ?9 AND" PENDING,
+		" attempts = ?2, due_ms = iif(is_returning, min(due_ms, ?3), ?3),"
+		" reply_code = ?4, next_hop = ?5, enhanced = ?6, reason = ?7,"
+		" is_warned = is_warned OR ?10 WHERE message = ?8 AND position = ?9 AND" PENDING,
 	[STORE_RECIPIENTS_LEFT] =
 		"SELECT count(*), min(due_ms) FILTER (WHERE status < 2) FROM q_recipient"
 		" WHERE message = ? AND" PENDING,
@@ -63,6 +69,7 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_MESSAGE_DUE] = "UPDATE q_message SET due_ms = ? WHERE id = ?",
 	[STORE_MESSAGE_DELETE] = "DELETE FROM q_message WHERE id = ?",
 	[STORE_BODY_DELETE] = "DELETE FROM q_body WHERE message = ?",
+	[STORE_PENDING_DELETE] = "DELETE FROM q_recipient WHERE message = ? AND" PENDING,
 	[STORE_RECIPIENTS_DELETE] = "DELETE FROM q_recipient WHERE message = ?",
 
 	/* Two steps: SQLite would not seek to a pair within many equal due times. */
@@ -74,12 +81,12 @@ static const char *const texts[STORE_STATEMENTS] = {
 		" ORDER BY due_ms, id",
 	[STORE_MESSAGE_LOAD] =
 		"SELECT arrived_ms, size, checksum, in_file, body_8bit, sender, client_ip,"
-		" hello, protocol, auth_user, tls_protocol, tls_cipher"
-		" FROM q_message WHERE id = ?",
+		" hello, protocol, auth_user, tls_protocol, tls_cipher, smtputf8, dsn_return,"
+		" kind, envelope_id FROM q_message WHERE id = ?",
 	[STORE_RECIPIENTS_LOAD] =
 		"SELECT position, status, attempts, due_ms, reply_code, address, original,"
-		" next_hop, enhanced, reason FROM q_recipient WHERE message = ?"
-		" ORDER BY position",
+		" next_hop, enhanced, reason, orcpt, notify, is_warned, is_returning"
+		" FROM q_recipient WHERE message = ? ORDER BY position",
 	[STORE_BODY_LOAD] = "SELECT bytes FROM q_body WHERE message = ?",
 	[STORE_LIST] = "SELECT id FROM q_message WHERE id > ? ORDER BY id LIMIT ?",
 	[STORE_HAS_FILE] = "SELECT 1 FROM q_message WHERE id = ? AND in_file",
@@ -232,6 +239,10 @@ static int insert_message(struct queue_store *s, const struct queue_message *m, 
 	sql_bind_text(st, 12, m->origin.auth_user);
 	sql_bind_text(st, 13, m->origin.tls_protocol);
 	sql_bind_text(st, 14, m->origin.tls_cipher);
+	sql_bind_int(st, 15, m->smtputf8);
+	sql_bind_int(st, 16, m->returning);
+	sql_bind_int(st, 17, m->kind);
+	sql_bind_text(st, 18, m->envelope_id);
 	return sql_run(&s->sql, st, err);
 }
 
@@ -263,6 +274,10 @@ static int insert_recipient(struct queue_store *s, const struct queue_message *m
 	sql_bind_text(st, 9, r->next_hop);
 	sql_bind_text(st, 10, r->enhanced);
 	sql_bind_text(st, 11, r->reason);
+	sql_bind_text(st, 12, r->orcpt);
+	sql_bind_int(st, 13, r->notify);
+	sql_bind_int(st, 14, r->is_warned);
+	sql_bind_int(st, 15, r->is_returning);
 	return sql_run(&s->sql, st, err);
 }
 
@@ -332,6 +347,7 @@ static int update_recipient(struct queue_store *s, const struct queue_message *m
 	sql_bind_text(st, 7, o->reason);
 	sql_bind_int(st, 8, m->id);
 	sql_bind_int(st, 9, o->recipient);
+	sql_bind_int(st, 10, o->is_warned);
 	r = sql_run(&s->sql, st, err);
 	if (r == 0 && !queue_status_is_pending(o->status))
 		s->counts.recipients -= sql_changes(&s->sql);
@@ -347,8 +363,8 @@ static int run_with_id(struct queue_store *s, enum store_statement statement, in
 	return sql_run(&s->sql, st, err);
 }
 
-/* pending: its recipients that were counted and are not yet taken off. */
-static int delete_message(struct queue_store *s, const struct queue_message *m, int64_t pending,
+/* Recipients that are pending are off the count already, and perhaps all of them gone. */
+static int delete_message(struct queue_store *s, const struct queue_message *m, bool has_recipients,
 			  struct error *err)
 {
 	int r = run_with_id(s, STORE_MESSAGE_DELETE, m->id, err);
@@ -358,10 +374,10 @@ static int delete_message(struct queue_store *s, const struct queue_message *m, 
 	if (sql_changes(&s->sql) == 0)
 		return 0; /* an operator was faster */
 	s->counts.messages--;
-	s->counts.recipients -= pending;
 	s->counts.bytes -= (int64_t)m->body->size;
 
-	r = run_with_id(s, STORE_RECIPIENTS_DELETE, m->id, err);
+	if (has_recipients)
+		r = run_with_id(s, STORE_RECIPIENTS_DELETE, m->id, err);
 	if (r == 0 && !m->body->in_file)
 		r = run_with_id(s, STORE_BODY_DELETE, m->id, err);
 	return r;
@@ -410,28 +426,53 @@ static bool finishes_all(const struct queue_record *record)
 	return true;
 }
 
-/* Some of them: what is left is asked from the rows, which know of all attempts. */
-static int record_some(struct queue_store *s, const struct queue_record *record, int64_t *ret_left,
-		       int64_t *ret_due_ms, struct error *err)
+/*
+ * All that were pending when the message was claimed are done now: the rows
+ * that still are pending go at once, and count.
+ */
+static int record_all(struct queue_store *s, const struct queue_record *record,
+		      struct queue_store_recorded *recorded, struct error *err)
 {
 	const struct queue_message *m = record->message;
-	int r = 0;
+	int r = run_with_id(s, STORE_PENDING_DELETE, m->id, err);
+	int found = sql_changes(&s->sql);
 
-	for (size_t i = 0; i < record->outcome_count && r == 0; i++)
-		r = update_recipient(s, m, &record->outcomes[i], err);
-	if (r == 0)
-		r = count_left(s, m->id, ret_left, ret_due_ms, err);
-	if (r == 0 && *ret_left > 0)
-		r = update_due(s, m->id, *ret_due_ms, err);
-	return r;
+	if (r < 0)
+		return r;
+	s->counts.recipients -= found;
+	recorded->is_void = found == 0;
+	recorded->removed = true;
+	return delete_message(s, m, (unsigned int)found < m->recipient_count, err);
 }
 
-int queue_store_record(struct queue_store *s, const struct queue_record *record, bool *ret_removed,
-		       int64_t *ret_due_ms, struct error *err)
+/* Some of them: what is left is asked from the rows, which know of all attempts. */
+static int record_some(struct queue_store *s, const struct queue_record *record,
+		       struct queue_store_recorded *recorded, struct error *err)
 {
 	const struct queue_message *m = record->message;
-	bool all = finishes_all(record);
-	int64_t left = 0, due_ms = QUEUE_NEVER;
+	int64_t left = 0;
+	int found = 0, r = 0;
+
+	for (size_t i = 0; i < record->outcome_count && r == 0; i++) {
+		r = update_recipient(s, m, &record->outcomes[i], err);
+		found += sql_changes(&s->sql);
+	}
+	if (r == 0)
+		r = count_left(s, m->id, &left, &recorded->due_ms, err);
+	if (r < 0)
+		return r;
+	recorded->is_void = found == 0;
+	recorded->removed = left == 0;
+	if (left > 0)
+		return update_due(s, m->id, recorded->due_ms, err);
+	return delete_message(s, m, true, err);
+}
+
+int queue_store_record(struct queue_store *s, const struct queue_record *record,
+		       struct queue_store_recorded *ret, struct error *err)
+{
+	const struct queue_message *m = record->message;
+	struct queue_store_recorded recorded = { .due_ms = QUEUE_NEVER };
 	int r = 0;
 
 	for (size_t i = 0; i < record->outcome_count && r == 0; i++) {
@@ -439,15 +480,12 @@ int queue_store_record(struct queue_store *s, const struct queue_record *record,
 		if (record->outcomes[i].ledger)
 			r = insert_ledger(s, m, &record->outcomes[i], err);
 	}
-	if (r == 0 && !all)
-		r = record_some(s, record, &left, &due_ms, err);
-	if (r == 0 && left == 0)
-		r = delete_message(s, m, all ? (int64_t)record->outcome_count : 0, err);
-	if (r < 0)
-		return r;
-	*ret_removed = left == 0;
-	*ret_due_ms = due_ms;
-	return 0;
+	if (r == 0)
+		r = finishes_all(record) ? record_all(s, record, &recorded, err)
+					 : record_some(s, record, &recorded, err);
+	if (r == 0)
+		*ret = recorded;
+	return r;
 }
 
 int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, struct error *err)

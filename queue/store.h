@@ -40,9 +40,14 @@ void queue_store_set_ids_mark(struct queue_store *s, int64_t mark);
 
 int queue_store_append(struct queue_store *s, const struct queue_message *m, struct error *err);
 
-/* The outcomes and ledger rows of a record, not its notification. *ret_due_ms: QUEUE_NEVER: none. */
-int queue_store_record(struct queue_store *s, const struct queue_record *record, bool *ret_removed,
-		       int64_t *ret_due_ms, struct error *err);
+struct queue_store_recorded {
+	bool removed, is_void; /* as in struct queue_record */
+	int64_t due_ms;	       /* of the message; QUEUE_NEVER: none */
+};
+
+/* The outcomes and ledger rows of a record, not its notifications. */
+int queue_store_record(struct queue_store *s, const struct queue_record *record,
+		       struct queue_store_recorded *ret, struct error *err);
 
 /* All recipients that are pending wait for the operator. 0, NOT_FOUND, or an error. */
 int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, struct error *err);

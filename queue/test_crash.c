@@ -89,7 +89,8 @@ static void record(struct tester *t, struct queue_message *m, unsigned int recip
 		.message = m,
 		.outcomes = &outcome,
 		.outcome_count = 1,
-		.notification = notification,
+		.notifications = &notification,
+		.notification_count = notification ? 1 : 0,
 	};
 
 	outcome.ledger = recipient == 0 && m->size > 1000 ? NULL : &ledger_row;

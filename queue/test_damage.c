@@ -106,13 +106,32 @@ static void test_body_file_cut(void **state)
 
 static void test_recipients_senseless(void **state)
 {
+	static const char *const changes[] = {
+		"UPDATE q_recipient SET status = -1 WHERE message = %lld AND position = 1",
+		"UPDATE q_recipient SET attempts = -1 WHERE message = %lld",
+		"UPDATE q_recipient SET notify = 16 WHERE message = %lld",
+		"UPDATE q_recipient SET notify = 3 WHERE message = %lld", /* NEVER is alone */
+		"UPDATE q_recipient SET notify = -1 WHERE message = %lld",
+		"UPDATE q_message SET dsn_return = 3 WHERE id = %lld",
+		"UPDATE q_message SET kind = -1 WHERE id = %lld",
+	};
 	struct tester *t = *state;
 	int64_t ids[3];
 
-	store_three(t, 100, ids);
-	tester_sql(t, "UPDATE q_recipient SET status = -1 WHERE message = %lld AND position = 1",
-		   (long long)ids[1]);
-	check_others(t, ids);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		char text[128];
+
+		store_three(t, 100, ids);
+		snprintf(text, sizeof(text), changes[i], (long long)ids[1]);
+		tester_sql(t, "%s", text);
+		check_others(t, ids);
+
+		tester_close(t);
+		tester_sql(t, "DELETE FROM q_message; DELETE FROM q_recipient; DELETE FROM q_body;"
+			      "UPDATE q_state SET messages = 0, recipients = 0, bytes = 0");
+		t->warnings = 0;
+		tester_open(t);
+	}
 }
 
 static void test_recipients_gone(void **state)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "queue/private.h"
+#include "queue/reader.h"
 #include "queue/thread.h"
 
 static const struct queue_ledger_row ledger_row = {
@@ -60,6 +61,15 @@ static void test_restart(void **state)
 
 	m->sender = "alice@vm1.vm";
 	m->body_8bit = true;
+	m->smtputf8 = true;
+	m->envelope_id = "QQ+314159";
+	m->returning = SMTP_RETURN_HEADERS;
+	m->kind = QUEUE_DOUBLE_BOUNCE;
+	m->recipients[0].orcpt = "rfc822;bob@vm3.vm";
+	m->recipients[0].notify = SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_DELAY;
+	m->recipients[1].notify = SMTP_NOTIFY_NEVER;
+	m->recipients[1].is_warned = true;
+	m->recipients[2].is_returning = true;
 	m->origin = (struct queue_origin){ "192.0.2.9", "edge1",   "ESMTPSA",
 					   "alice",	"TLSv1.3", "TLS_AES_128_GCM_SHA256" };
 	strcpy(name, m->name);
@@ -79,6 +89,17 @@ static void test_restart(void **state)
 	assert_int_equal(m->size, 5000);
 	assert_string_equal(m->sender, "alice@vm1.vm");
 	assert_true(m->body_8bit);
+	assert_true(m->smtputf8);
+	assert_string_equal(m->envelope_id, "QQ+314159");
+	assert_int_equal(m->returning, SMTP_RETURN_HEADERS);
+	assert_int_equal(m->kind, QUEUE_DOUBLE_BOUNCE);
+	assert_string_equal(m->recipients[0].orcpt, "rfc822;bob@vm3.vm");
+	assert_int_equal(m->recipients[0].notify, SMTP_NOTIFY_SUCCESS | SMTP_NOTIFY_DELAY);
+	assert_int_equal(m->recipients[1].notify, SMTP_NOTIFY_NEVER);
+	assert_false(m->recipients[0].is_warned);
+	assert_true(m->recipients[1].is_warned);
+	assert_false(m->recipients[1].is_returning);
+	assert_true(m->recipients[2].is_returning);
 	assert_string_equal(m->origin.client_ip, "192.0.2.9");
 	assert_string_equal(m->origin.hello, "edge1");
 	assert_string_equal(m->origin.protocol, "ESMTPSA");
@@ -173,7 +194,8 @@ static void test_notification(void **state)
 		.message = m,
 		.outcomes = &outcome,
 		.outcome_count = 1,
-		.notification = bounce,
+		.notifications = &bounce,
+		.notification_count = 1,
 	};
 	int64_t ids[4];
 
@@ -189,6 +211,46 @@ static void test_notification(void **state)
 	assert_true(tester_finish(t, bounce, QUEUE_DELIVERED, 0));
 	queue_message_free(m);
 	queue_message_free(bounce);
+}
+
+/* Several reports in one record; that the sender was warned stays in the row. */
+static void test_reports(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 100, 2);
+	struct queue_message *reports[] = { tester_message(t, 200, 1), tester_message(t, 300, 1) };
+	struct queue_outcome outcomes[] = {
+		{ .recipient = 0, .status = QUEUE_BOUNCED },
+		{ .recipient = 1, .status = QUEUE_DEFERRED, .is_warned = true },
+	};
+	struct queue_record record = {
+		.message = m,
+		.outcomes = outcomes,
+		.outcome_count = 2,
+		.notifications = reports,
+		.notification_count = 2,
+	};
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_false(record.removed);
+	assert_false(record.is_void);
+	tester_check_counts(t);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_message"), 3);
+	assert_int_equal(tester_query(t, "SELECT group_concat(is_warned, '') FROM q_recipient "
+					 "WHERE is_warned + attempts >= 0 AND message IN "
+					 "(SELECT min(message) FROM q_recipient)"),
+			 1); /* "01" */
+
+	/* Told once is told. */
+	outcomes[1].is_warned = false;
+	record =
+		(struct queue_record){ .message = m, .outcomes = &outcomes[1], .outcome_count = 1 };
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_int_equal(tester_query(t, "SELECT sum(is_warned) FROM q_recipient"), 1);
+	queue_message_free(m);
+	queue_message_free(reports[0]);
+	queue_message_free(reports[1]);
 }
 
 static void test_large_body(void **state)
@@ -319,6 +381,95 @@ static void test_defer(void **state)
 	queue_message_free(m);
 }
 
+/* Defer all recipients of a message that was just stored, for something, and let go of it. */
+static int64_t store_waiting(struct tester *t, unsigned int recipients, int64_t waits_for)
+{
+	struct queue_message *m = tester_message(t, 100, recipients);
+	struct queue_outcome outcomes[4] = { 0 };
+	struct queue_record record = { .message = m,
+				       .outcomes = outcomes,
+				       .outcome_count = recipients };
+	int64_t id = m->id;
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	for (unsigned int i = 0; i < recipients; i++)
+		outcomes[i] = (struct queue_outcome){
+			.recipient = i,
+			.status = QUEUE_DEFERRED,
+			.due_ms = t->now_ms + 3600000,
+			.next_hop = "dead.example",
+			.enhanced = "4.4.1",
+			.reason = "refused",
+			.waits_for = i == 0 ? waits_for : 99,
+		};
+	assert_int_equal(tester_record(t, &record), 0);
+	tester_release(t, id);
+	queue_message_free(m);
+	return id;
+}
+
+/* Claim what waits for this behind *after, expecting count messages; the first one stays with us. */
+static struct queue_message *claim_waiting(struct tester *t, int64_t waits_for, int64_t *after,
+					   unsigned int max, unsigned int count)
+{
+	struct queue_claim claim = {
+		.now_ms = t->now_ms,
+		.waits_for = waits_for,
+		.after_id = *after,
+		.max_messages = max,
+		.max_bytes = 100000,
+	};
+	struct queue_message *first = NULL;
+
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, count);
+	*after = claim.after_id;
+	for (unsigned int i = 0; i < count; i++) {
+		if (i == 0)
+			first = claim.messages[i];
+		else
+			queue_message_free(claim.messages[i]);
+	}
+	free(claim.messages);
+	return first;
+}
+
+/* What waits for a next hop comes when it is asked for, before its time, and once. */
+static void test_waiting(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[4], got[4], next, after = 0;
+	struct queue_message *m;
+
+	for (int i = 0; i < 3; i++)
+		ids[i] = store_waiting(t, 2, 7);
+	ids[3] = store_waiting(t, 1, 8);
+	tester_close(t);
+	tester_open(t); /* no matter how long ago that was */
+	assert_int_equal(tester_claim_ids(t, 4, got, &next), 0);
+
+	m = claim_waiting(t, 7, &after, 2, 2);
+	assert_int_equal(m->id, ids[0]);
+	assert_int_equal(after, ids[1]);
+	assert_true(m->recipients[0].due_ms <= t->now_ms);
+	assert_true(m->recipients[1].due_ms > t->now_ms); /* it waits for something else */
+	assert_false(tester_finish(t, m, QUEUE_DEFERRED, t->now_ms + 1000));
+	tester_release(t, m->id);
+	queue_message_free(m);
+
+	m = claim_waiting(t, 7, &after, 2, 1);
+	assert_int_equal(m->id, ids[2]);
+	assert_int_equal(after, 0);
+	queue_message_free(m);
+	assert_null(claim_waiting(t, 7, &after, 2, 0)); /* claimed, or it waits for nothing now */
+
+	tester_sql(t, "UPDATE q_recipient SET status = 2 WHERE waits_for = 8");
+	assert_null(claim_waiting(t, 8, &after, 2, 0));
+	t->now_ms += 1000;
+	assert_int_equal(tester_claim_ids(t, 4, got, &next), 1);
+	assert_int_equal(got[0], ids[0]);
+}
+
 /* An operator's hold, placed while an attempt is running, outlives a deferral. */
 static void test_hold_during_attempt(void **state)
 {
@@ -335,20 +486,67 @@ static void test_hold_during_attempt(void **state)
 	queue_message_free(m);
 }
 
+/* What the rows say of recipients that were deleted meanwhile holds: nobody is told of them. */
+static void test_void(void **state)
+{
+	struct tester *t = *state;
+	struct queue_message *m = tester_message(t, 100, 3), *report = tester_message(t, 200, 1);
+	struct queue_outcome outcomes[] = {
+		{ .recipient = 0, .status = QUEUE_BOUNCED },
+		{ .recipient = 1, .status = QUEUE_BOUNCED },
+		{ .recipient = 2, .status = QUEUE_BOUNCED },
+	};
+	struct queue_record record = {
+		.message = m,
+		.outcomes = outcomes,
+		.outcome_count = 1,
+		.notifications = &report,
+		.notification_count = 1,
+	};
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	tester_sql(t, "UPDATE q_recipient SET status = 5 WHERE position = 0");
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_true(record.is_void);
+	assert_false(record.removed);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_message"), 1);
+
+	/* Two of three are still wanted. */
+	record.outcome_count = 3;
+	assert_int_equal(tester_record(t, &record), 0);
+	assert_false(record.is_void);
+	assert_true(record.removed);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_recipient"), 1);
+	assert_int_equal(tester_query(t, "SELECT recipients FROM q_state"),
+			 2); /* ours behind its back */
+	queue_message_free(m);
+	queue_message_free(report);
+}
+
 /* An operator deleted it while an attempt was running: the outcome still counts. */
 static void test_deleted_during_attempt(void **state)
 {
 	struct tester *t = *state;
 	struct queue_message *m = tester_message(t, 10, 1);
-	struct queue_outcome outcome = { .status = QUEUE_DELIVERED, .ledger = &ledger_row };
-	struct queue_record record = { .message = m, .outcomes = &outcome, .outcome_count = 1 };
+	struct queue_outcome outcome = { .status = QUEUE_BOUNCED, .ledger = &ledger_row };
+	struct queue_message *report = tester_message(t, 200, 1);
+	struct queue_record record = {
+		.message = m,
+		.outcomes = &outcome,
+		.outcome_count = 1,
+		.notifications = &report,
+		.notification_count = 1,
+	};
 
 	assert_int_equal(tester_append(t, m, NULL), 0);
 	tester_sql(t, "DELETE FROM q_message; DELETE FROM q_recipient; DELETE FROM q_body");
 	assert_int_equal(tester_record(t, &record), 0);
 	assert_true(record.removed);
+	assert_true(record.is_void);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_message"), 0);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_ledger"), 1);
 	queue_message_free(m);
+	queue_message_free(report);
 }
 
 /* Ids only grow, over restarts and whatever the clock does. */
@@ -438,10 +636,46 @@ static void test_newer_format(void **state)
 	tester_sql(t, "PRAGMA user_version = 99");
 	assert_int_equal(tester_try_open(t, &err), -EPROTONOSUPPORT);
 	assert_non_null(strstr(err.text, "newer"));
-	tester_sql(t, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+	tester_sql(t, "PRAGMA user_version = 2; PRAGMA application_id = 7");
 	assert_int_equal(tester_try_open(t, &err), -EINVAL);
 	tester_sql(t, "PRAGMA application_id = 1349481332");
 	tester_open(t);
+}
+
+/* A queue as the first release made it is brought up to date, and its mail delivered. */
+static void test_older_format(void **state)
+{
+	static const char *const steps[] = {
+		"DROP VIEW messages; DROP VIEW recipients; DROP VIEW ledger;",
+		"ALTER TABLE q_message DROP COLUMN smtputf8;"
+		"ALTER TABLE q_message DROP COLUMN dsn_return;"
+		"ALTER TABLE q_message DROP COLUMN kind;"
+		"ALTER TABLE q_message DROP COLUMN envelope_id;",
+		"ALTER TABLE q_recipient DROP COLUMN notify;"
+		"ALTER TABLE q_recipient DROP COLUMN is_warned;"
+		"ALTER TABLE q_recipient DROP COLUMN is_returning;"
+		"ALTER TABLE q_recipient DROP COLUMN orcpt;",
+		"DROP INDEX q_ledger_message; PRAGMA user_version = 1;",
+	};
+	struct tester *t = *state;
+	struct queue_reader *reader;
+	struct error err;
+	int64_t ids[2], id = tester_store(t, 100, 2);
+
+	tester_close(t);
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++)
+		tester_sql(t, "%s", steps[i]);
+	assert_int_equal(queue_reader_open(t->directory, &reader, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.text, "older"));
+	tester_open(t);
+	tester_check_counts(t);
+	assert_int_equal(tester_query(t, "PRAGMA user_version"), 2);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM messages, recipients"), 2);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM ledger"), 0);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM pragma_index_list('q_ledger')"), 1);
+	assert_int_equal(tester_claim_ids(t, 2, ids, NULL), 1);
+	assert_int_equal(ids[0], id);
+	tester_store(t, 100, 1);
 }
 
 /* Rubbish of a crash is swept; what is not ours is left alone. */
@@ -525,25 +759,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tester_setup, tester_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_deliver),
-		TEST(test_restart),
-		TEST(test_mixed_fates),
-		TEST(test_notification),
-		TEST(test_large_body),
-		TEST(test_claim_order),
-		TEST(test_claim_bytes),
-		TEST(test_defer),
-		TEST(test_hold_during_attempt),
-		TEST(test_deleted_during_attempt),
-		TEST(test_ids_grow),
-		TEST(test_ids_without_mail),
-		TEST(test_opened_twice),
-		TEST(test_modes),
-		TEST(test_newer_format),
-		TEST(test_sweep),
-		TEST(test_database_gone),
-		TEST(test_log_is_bounded),
-		TEST(test_shrink),
+		TEST(test_deliver),	   TEST(test_restart),
+		TEST(test_mixed_fates),	   TEST(test_notification),
+		TEST(test_reports),	   TEST(test_large_body),
+		TEST(test_claim_order),	   TEST(test_claim_bytes),
+		TEST(test_defer),	   TEST(test_hold_during_attempt),
+		TEST(test_void),	   TEST(test_deleted_during_attempt),
+		TEST(test_ids_grow),	   TEST(test_ids_without_mail),
+		TEST(test_opened_twice),   TEST(test_modes),
+		TEST(test_newer_format),   TEST(test_older_format),
+		TEST(test_sweep),	   TEST(test_database_gone),
+		TEST(test_log_is_bounded), TEST(test_shrink),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -56,11 +56,16 @@ static struct queue_record *record_of(struct queue_request *request)
 
 static int run_record(struct queue *q, struct queue_record *record, struct error *err)
 {
-	int r = queue_store_record(q->store, record, &record->removed, &record->request.due_ms,
-				   err);
+	struct queue_store_recorded recorded;
+	int r = queue_store_record(q->store, record, &recorded, err);
 
-	if (r == 0 && record->notification)
-		r = queue_store_append(q->store, record->notification, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < record->notification_count && r == 0 && !recorded.is_void; i++)
+		r = queue_store_append(q->store, record->notifications[i], err);
+	record->removed = recorded.removed;
+	record->is_void = recorded.is_void;
+	record->request.due_ms = recorded.due_ms;
 	return r;
 }
 
@@ -134,8 +139,8 @@ static void settle_record(struct queue *q, struct queue_record *record)
 {
 	struct queue_message *m = record->message;
 
-	if (record->notification)
-		settle_stored(q, record->notification);
+	for (size_t i = 0; i < record->notification_count && !record->is_void; i++)
+		settle_stored(q, record->notifications[i]);
 	if (!record->removed) {
 		if (queue_claims_has(&q->claims, m->id))
 			queue_claims_put(&q->claims, m->id, record->request.due_ms);
@@ -185,6 +190,12 @@ static bool has_writes(struct list *batch)
 	return false;
 }
 
+static void forget_results(struct queue_record *record)
+{
+	record->removed = false;
+	record->is_void = false;
+}
+
 static void run_batch(struct queue *q, struct list *batch)
 {
 	struct error err = { 0 };
@@ -197,7 +208,7 @@ static void run_batch(struct queue *q, struct list *batch)
 		if (request->result == 0)
 			settle(q, request);
 		else if (request->kind == QUEUE_REQUEST_RECORD)
-			record_of(request)->removed = false;
+			forget_results(record_of(request));
 	}
 }
 
@@ -306,15 +317,24 @@ static bool do_chores(struct queue *q)
 	return has_more;
 }
 
+static uint64_t bytes_in_row(const struct queue_message *m)
+{
+	return m->body->in_file ? 0 : m->body->size;
+}
+
 static uint64_t bytes_of(struct queue_request *request)
 {
-	const struct queue_message *m = NULL;
+	const struct queue_record *record;
+	uint64_t bytes = 0;
 
 	if (request->kind == QUEUE_REQUEST_APPEND)
-		m = append_of(request)->message;
-	else if (request->kind == QUEUE_REQUEST_RECORD)
-		m = record_of(request)->notification;
-	return m && !m->body->in_file ? m->body->size : 0;
+		return bytes_in_row(append_of(request)->message);
+	if (request->kind != QUEUE_REQUEST_RECORD)
+		return 0;
+	record = record_of(request);
+	for (size_t i = 0; i < record->notification_count; i++)
+		bytes += bytes_in_row(record->notifications[i]);
+	return bytes;
 }
 
 /* Take a claim alone, or what is in front of the next claim. With the mutex held. */
