@@ -5,6 +5,9 @@
  * over, what is due is loaded, and the first that is not due yet, or does not
  * fit any more, tells when to come again. Damaged messages are put aside on
  * the way and held afterwards, when the index is no longer being read.
+ *
+ * What waits for something has an index of its own, which is walked in the
+ * order of ids; the caller keeps the place.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +30,7 @@ struct search {
 };
 
 enum search_outcome {
-	SEARCH_FULL = 1, /* the message would pass max_bytes */
+	SEARCH_FULL = 1, /* the message would pass max_bytes, or max_messages are found */
 };
 
 static bool fits(const struct search *s, const struct queue_stored_body *body)
@@ -57,6 +60,8 @@ static int take_message(struct search *s, struct queue_due due, struct error *er
 		return r;
 
 	s->bytes += body.in_file ? 0 : (size_t)body.size;
+	if (due.due_ms == QUEUE_NEVER)
+		due.due_ms = queue_message_due_ms(m);
 	queue_claims_put(&s->queue->claims, due.id, due.due_ms);
 	claim->messages[claim->message_count++] = m;
 	m = NULL;
@@ -117,6 +122,51 @@ static int search(struct search *s, struct error *err)
 	return MIN(end, 0);
 }
 
+/* Of what was asked for by it, the rest is as if it were due. */
+static void make_due(struct queue_message *m, const struct queue_claim *claim)
+{
+	for (unsigned int i = 0; i < m->recipient_count; i++)
+		if (m->recipients[i].waits_for == claim->waits_for)
+			m->recipients[i].due_ms = MIN(m->recipients[i].due_ms, claim->now_ms);
+}
+
+/* Look at one message that waits. Returns 1 when the search is over, 0, or an error. */
+static int look_at_waiting(struct search *s, int64_t id, struct error *err)
+{
+	struct queue_due due = { .due_ms = QUEUE_NEVER, .id = id };
+	struct queue_claim *claim = s->claim;
+	int r = 0;
+
+	if (!queue_claims_has(&s->queue->claims, id)) {
+		if (claim->message_count == claim->max_messages)
+			return 1;
+		r = take_message(s, due, err);
+		if (r == SEARCH_FULL)
+			return 1;
+		if (r == 0)
+			make_due(claim->messages[claim->message_count - 1], claim);
+		else
+			r = put_aside(s, due, r, err);
+	}
+	claim->after_id = id;
+	return r;
+}
+
+static int search_waiting(struct search *s, struct error *err)
+{
+	struct queue *q = s->queue;
+	int64_t id;
+	int r, end = 0;
+
+	queue_store_waiting_begin(q->store, s->claim->waits_for, s->claim->after_id);
+	while (end == 0 && (r = queue_store_waiting_next(q->store, &id, err)) != 0)
+		end = r < 0 ? r : look_at_waiting(s, id, err);
+	queue_store_waiting_end(q->store);
+	if (end == 0)
+		s->claim->after_id = 0;
+	return MIN(end, 0);
+}
+
 static int hold(struct queue *q, int64_t id, struct error *err)
 {
 	int r = queue_store_begin(q->store, err);
@@ -161,7 +211,8 @@ void queue_thread_claim(struct queue *q, struct queue_claim *claim)
 
 	if (claim->max_messages > 0)
 		claim->messages = memory_new(sizeof(struct queue_message *) * claim->max_messages);
-	request->result = search(&s, &request->error);
+	request->result = claim->waits_for ? search_waiting(&s, &request->error)
+					   : search(&s, &request->error);
 	hold_damaged(&s);
 
 	if (s.failures > 0)

@@ -46,6 +46,29 @@ void queue_store_scan_end(struct queue_store *s)
 	sql_reset(s->sql.statements[STORE_SCAN_LATER]);
 }
 
+void queue_store_waiting_begin(struct queue_store *s, int64_t waits_for, int64_t after_id)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_SCAN_WAITING];
+
+	sql_bind_int(st, 1, waits_for);
+	sql_bind_int(st, 2, after_id);
+}
+
+int queue_store_waiting_next(struct queue_store *s, int64_t *ret_id, struct error *err)
+{
+	struct sqlite3_stmt *st = s->sql.statements[STORE_SCAN_WAITING];
+	int r = sql_step(&s->sql, st, err);
+
+	if (r > 0)
+		*ret_id = sql_int(st, 0);
+	return r;
+}
+
+void queue_store_waiting_end(struct queue_store *s)
+{
+	sql_reset(s->sql.statements[STORE_SCAN_WAITING]);
+}
+
 static int set_damaged(struct error *err, const char *what)
 {
 	return error_set(err, -EBADMSG, "queue database: %s", what);
@@ -123,6 +146,7 @@ static int read_recipient(struct sqlite3_stmt *st, struct queue_message *m, stru
 	r->notify = (unsigned int)notify;
 	r->is_warned = sql_int(st, 12) != 0;
 	r->is_returning = sql_int(st, 13) != 0;
+	r->waits_for = sql_int(st, 14);
 	return 0;
 }
 

@@ -44,8 +44,9 @@ struct queue_recipient {
 	int reply_code;	      /* of the last attempt: 0 before the first */
 	const char *enhanced; /* "4.7.5", "" */
 	const char *reason;   /* escaped text, "" */
-	bool is_warned;	      /* the sender was told of the delay */
-	bool is_returning;    /* the operator has given it up: the next attempt returns it */
+	int64_t waits_for; /* deferred until that can take mail again (queue_claim); 0: nothing */
+	bool is_warned;	   /* the sender was told of the delay */
+	bool is_returning; /* the operator has given it up: the next attempt returns it */
 };
 
 /* How the message came in. Strings are escaped, "" where there is nothing. */

@@ -90,6 +90,7 @@ struct queue_outcome {
 	const char *next_hop;
 	int reply_code;
 	const char *enhanced, *reason;
+	int64_t waits_for; /* for DEFERRED: what queue_claim can ask for it by; 0: nothing */
 	bool is_warned; /* the sender is told of the delay with this record; once told stays told */
 	const struct queue_ledger_row
 		*ledger; /* NULL: none; id, sender and recipient are filled in by the queue */
@@ -119,10 +120,16 @@ void queue_submit_record(struct queue_port *port, struct queue_record *record);
  * with all of their recipients, done ones too: the index of a recipient is
  * always the same. Small bodies are in memory. A message that is found to be
  * damaged is held, with a warning, and the claim goes on.
+ *
+ * With waits_for the order is that of arrival, and recipients that wait for it
+ * come as due. Its numbers are the caller's, and must mean the same after a
+ * restart: they are stored.
  */
 struct queue_claim {
 	struct queue_request request;
 	int64_t now_ms;
+	int64_t waits_for; /* 0, or what waits for this comes instead, though it is not due yet; */
+	int64_t after_id; /*   of messages behind this one; result: where to go on, 0: at the end */
 	unsigned int max_messages;
 	size_t max_bytes; /* of bodies in memory; at least one message comes */
 

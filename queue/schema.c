@@ -93,6 +93,7 @@ static const char tables[] =
 	"	next_hop TEXT NOT NULL,"
 	"	enhanced TEXT NOT NULL,"
 	"	reason TEXT NOT NULL,"
+	"	waits_for INTEGER NOT NULL DEFAULT 0,"
 	"	PRIMARY KEY (message, position)"
 	") STRICT, WITHOUT ROWID;"
 
@@ -121,6 +122,11 @@ static const char tables[] =
 
 /* Every message that ever had an attempt can be traced; ids grow, so the end of the index is hot. */
 #define LEDGER_INDEX "CREATE INDEX q_ledger_message ON q_ledger (message);"
+
+/* What waits for a next hop that is down: only deferrals are ever in it. */
+#define WAITING_INDEX                                                                              \
+	"CREATE INDEX q_recipient_waiting ON q_recipient (waits_for, message)"                     \
+	" WHERE status = 1 AND waits_for <> 0;"
 
 /* For the views: ids, times and states as the rest of the program writes them. */
 #define ID(column)   "printf('%X', " column ")"
@@ -210,7 +216,8 @@ static const char *const migrations[VERSION] = {
 		"ALTER TABLE q_recipient ADD COLUMN is_warned INTEGER NOT NULL DEFAULT 0;"
 		"ALTER TABLE q_recipient ADD COLUMN is_returning INTEGER NOT NULL DEFAULT 0;"
 		"ALTER TABLE q_recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';"
-		LEDGER_INDEX,
+		"ALTER TABLE q_recipient ADD COLUMN waits_for INTEGER NOT NULL DEFAULT 0;"
+		LEDGER_INDEX WAITING_INDEX,
 };
 /* clang-format on */
 
@@ -272,7 +279,8 @@ static int exec_all(struct sql *sql, const char *const *texts, size_t count, str
 static int create(struct sql *sql, struct error *err)
 {
 	const char *const texts[] = {
-		file_pragmas, "BEGIN IMMEDIATE", tables, LEDGER_INDEX, views, marks, "COMMIT",
+		file_pragmas, "BEGIN IMMEDIATE", tables, LEDGER_INDEX WAITING_INDEX, views,
+		marks,	      "COMMIT",
 	};
 
 	return exec_all(sql, texts, ARRAY_SIZE(texts), err);

@@ -60,7 +60,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 		" status = CASE WHEN status = 2 AND ?1 = 1 THEN 2 ELSE ?1 END,"
 		" attempts = ?2, due_ms = iif(is_returning, min(due_ms, ?3), ?3),"
 		" reply_code = ?4, next_hop = ?5, enhanced = ?6, reason = ?7,"
-		" is_warned = is_warned OR ?10 WHERE message = ?8 AND position = ?9 AND" PENDING,
+		" is_warned = is_warned OR ?10, waits_for = ?11"
+		" WHERE message = ?8 AND position = ?9 AND" PENDING,
 	[STORE_RECIPIENTS_LEFT] =
 		"SELECT count(*), min(due_ms) FILTER (WHERE status < 2) FROM q_recipient"
 		" WHERE message = ? AND" PENDING,
@@ -79,13 +80,16 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_SCAN_LATER] =
 		"SELECT due_ms, id FROM q_message WHERE due_ms > ? AND due_ms IS NOT NULL"
 		" ORDER BY due_ms, id",
+	[STORE_SCAN_WAITING] =
+		"SELECT DISTINCT message FROM q_recipient WHERE waits_for = ? AND message > ?"
+		" AND status = 1 AND waits_for <> 0 ORDER BY message",
 	[STORE_MESSAGE_LOAD] =
 		"SELECT arrived_ms, size, checksum, in_file, body_8bit, sender, client_ip,"
 		" hello, protocol, auth_user, tls_protocol, tls_cipher, smtputf8, dsn_return,"
 		" kind, envelope_id FROM q_message WHERE id = ?",
 	[STORE_RECIPIENTS_LOAD] =
 		"SELECT position, status, attempts, due_ms, reply_code, address, original,"
-		" next_hop, enhanced, reason, orcpt, notify, is_warned, is_returning"
+		" next_hop, enhanced, reason, orcpt, notify, is_warned, is_returning, waits_for"
 		" FROM q_recipient WHERE message = ? ORDER BY position",
 	[STORE_BODY_LOAD] = "SELECT bytes FROM q_body WHERE message = ?",
 	[STORE_LIST] = "SELECT id FROM q_message WHERE id > ? ORDER BY id LIMIT ?",
@@ -348,6 +352,7 @@ static int update_recipient(struct queue_store *s, const struct queue_message *m
 	sql_bind_int(st, 8, m->id);
 	sql_bind_int(st, 9, o->recipient);
 	sql_bind_int(st, 10, o->is_warned);
+	sql_bind_int(st, 11, o->waits_for);
 	r = sql_run(&s->sql, st, err);
 	if (r == 0 && !queue_status_is_pending(o->status))
 		s->counts.recipients -= sql_changes(&s->sql);

@@ -57,6 +57,11 @@ void queue_store_scan_begin(struct queue_store *s, struct queue_due after);
 int queue_store_scan_next(struct queue_store *s, struct queue_due *ret, struct error *err);
 void queue_store_scan_end(struct queue_store *s);
 
+/* Messages that wait for this, in the order of ids, behind a given one. 1 with one, 0 at the end. */
+void queue_store_waiting_begin(struct queue_store *s, int64_t waits_for, int64_t after_id);
+int queue_store_waiting_next(struct queue_store *s, int64_t *ret_id, struct error *err);
+void queue_store_waiting_end(struct queue_store *s);
+
 /* Where the body of a message is, and what it should be. */
 struct queue_stored_body {
 	bool in_file;

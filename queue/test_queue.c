@@ -566,6 +566,7 @@ static void test_older_format(void **state)
 		"ALTER TABLE q_recipient DROP COLUMN is_warned;"
 		"ALTER TABLE q_recipient DROP COLUMN is_returning;"
 		"ALTER TABLE q_recipient DROP COLUMN orcpt;",
+		"DROP INDEX q_recipient_waiting; ALTER TABLE q_recipient DROP COLUMN waits_for;",
 		"DROP INDEX q_ledger_message; PRAGMA user_version = 1;",
 	};
 	struct tester *t = *state;
@@ -670,17 +671,29 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tester_setup, tester_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_deliver),	   TEST(test_restart),
-		TEST(test_mixed_fates),	   TEST(test_notification),
-		TEST(test_reports),	   TEST(test_large_body),
-		TEST(test_claim_order),	   TEST(test_claim_bytes),
-		TEST(test_defer),	   TEST(test_hold_during_attempt),
-		TEST(test_void),	   TEST(test_deleted_during_attempt),
-		TEST(test_ids_grow),	   TEST(test_ids_without_mail),
-		TEST(test_opened_twice),   TEST(test_modes),
-		TEST(test_newer_format),   TEST(test_older_format),
-		TEST(test_sweep),	   TEST(test_database_gone),
-		TEST(test_log_is_bounded), TEST(test_shrink),
+		TEST(test_deliver),
+		TEST(test_restart),
+		TEST(test_mixed_fates),
+		TEST(test_notification),
+		TEST(test_reports),
+		TEST(test_large_body),
+		TEST(test_claim_order),
+		TEST(test_claim_bytes),
+		TEST(test_defer),
+		TEST(test_waiting),
+		TEST(test_hold_during_attempt),
+		TEST(test_void),
+		TEST(test_deleted_during_attempt),
+		TEST(test_ids_grow),
+		TEST(test_ids_without_mail),
+		TEST(test_opened_twice),
+		TEST(test_modes),
+		TEST(test_newer_format),
+		TEST(test_older_format),
+		TEST(test_sweep),
+		TEST(test_database_gone),
+		TEST(test_log_is_bounded),
+		TEST(test_shrink),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
