@@ -621,6 +621,23 @@ const struct net_address *stream_local(const struct stream *s)
 	return &s->local;
 }
 
+int stream_peer_user(const struct stream *s, uid_t *ret_uid)
+{
+#ifdef SO_PEERCRED
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return -errno;
+	*ret_uid = peer.uid;
+	return 0;
+#else
+	(void)s;
+	(void)ret_uid;
+	return -ENOTSUP;
+#endif
+}
+
 struct buf *stream_input(struct stream *s)
 {
 	return &s->input;

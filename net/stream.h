@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -95,6 +96,12 @@ struct loop *stream_loop(struct stream *s);
 void stream_set_events(struct stream *s, const struct stream_events *events, void *arg);
 const struct net_address *stream_peer(const struct stream *s);
 const struct net_address *stream_local(const struct stream *s);
+
+/*
+ * The account at the other end of a UNIX connection, as of its connect(): the
+ * kernel's word, not the peer's. -ENOTSUP where this system does not tell.
+ */
+int stream_peer_user(const struct stream *s, uid_t *ret_uid);
 
 struct buf *stream_input(struct stream *s);
 struct buf *stream_output(struct stream *s);

@@ -34,9 +34,10 @@ FOLDERS = {
     "config": ("one file to the options of each module",
                ["base", "net", "smtp", "certs", "maps", "queue", "tls", "transport", "mta",
                 "edge", "hub"]),
+    "control": ("the socket by which commands reach the running server", ["base", "net"]),
     "cli": ("main(), subcommands, wiring",
             ["base", "net", "smtp", "certs", "maps", "queue", "tls", "transport", "mta",
-             "edge", "hub", "config"]),
+             "edge", "hub", "config", "control"]),
 }
 
 # These may include everything and nobody includes them, but unit tests tests/support/.
