@@ -16,6 +16,7 @@
 #include "cli/bind.h"
 #include "cli/cli.h"
 #include "cli/privileges.h"
+#include "cli/serve.h"
 #include "base/clock.h"
 #include "base/macros.h"
 #include "net/loop.h"
@@ -42,6 +43,7 @@ struct server {
 	struct hub *hub;
 	struct mta_options options;
 	struct mta *mta;
+	struct serve *serve;
 
 	struct loop *loop;
 	struct loop_timer *refresh_timer;
@@ -83,6 +85,12 @@ static void refresh(struct server *s)
 	config_refresh(s->config, on_problem, s);
 	if (s->edge)
 		refresh_users(s);
+}
+
+/* A command's outcome depends on maps that may have changed just now. */
+static void on_refresh_wanted(void *arg)
+{
+	refresh(arg);
 }
 
 static void on_refresh_timer(void *arg)
@@ -263,14 +271,27 @@ static int make_loop(struct server *s, struct error *err)
 	return r;
 }
 
+/* The mta's threads run after this only, so whatever fails here has cost nothing. */
+static int open_control(struct server *s, struct error *err)
+{
+	struct serve_options options = {
+		.run_directory = config_value(s->config, CONFIG_RUN_DIRECTORY),
+		.log = s->log,
+		.queue = s->queue,
+		.mta = s->mta,
+		.refresh = on_refresh_wanted,
+		.arg = s,
+	};
+
+	return serve_new(s->loop, &options, &s->serve, err);
+}
+
 static int start(struct server *s, struct error *err)
 {
 	int r;
 
 	umask(0077); /* mail is nobody else's business */
 	r = open_queue(s, err);
-	if (r == 0)
-		r = write_pid_file(s, err);
 	if (r == 0)
 		r = make_policy(s, err);
 	if (r == 0)
@@ -284,6 +305,10 @@ static int start(struct server *s, struct error *err)
 	s->options.service_count = s->service_count;
 	config_mta_options(s->config, &s->options);
 	r = mta_new(&s->options, &s->mta, err);
+	if (r == 0)
+		r = open_control(s, err);
+	if (r == 0)
+		r = write_pid_file(s, err); /* now that nobody else has the run_directory */
 	return r == 0 ? mta_start(s->mta, on_stopped, s, err) : r;
 }
 
@@ -307,6 +332,7 @@ static void log_warnings(struct server *s)
 /* In the reverse order of start(); what was not made is NULL. */
 static void release(struct server *s)
 {
+	serve_free(s->serve);
 	mta_free(s->mta);
 	for (size_t i = 0; i < ARRAY_SIZE(s->signals); i++)
 		loop_signal_free(s->signals[i]);

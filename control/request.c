@@ -5,9 +5,11 @@
 #include <jansson.h>
 
 #include "base/escape.h"
+#include "base/macros.h"
 #include "base/memory.h"
 
-#define NAME_SIZE 64 /* of what an error text repeats */
+#define NAME_SIZE	64   /* of what an error text repeats */
+#define DESCRIPTION_MAX 1024 /* then it is long enough */
 
 struct control_request {
 	json_t *object;
@@ -19,25 +21,35 @@ static const char *shown(const char *name, char out[NAME_SIZE])
 	return escape_cstr(slice_from(name), out, NAME_SIZE);
 }
 
+int control_request_from(json_t *object, struct control_request **ret_request, struct error *err)
+{
+	const char *command = json_string_value(json_object_get(object, "command"));
+	struct control_request *r;
+
+	if (!command) {
+		json_decref(object);
+		return error_set(err, -EINVAL, "malformed request: no command");
+	}
+	r = memory_new(sizeof(*r));
+	*r = (struct control_request){ .object = object, .command = command };
+	*ret_request = r;
+	return 0;
+}
+
 int control_request_parse(struct slice line, struct control_request **ret_request,
 			  struct error *err)
 {
-	CLEANUP(control_request_freep) struct control_request *r = memory_zeroed(sizeof(*r));
 	char text[JSON_ERROR_TEXT_LENGTH];
 	json_error_t problem;
+	json_t *object;
 
 	if (line.len == 0)
 		return error_set(err, -EINVAL, "empty request");
-	r->object = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &problem);
-	if (!r->object)
+	object = json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &problem);
+	if (!object)
 		return error_set(err, -EINVAL, "malformed request: %s",
 				 escape_cstr(slice_from(problem.text), text, sizeof(text)));
-	r->command = json_string_value(json_object_get(r->object, "command"));
-	if (!r->command)
-		return error_set(err, -EINVAL, "malformed request: no command");
-	*ret_request = r;
-	r = NULL;
-	return 0;
+	return control_request_from(object, ret_request, err);
 }
 
 void control_request_free(struct control_request *r)
@@ -136,4 +148,65 @@ int control_request_texts(const struct control_request *r, const char *name,
 			return result;
 	}
 	return 0;
+}
+
+static void describe_text(struct buf *out, const char *text)
+{
+	buf_append_slice(out, slice_first(slice_from(text), DESCRIPTION_MAX));
+}
+
+static void describe_list(struct buf *out, const json_t *array, const char *separator)
+{
+	for (size_t i = 0; i < json_array_size(array) && buf_len(out) < DESCRIPTION_MAX; i++) {
+		const char *text = json_string_value(json_array_get(array, i));
+
+		buf_append_string(out, i > 0 ? separator : "");
+		describe_text(out, text ? text : "?");
+	}
+}
+
+/* "older_than" is --older-than on the command line. */
+static void describe_name(struct buf *out, const char *name)
+{
+	size_t len = MIN(strlen(name), NAME_SIZE);
+
+	buf_append_string(out, "--");
+	for (size_t i = 0; i < len; i++)
+		buf_append(out, name[i] == '_' ? "-" : &name[i], 1);
+}
+
+static void describe_value(struct buf *out, const char *name, const json_t *value)
+{
+	if (json_is_false(value))
+		return;
+	if (buf_len(out) > 0)
+		buf_append_string(out, " ");
+	if (json_is_array(value) && strcmp(name, "ids") == 0) {
+		describe_list(out, value, " ");
+		return;
+	}
+	describe_name(out, name);
+	if (json_is_true(value))
+		return;
+	buf_append_string(out, "=");
+	if (json_is_array(value))
+		describe_list(out, value, ",");
+	else if (json_is_string(value))
+		describe_text(out, json_string_value(value));
+	else if (json_is_integer(value))
+		buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	else
+		buf_append_string(out, "?");
+}
+
+void control_request_describe(const struct control_request *r, struct buf *out)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(r->object, name, value)
+	{
+		if (strcmp(name, "command") != 0 && buf_len(out) < DESCRIPTION_MAX)
+			describe_value(out, name, value);
+	}
 }

@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/error.h"
-#include "base/slice.h"
 
 #define CONTROL_REQUEST_MAX ((size_t)1024 * 1024) /* bytes of the line: thousands of ids fit */
 
@@ -24,6 +24,10 @@ struct control_request;
 /* line: without its end. -EINVAL says what is wrong with it; the text is escaped. */
 int control_request_parse(struct slice line, struct control_request **ret_request,
 			  struct error *err);
+
+/* The same from an object that was made here; takes it over. */
+int control_request_from(struct json_t *object, struct control_request **ret_request,
+			 struct error *err);
 void control_request_free(struct control_request *r);
 DEFINE_CLEANUP(struct control_request *, control_request_free);
 
@@ -47,3 +51,9 @@ int control_request_text(const struct control_request *r, const char *name, cons
 int control_request_texts(const struct control_request *r, const char *name,
 			  int (*take)(void *arg, const char *text, struct error *err), void *arg,
 			  struct error *err);
+
+/*
+ * The arguments as on a command line, for the log: "--sender=*@x --dry-run".
+ * Not escaped, and cut where it is long.
+ */
+void control_request_describe(const struct control_request *r, struct buf *out);

@@ -139,13 +139,51 @@ static void test_lists(void **state)
 	buf_done(&list);
 }
 
+static const struct {
+	const char *request, *description;
+} descriptions[] = {
+	{ "{\"command\":\"c\"}", "" },
+	{ "{\"ids\":[\"1A\",\"2B\"],\"command\":\"c\",\"dry_run\":true}", "1A 2B --dry-run" },
+	{ "{\"command\":\"c\",\"older_than\":3600,\"statuses\":[\"held\",\"queued\"],\"all\":"
+	  "false}",
+	  "--older-than=3600 --statuses=held,queued" },
+	{ "{\"command\":\"c\",\"sender\":\"*@x y\",\"odd\":{},\"ids\":[1]}",
+	  "--sender=*@x y --odd=? ?" },
+};
+
+static void test_describe(void **state)
+{
+	struct buf long_line = { 0 }, out = { 0 };
+	struct control_request *r;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(descriptions); i++) {
+		r = parse(descriptions[i].request);
+		control_request_describe(r, &out);
+		if (!slice_equal(buf_slice(&out), slice_from(descriptions[i].description)))
+			fail_msg("%.*s", (int)buf_len(&out), buf_slice(&out).ptr);
+		control_request_free(r);
+		buf_clear(&out);
+	}
+
+	buf_append_string(&long_line, "{\"command\":\"c\",\"ids\":[\"1\"");
+	for (unsigned int i = 0; i < 50000; i++)
+		buf_append_string(&long_line, ",\"1\"");
+	buf_append(&long_line, "]}", 3);
+	r = parse(buf_slice(&long_line).ptr);
+	control_request_describe(r, &out);
+	assert_true(buf_len(&out) < 2000);
+	control_request_free(r);
+	buf_done(&long_line);
+	buf_done(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),
-		cmocka_unit_test(test_deep),
-		cmocka_unit_test(test_arguments),
-		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_parse),	  cmocka_unit_test(test_deep),
+		cmocka_unit_test(test_arguments), cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_describe),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

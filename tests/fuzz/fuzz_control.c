@@ -56,6 +56,7 @@ static void ask_all(const struct control_request *request)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct control_request *request = NULL;
+	struct buf description = { 0 };
 	struct error err = { 0 };
 	int r = control_request_parse(slice_of((const char *)data, size), &request, &err);
 
@@ -66,6 +67,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(control_request_command(request));
 	check_result(control_request_allow(request, "ids all sender dry_run", &err), &err);
 	ask_all(request);
+	control_request_describe(request, &description);
+	MUST(buf_len(&description) < 4096);
+	buf_done(&description);
 	control_request_free(request);
 	return 0;
 }
