@@ -41,6 +41,18 @@ static inline void list_remove(struct list *item)
 	list_init(item);
 }
 
+/* All items of from become those of to, which is initialized. */
+static inline void list_move(struct list *to, struct list *from)
+{
+	list_init(to);
+	if (list_is_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to;
+	to->prev->next = to;
+	list_init(from);
+}
+
 /* First item, removed, or NULL. */
 static inline struct list *list_pop(struct list *head)
 {

@@ -32,3 +32,8 @@ void delivery_drop(struct delivery *d)
 {
 	d->owner->dropped(d->owner, d);
 }
+
+void delivery_reroute(struct delivery *d)
+{
+	d->owner->rerouted(d->owner, d);
+}

@@ -57,6 +57,9 @@ struct delivery_owner {
 
 	/* Not tried, or not recorded (the server stops): it stays in the queue as it was. */
 	void (*dropped)(struct delivery_owner *owner, struct delivery *d);
+
+	/* Not tried, and its route is out of date. */
+	void (*rerouted)(struct delivery_owner *owner, struct delivery *d);
 };
 
 struct delivery {
@@ -83,3 +86,6 @@ void delivery_finish(struct delivery *d);
 
 /* Not tried after all: back to the owner. */
 void delivery_drop(struct delivery *d);
+
+/* Not tried, as there are new options: the owner finds another route. */
+void delivery_reroute(struct delivery *d);

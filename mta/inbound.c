@@ -22,7 +22,7 @@
 
 static struct log *log_of(const struct inbound *s)
 {
-	return s->worker->options->log;
+	return s->view->options->log;
 }
 
 /* ---- the end ---- */
@@ -51,6 +51,7 @@ static void free_session(struct loop_task *task)
 	loop_timer_free(s->timer);
 	buf_done(&s->piece);
 	wipe(&s->auth_mechanism);
+	mta_view_unref(s->view);
 	free(s);
 }
 
@@ -94,7 +95,7 @@ void inbound_resume(struct inbound *s)
 static void arm_timer(struct inbound *s, bool has_replied, size_t taken)
 {
 	int64_t now_ms = loop_now_ms(s->worker->loop);
-	int64_t timeout_ms = s->worker->options->session_timeout_s * 1000;
+	int64_t timeout_ms = s->view->options->session_timeout_s * 1000;
 	int64_t later_ms = s->deadline_ms + (int64_t)taken * 1000 / RATE_MIN;
 
 	if (smtp_server_is_waiting(s->server) || s->writing) {
@@ -184,7 +185,7 @@ static void start_tls(struct inbound *s)
 	struct stream_filter *filter = NULL;
 	struct error err;
 
-	if (tls_session_new_server(s->worker->options->server_tls, &filter, &err) < 0) {
+	if (tls_session_new_server(s->view->options->server_tls, &filter, &err) < 0) {
 		maillog_tls_failed(log_of(s), &s->peer, err.text);
 		hang_up(s, 0);
 		return;
@@ -226,7 +227,7 @@ static void on_secured(void *arg)
 static void auth_work(struct loop_work *work)
 {
 	struct inbound *s = CONTAINER_OF(work, struct inbound, auth_work);
-	const struct mta_options *options = s->worker->options;
+	const struct mta_options *options = s->view->options;
 
 	options->policy->authenticate(options->policy_arg, s->auth_id, s->auth_user,
 				      s->auth_password, s->login, &s->auth_status);
@@ -369,12 +370,16 @@ static void on_timer(void *arg)
 
 /* ---- the beginning ---- */
 
+static bool is_implicit(enum mta_service_kind kind)
+{
+	return kind == MTA_SERVICE_SMTPS || kind == MTA_SERVICE_SUBMISSIONS;
+}
+
 static void set_server_options(struct inbound *s)
 {
-	const struct mta_options *options = s->worker->options;
-	enum mta_service_kind kind = s->service->kind;
+	const struct mta_options *options = s->view->options;
+	enum mta_service_kind kind = s->kind;
 	bool submission = kind == MTA_SERVICE_SUBMISSION || kind == MTA_SERVICE_SUBMISSIONS;
-	bool implicit = kind == MTA_SERVICE_SMTPS || kind == MTA_SERVICE_SUBMISSIONS;
 	enum tls_level level = kind == MTA_SERVICE_SMTP ? options->server_level : TLS_LEVEL_ENCRYPT;
 
 	s->server_options = (struct smtp_server_options){
@@ -382,7 +387,7 @@ static void set_server_options(struct inbound *s)
 		.append_domain = options->origin,
 		.size_limit = options->message_size_limit,
 		.recipient_limit = options->recipient_limit,
-		.starttls = options->server_tls && !implicit && level != TLS_LEVEL_NONE,
+		.starttls = options->server_tls && !is_implicit(kind) && level != TLS_LEVEL_NONE,
 		.tls_required = level == TLS_LEVEL_ENCRYPT,
 		.auth = options->policy->authenticate ? "PLAIN LOGIN" : NULL,
 		.auth_clear = !options->auth_only_with_tls,
@@ -390,25 +395,20 @@ static void set_server_options(struct inbound *s)
 	};
 }
 
-static bool is_implicit(const struct mta_service *service)
-{
-	return service->kind == MTA_SERVICE_SMTPS || service->kind == MTA_SERVICE_SUBMISSIONS;
-}
-
 static void greet(struct inbound *s)
 {
-	const struct mta_options *options = s->worker->options;
+	const struct mta_options *options = s->view->options;
 
 	s->counted = inbound_limits_connect(s->worker->limits, &s->peer,
 					    options->client_connection_limit);
 	if (!s->counted) {
 		maillog_too_many(options->log, &s->peer, options->client_connection_limit,
-				 mta_service_name(s->service->kind));
-		if (is_implicit(s->service))
+				 mta_service_name(s->kind));
+		if (is_implicit(s->kind))
 			hang_up(s, 0);
 		else
 			end_with(s, 421, ESC(4, 7, 0), "Error: too many connections");
-	} else if (is_implicit(s->service)) {
+	} else if (is_implicit(s->kind)) {
 		start_tls(s);
 	} else {
 		smtp_server_greet(s->server, false);
@@ -416,13 +416,13 @@ static void greet(struct inbound *s)
 	}
 }
 
-void inbound_accept(struct mta_worker *worker, const struct mta_service *service,
-		    struct stream *stream)
+void inbound_accept(struct mta_worker *worker, enum mta_service_kind kind, struct stream *stream)
 {
 	struct inbound *s = memory_zeroed(sizeof(*s));
 
 	s->worker = worker;
-	s->service = service;
+	s->view = mta_view_ref(worker->view);
+	s->kind = kind;
 	s->stream = stream;
 	s->peer = *stream_peer(stream);
 	s->client.address = &s->peer;

@@ -13,9 +13,8 @@
 struct inbound_limits *inbound_limits_new(void);
 void inbound_limits_free(struct inbound_limits *limits);
 
-/* Serve an accepted stream; the session frees itself when it has ended. */
-void inbound_accept(struct mta_worker *worker, const struct mta_service *service,
-		    struct stream *stream);
+/* Serve an accepted stream, by the worker's view of now; the session frees itself when it has ended. */
+void inbound_accept(struct mta_worker *worker, enum mta_service_kind kind, struct stream *stream);
 
 /*
  * The server stops: sessions end with 421 4.3.2 as soon as they are between

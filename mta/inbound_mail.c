@@ -18,7 +18,7 @@
 
 static const struct mta_options *options_of(const struct inbound *s)
 {
-	return s->worker->options;
+	return s->view->options;
 }
 
 static void answer(struct inbound *s, int code, struct smtp_enhanced enhanced, const char *text)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "mta/inbound.h"
+#include "mta/snapshot.h"
 #include "mta/trace.h"
 #include "net/stream.h"
 #include "smtp/server.h"
@@ -13,7 +14,8 @@
 struct inbound {
 	struct list link; /* of worker->sessions */
 	struct mta_worker *worker;
-	const struct mta_service *service;
+	struct mta_view *view; /* a reference: the options that it began with */
+	enum mta_service_kind kind;
 	struct stream *stream; /* NULL: the connection is gone */
 	struct smtp_server *server;
 	struct smtp_server_options server_options;

@@ -76,7 +76,7 @@ static void lane_run(struct loop_task *task)
 {
 	struct lane *lane = CONTAINER_OF(task, struct lane, run_task);
 
-	while (!lane->stopping && !list_is_empty(&lane->ready)) {
+	while (!lane_is_closing(lane) && !list_is_empty(&lane->ready)) {
 		if (!list_is_empty(&lane->idle)) {
 			struct list *link =
 				lane->idle.prev; /* the one used last: others may time out */
@@ -96,12 +96,18 @@ static void lane_run(struct loop_task *task)
 	}
 }
 
+static void run_free(struct loop_task *task)
+{
+	lane_free(CONTAINER_OF(task, struct lane, free_task));
+}
+
 struct lane *lane_new(struct mta_worker *worker, const struct transport_route *route)
 {
 	struct lane *lane = memory_zeroed(sizeof(*lane));
 	const struct mta_options *options = worker->options;
 
 	lane->worker = worker;
+	lane->view = mta_view_ref(worker->view);
 	lane->route = transport_route_ref(route);
 	list_init(&lane->ready);
 	list_init(&lane->idle);
@@ -109,6 +115,8 @@ struct lane *lane_new(struct mta_worker *worker, const struct transport_route *r
 	lane->limit_max = MAX(options->destination_concurrency / options->workers, 1);
 	lane->limit = lane->limit_max;
 	lane->run_task.run = lane_run;
+	lane->free_task.run = run_free;
+	list_init(&lane->link);
 	return lane;
 }
 
@@ -117,7 +125,10 @@ void lane_free(struct lane *lane)
 	assert(lane->connections == 0);
 	assert(list_is_empty(&lane->ready));
 	loop_defer_cancel(&lane->run_task);
+	loop_defer_cancel(&lane->free_task);
+	list_remove(&lane->link);
 	transport_route_unref(lane->route);
+	mta_view_unref(lane->view);
 	free(lane);
 }
 
@@ -142,10 +153,24 @@ void lane_push(struct lane *lane, struct delivery *d)
 	run_soon(lane);
 }
 
+bool lane_is_closing(const struct lane *lane)
+{
+	return lane->stopping || lane->retired;
+}
+
+/* Whoever stops tries nothing any more, and it stays in the queue as it was. */
+static void give_back(const struct lane *lane, struct delivery *d)
+{
+	if (lane->stopping)
+		delivery_drop(d);
+	else
+		delivery_reroute(d);
+}
+
 void lane_put_back(struct lane *lane, struct delivery *d)
 {
-	if (lane->stopping) {
-		delivery_drop(d);
+	if (lane_is_closing(lane)) {
+		give_back(lane, d);
 		return;
 	}
 	list_push_front(&lane->ready, &d->link);
@@ -162,7 +187,7 @@ struct delivery *lane_take(struct lane *lane, struct lane_connection *c)
 		lane->connecting--;
 	}
 	list_remove(&c->link);
-	link = lane->stopping ? NULL : list_pop(&lane->ready);
+	link = lane_is_closing(lane) ? NULL : list_pop(&lane->ready);
 	if (!link) {
 		list_push(&lane->idle, &c->link);
 		return NULL;
@@ -198,7 +223,7 @@ void lane_succeeded(struct lane *lane)
 /* No next hop could be used: it concerns all that waits, and for a while what comes. */
 static void back_off(struct lane *lane)
 {
-	const struct mta_options *options = lane->worker->options;
+	const struct mta_options *options = lane->view->options;
 
 	/* Nobody comes back to what has failed for good; the next message finds out for itself. */
 	if (smtp_status_class(&lane->status) != SMTP_FAILED) {
@@ -218,7 +243,7 @@ void lane_connection_ended(struct lane *lane, struct lane_connection *c,
 	if (!c->ready)
 		lane->connecting--;
 
-	if (status && !lane->stopping) {
+	if (status && !lane_is_closing(lane)) {
 		lane->status = *status;
 		lane->trouble = *attempt;
 		/* Others work or are still trying: perhaps the peer only limits how many we may open. */
@@ -229,16 +254,18 @@ void lane_connection_ended(struct lane *lane, struct lane_connection *c,
 	}
 	if (!list_is_empty(&lane->ready))
 		run_soon(lane);
+	if (lane->retired && lane->connections == 0)
+		loop_defer(lane->worker->loop, &lane->free_task);
 }
 
-void lane_stop(struct lane *lane)
+/* Nothing new is begun. */
+static void wind_down(struct lane *lane)
 {
 	struct list *link;
 
-	lane->stopping = true;
 	while ((link = list_pop(&lane->ready)) != NULL) {
 		lane->ready_count--;
-		delivery_drop(CONTAINER_OF(link, struct delivery, link));
+		give_back(lane, CONTAINER_OF(link, struct delivery, link));
 	}
 	LIST_FOREACH (item, &lane->idle)
 		outbound_close_idle(CONTAINER_OF(item, struct lane_connection, link));
@@ -250,6 +277,21 @@ void lane_stop(struct lane *lane)
 		if (!c->ready)
 			outbound_abort(c);
 	}
+}
+
+void lane_stop(struct lane *lane)
+{
+	lane->stopping = true;
+	wind_down(lane);
+}
+
+void lane_retire(struct lane *lane, struct list *retired)
+{
+	lane->retired = true;
+	list_push(retired, &lane->link);
+	wind_down(lane);
+	if (lane->connections == 0)
+		loop_defer(lane->worker->loop, &lane->free_task);
 }
 
 void lane_abort(struct lane *lane)

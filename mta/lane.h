@@ -12,6 +12,7 @@
 #pragma once
 
 #include "mta/delivery.h"
+#include "mta/snapshot.h"
 
 /* The lane's part of a connection (struct outbound). */
 struct lane_connection {
@@ -21,6 +22,7 @@ struct lane_connection {
 
 struct lane {
 	struct mta_worker *worker;
+	struct mta_view *view; /* a reference */
 	const struct transport_route *route;
 	struct list ready; /* struct delivery, waiting for a connection */
 	unsigned int ready_count;
@@ -33,9 +35,11 @@ struct lane {
 	unsigned int failures; /* in a row; 0: the next hop is up, or was never tried */
 	int64_t retry_ms;      /* backing off until then, Unix milliseconds; 0: not */
 	bool stopping;
+	bool retired;	  /* its options are out of date: it ends with its last connection, */
+	struct list link; /*   and is in this list until then */
 	struct delivery_attempt trouble; /* what failed last, */
 	struct smtp_status status;	 /* and how */
-	struct loop_task run_task;
+	struct loop_task run_task, free_task;
 };
 
 struct lane *lane_new(struct mta_worker *worker, const struct transport_route *route);
@@ -73,6 +77,16 @@ void lane_connection_ended(struct lane *lane, struct lane_connection *c,
  * waits is dropped; it stays in the queue.
  */
 void lane_stop(struct lane *lane);
+
+/*
+ * There are new options. What waits is to be routed anew; connections close
+ * when they have nothing to carry. The lane joins the list, and frees itself
+ * when the last one has ended.
+ */
+void lane_retire(struct lane *lane, struct list *retired);
+
+/* Whether connections that have no delivery are to close. */
+bool lane_is_closing(const struct lane *lane);
 
 /* Close all connections at once. */
 void lane_abort(struct lane *lane);

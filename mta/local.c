@@ -5,6 +5,7 @@
  */
 #include "mta/local.h"
 #include "base/memory.h"
+#include "mta/snapshot.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct local {
 struct job {
 	struct loop_work work;
 	struct local *local;
+	struct mta_view *view; /* a reference */
 	struct delivery *delivery;
 };
 
@@ -28,7 +30,7 @@ static void run_next(struct local *local);
 static void deliver(struct loop_work *work)
 {
 	struct job *job = CONTAINER_OF(work, struct job, work);
-	const struct mta_options *options = job->local->worker->options;
+	const struct mta_options *options = job->view->options;
 	struct delivery *d = job->delivery;
 
 	for (unsigned int i = 0; i < d->count; i++) {
@@ -48,6 +50,7 @@ static void delivered(struct loop_work *work)
 	struct local *local = job->local;
 	struct delivery *d = job->delivery;
 
+	mta_view_unref(job->view);
 	free(job);
 	d->attempt.done_ms = mta_now_ms(local->worker);
 	for (unsigned int i = 0; i < d->count; i++) {
@@ -67,6 +70,7 @@ static void run_next(struct local *local)
 
 		job->work = (struct loop_work){ .work = deliver, .done = delivered };
 		job->local = local;
+		job->view = mta_view_ref(local->worker->view);
 		job->delivery = CONTAINER_OF(list_pop(&local->ready), struct delivery, link);
 		job->delivery->attempt.send_ms = mta_now_ms(local->worker);
 		local->running++;
@@ -104,6 +108,16 @@ void local_push(struct local *local, struct delivery *d)
 	}
 	list_push(&local->ready, &d->link);
 	run_next(local);
+}
+
+void local_retire(struct local *local)
+{
+	struct list waiting, *link;
+
+	/* Some of it may come back at once. */
+	list_move(&waiting, &local->ready);
+	while ((link = list_pop(&waiting)) != NULL)
+		delivery_reroute(CONTAINER_OF(link, struct delivery, link));
 }
 
 void local_stop(struct local *local)

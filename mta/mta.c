@@ -3,28 +3,26 @@
  * loop runs on a thread of its own. Stopping is a wish sent to each loop; a
  * short tick then looks whether sessions and deliveries have come to an end,
  * and the last worker to stop tells the owner.
+ *
+ * A reload is two steps that every worker takes on its own thread while the
+ * owner waits: prepare what can fail, then use it, or drop it if it has failed
+ * for anybody. Workers never block, so that is soon done.
  */
 #include "mta/mta.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "mta/doors.h"
 #include "mta/inbound.h"
 #include "mta/scheduler.h"
-#include "net/listener.h"
+#include "mta/snapshot.h"
 
 #define STOP_TICK_MS 20
-
-struct thread;
-
-/* A listening socket as one worker sees it. */
-struct door {
-	struct thread *thread;
-	const struct mta_service *service;
-	struct listener *listener;
-};
 
 struct thread {
 	struct mta_worker worker;
@@ -33,19 +31,34 @@ struct thread {
 	struct loop_timer *stop_timer;
 	int64_t stop_deadline_ms;
 	bool hurried;
-	struct door *doors;
+	struct doors *doors;
 	pthread_t id;
 	bool started;
+
+	/* a reload */
+	struct loop_task step_task;
+	struct mta_view *next_view;
+	struct doors *next_doors;
+	int result;
+	struct error error;
 };
 
 struct mta {
-	struct mta_options options;
+	struct mta_snapshot *snapshot; /* in use */
+	unsigned int workers;
 	struct inbound_limits *limits;
 	struct thread *threads;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	atomic_uint running;
 	_Atomic int64_t grace_ms;
+	bool is_stopping;
+
+	/* the step of a reload that the workers take */
+	pthread_mutex_t mutex;
+	pthread_cond_t stepped;
+	void (*step)(struct thread *t);
+	unsigned int steps_left;
 };
 
 const char *mta_service_name(enum mta_service_kind kind)
@@ -58,52 +71,6 @@ const char *mta_service_name(enum mta_service_kind kind)
 	};
 
 	return names[kind];
-}
-
-/* ---- listening ---- */
-
-static void accepted(void *arg, struct stream *stream)
-{
-	struct door *door = arg;
-
-	inbound_accept(&door->thread->worker, door->service, stream);
-}
-
-static void accept_failed(void *arg, const struct error *err)
-{
-	struct door *door = arg;
-
-	log_write(door->thread->mta->options.log, "smtpd", LOG_LEVEL_ERROR,
-		  "cannot accept connections: %s", err->text);
-}
-
-static const struct listener_events door_events = { .accepted = accepted, .failed = accept_failed };
-
-static int open_doors(struct thread *t, struct error *err)
-{
-	const struct mta_options *options = &t->mta->options;
-
-	t->doors = memory_zeroed(options->service_count * sizeof(*t->doors));
-	for (unsigned int i = 0; i < options->service_count; i++) {
-		struct door *door = &t->doors[i];
-		int r;
-
-		door->thread = t;
-		door->service = &options->services[i];
-		r = listener_new(t->worker.loop, door->service->fd, &door_events, door,
-				 &door->listener, err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static void close_doors(struct thread *t)
-{
-	for (unsigned int i = 0; t->doors && i < t->mta->options.service_count; i++)
-		listener_free(t->doors[i].listener);
-	free(t->doors);
-	t->doors = NULL;
 }
 
 /* ---- stopping ---- */
@@ -133,7 +100,8 @@ static void stop_wanted(void *arg)
 	t->stop_deadline_ms = loop_now_ms(w->loop) + atomic_load(&t->mta->grace_ms);
 	if (!w->stopping) {
 		w->stopping = true;
-		close_doors(t);
+		doors_free(t->doors);
+		t->doors = NULL;
 		inbound_stop_all(w, false);
 		scheduler_stop(w->scheduler);
 	}
@@ -142,9 +110,101 @@ static void stop_wanted(void *arg)
 
 void mta_stop(struct mta *mta, int64_t grace_ms)
 {
+	mta->is_stopping = true;
 	atomic_store(&mta->grace_ms, grace_ms);
-	for (unsigned int i = 0; i < mta->options.workers; i++)
+	for (unsigned int i = 0; i < mta->workers; i++)
 		loop_notify_send(mta->threads[i].stop_notify);
+}
+
+/* ---- reloading ---- */
+
+static void take_step(struct loop_task *task)
+{
+	struct thread *t = CONTAINER_OF(task, struct thread, step_task);
+	struct mta *mta = t->mta;
+
+	mta->step(t);
+	pthread_mutex_lock(&mta->mutex);
+	if (--mta->steps_left == 0)
+		pthread_cond_signal(&mta->stepped);
+	pthread_mutex_unlock(&mta->mutex);
+}
+
+static void all_take(struct mta *mta, void (*step)(struct thread *t))
+{
+	pthread_mutex_lock(&mta->mutex);
+	mta->step = step;
+	mta->steps_left = mta->workers;
+	for (unsigned int i = 0; i < mta->workers; i++)
+		loop_post(mta->threads[i].worker.loop, &mta->threads[i].step_task);
+	while (mta->steps_left > 0)
+		pthread_cond_wait(&mta->stepped, &mta->mutex);
+	pthread_mutex_unlock(&mta->mutex);
+}
+
+static void prepare(struct thread *t)
+{
+	struct mta_snapshot *snapshot = t->mta->snapshot;
+	struct mta_worker *w = &t->worker;
+
+	t->result = mta_view_new(snapshot, w->loop, &t->next_view, &t->error);
+	if (t->result == 0)
+		t->result = doors_new(w, &snapshot->options, t->doors, &t->next_doors, &t->error);
+}
+
+static void discard(struct thread *t)
+{
+	doors_free(t->next_doors);
+	mta_view_unref(t->next_view);
+	t->next_doors = NULL;
+	t->next_view = NULL;
+}
+
+static void change_over(struct thread *t)
+{
+	struct mta_worker *w = &t->worker;
+	struct mta_view *view = w->view;
+	struct doors *doors = t->doors;
+
+	w->view = t->next_view;
+	w->options = w->view->options;
+	t->doors = t->next_doors;
+	t->next_doors = NULL;
+	t->next_view = NULL;
+	doors_enter(t->doors);
+	doors_free(doors);
+	scheduler_reload(w->scheduler);
+	mta_view_unref(view);
+}
+
+int mta_reload(struct mta *mta, const struct mta_options *options, void (*released)(void *arg),
+	       void *arg, struct error *err)
+{
+	struct mta_snapshot *old = mta->snapshot;
+
+	assert(options->workers == mta->workers);
+	assert(options->queue == old->options.queue && options->log == old->options.log);
+	if (mta->is_stopping)
+		return error_set(err, -EBUSY, "the server is stopping");
+
+	mta->snapshot = mta_snapshot_new(options);
+	all_take(mta, prepare);
+	for (unsigned int i = 0; i < mta->workers; i++) {
+		struct thread *t = &mta->threads[i];
+
+		if (t->result == 0)
+			continue;
+		*err = t->error;
+		all_take(mta, discard);
+		mta_snapshot_unref(mta->snapshot);
+		mta->snapshot = old;
+		return t->result;
+	}
+	all_take(mta, change_over);
+	old->released = released;
+	old->released_arg = arg;
+	mta_snapshot_unref(old);
+	return 0;
 }
 
 /* ---- workers ---- */
@@ -178,11 +238,12 @@ static void *run_thread(void *arg)
 
 static int thread_init(struct thread *t, struct mta *mta, unsigned int index, struct error *err)
 {
-	const struct mta_options *options = &mta->options;
+	const struct mta_options *options = &mta->snapshot->options;
 	struct mta_worker *w = &t->worker;
 	int r;
 
 	t->mta = mta;
+	t->step_task.run = take_step;
 	w->options = options;
 	w->limits = mta->limits;
 	w->index = index;
@@ -195,14 +256,11 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	t->stop_notify = loop_notify_new(w->loop, stop_wanted, t);
 	t->stop_timer = loop_timer_new(w->loop, stop_tick, t);
 	w->port = queue_port_new(options->queue, port_wake, t);
-	r = dns_new(w->loop, &options->dns, &w->dns, err);
-	if (r < 0)
-		return r;
-	r = transport_new(&options->transport, &w->transport, err);
+	r = mta_view_new(mta->snapshot, w->loop, &w->view, err);
 	if (r < 0)
 		return r;
 	w->scheduler = scheduler_new(w);
-	return open_doors(t, err);
+	return doors_new(w, options, NULL, &t->doors, err);
 }
 
 static void thread_done(struct thread *t)
@@ -213,10 +271,9 @@ static void thread_done(struct thread *t)
 		pthread_join(t->id, NULL);
 	if (!w->loop)
 		return;
-	close_doors(t);
+	doors_free(t->doors);
 	scheduler_free(w->scheduler);
-	transport_free(w->transport);
-	dns_free(w->dns);
+	mta_view_unref(w->view);
 	queue_port_free(w->port);
 	loop_notify_free(t->port_notify);
 	loop_notify_free(t->stop_notify);
@@ -229,10 +286,13 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 	struct mta *mta = memory_zeroed(sizeof(*mta));
 	int r;
 
-	mta->options = *options;
+	mta->snapshot = mta_snapshot_new(options);
+	mta->workers = options->workers;
+	pthread_mutex_init(&mta->mutex, NULL);
+	pthread_cond_init(&mta->stepped, NULL);
 	mta->limits = inbound_limits_new();
 	mta->threads = memory_zeroed(options->workers * sizeof(*mta->threads));
-	for (unsigned int i = 0; i < options->workers; i++) {
+	for (unsigned int i = 0; i < mta->workers; i++) {
 		r = thread_init(&mta->threads[i], mta, i, err);
 		if (r < 0) {
 			mta_free(mta);
@@ -247,8 +307,8 @@ int mta_start(struct mta *mta, void (*stopped)(void *arg), void *arg, struct err
 {
 	mta->stopped = stopped;
 	mta->stopped_arg = arg;
-	atomic_store(&mta->running, mta->options.workers);
-	for (unsigned int i = 0; i < mta->options.workers; i++) {
+	atomic_store(&mta->running, mta->workers);
+	for (unsigned int i = 0; i < mta->workers; i++) {
 		int r = pthread_create(&mta->threads[i].id, NULL, run_thread, &mta->threads[i]);
 
 		if (r != 0)
@@ -262,9 +322,12 @@ void mta_free(struct mta *mta)
 {
 	if (!mta)
 		return;
-	for (unsigned int i = 0; i < mta->options.workers; i++)
+	for (unsigned int i = 0; i < mta->workers; i++)
 		thread_done(&mta->threads[i]);
 	inbound_limits_free(mta->limits);
+	mta_snapshot_unref(mta->snapshot);
+	pthread_mutex_destroy(&mta->mutex);
+	pthread_cond_destroy(&mta->stepped);
 	free(mta->threads);
 	free(mta);
 }

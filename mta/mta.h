@@ -31,7 +31,10 @@ struct mta_service {
 	struct net_address address;
 };
 
-/* Immutable, shared by all threads, and everything in it outlives the mta. */
+/*
+ * Immutable and shared by all threads. What it points to must live as long as
+ * the mta, or until mta_reload() says that it was released.
+ */
 struct mta_options {
 	const char *hostname;  /* myhostname */
 	const char *origin;    /* myorigin: completes bare addresses */
@@ -77,6 +80,23 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 
 /* Starts the threads. stopped() is called once, from a worker's thread, after mta_stop(). */
 int mta_start(struct mta *mta, void (*stopped)(void *arg), void *arg, struct error *err);
+
+/*
+ * Go on with other options, from the thread that has called mta_start().
+ * Sessions that come in after it has returned are served by them. Those under
+ * way keep what they began with, and so does a delivery that runs; what waits
+ * is routed anew. Sockets whose address is in both stay open without a gap;
+ * the others may be closed by the caller once this has returned.
+ *
+ * released() is called once, from any thread and perhaps before this returns,
+ * when the options that were used until now are needed no more; mta_free()
+ * does it at the latest. clock, log, queue and workers must be the same.
+ *
+ * On an error nothing has changed, and released() is not called. -EBUSY: it
+ * is stopping.
+ */
+int mta_reload(struct mta *mta, const struct mta_options *options, void (*released)(void *arg),
+	       void *arg, struct error *err);
 
 /*
  * Returns at once: stop accepting, end sessions between transactions with

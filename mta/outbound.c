@@ -20,6 +20,7 @@
 
 #include "base/memory.h"
 #include "mta/maillog.h"
+#include "mta/snapshot.h"
 
 #define CONNECT_TIMEOUT_MS   30000
 #define HANDSHAKE_TIMEOUT_MS 60000
@@ -203,7 +204,7 @@ static void start_tls(struct outbound *o)
 
 	o->state = OUTBOUND_HANDSHAKE;
 	loop_timer_start(o->timer, HANDSHAKE_TIMEOUT_MS);
-	r = tls_session_new_client(o->worker->options->client_tls, policy_of(o), o->hop->host,
+	r = tls_session_new_client(o->lane->view->options->client_tls, policy_of(o), o->hop->host,
 				   o->lane->route->lane, &filter, &err);
 	if (r < 0) {
 		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS: %s", err.text);
@@ -261,7 +262,7 @@ static const struct smtp_client_events client_events = {
 
 static void start_client(struct outbound *o)
 {
-	struct smtp_client_options options = { .hello = o->worker->options->hello };
+	struct smtp_client_options options = { .hello = o->lane->view->options->hello };
 
 	o->client = smtp_client_new(&options, &client_events, o, &o->commands);
 	o->state = OUTBOUND_TALKING;
@@ -463,7 +464,7 @@ static void next_hop(struct outbound *o)
 	memset(&o->attempt, 0, sizeof(o->attempt)); /* it may never come to an address */
 	snprintf(o->attempt.relay, sizeof(o->attempt.relay), "none");
 	o->state = OUTBOUND_RESOLVING;
-	o->query = dns_addresses(o->worker->dns, o->hop->host, on_addresses, o);
+	o->query = dns_addresses(o->lane->view->dns, o->hop->host, on_addresses, o);
 }
 
 static void connect_next(struct outbound *o)

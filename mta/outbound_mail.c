@@ -97,7 +97,7 @@ void outbound_mail_next(struct outbound *o)
 	if (o->delivery)
 		return;
 	o->state = OUTBOUND_IDLE;
-	if (is_worn_out(o) || o->lane->stopping)
+	if (is_worn_out(o) || lane_is_closing(o->lane))
 		outbound_quit(o);
 	else
 		loop_timer_start(o->timer, IDLE_TIMEOUT_MS);

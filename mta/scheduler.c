@@ -18,6 +18,7 @@
 #include "mta/local.h"
 #include "mta/maillog.h"
 #include "mta/settle.h"
+#include "mta/snapshot.h"
 
 #define CLAIM_MESSAGES	 256
 #define CLAIM_RETRY_MS	 1000
@@ -29,6 +30,7 @@ struct scheduler {
 	struct delivery_owner owner; /* of all deliveries */
 	struct mta_worker *worker;
 	struct strmap lanes; /* by the route's lane string */
+	struct list retired; /* struct lane, of older options, until their connections have ended */
 	struct local *local;
 	struct settler *settler;
 	struct list active; /* struct active */
@@ -235,7 +237,7 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 	struct delivery *d;
 	struct error err;
 
-	if (transport_resolve(s->worker->transport, address, &route, &err) < 0)
+	if (transport_resolve(s->worker->view->transport, address, &route, &err) < 0)
 		route = no_route(&err, address);
 
 	d = find_delivery(deliveries, route, limit);
@@ -245,12 +247,25 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 	transport_route_unref(route);
 }
 
+static void hand_out(struct scheduler *s, struct active *a, struct list *deliveries)
+{
+	struct list *item;
+
+	while ((item = list_pop(deliveries)) != NULL) {
+		struct delivery *d = CONTAINER_OF(item, struct delivery, link);
+
+		a->bytes += delivery_bytes(d);
+		s->bytes += delivery_bytes(d);
+		a->holds++;
+		dispatch(s, d);
+	}
+}
+
 static void activate(struct scheduler *s, struct queue_message *m)
 {
 	struct active *a = memory_zeroed(sizeof(*a));
 	int64_t now_ms = mta_now_ms(s->worker);
 	struct list deliveries;
-	struct list *item;
 
 	a->message = m;
 	a->active_ms = now_ms;
@@ -270,14 +285,8 @@ static void activate(struct scheduler *s, struct queue_message *m)
 			a->due_ms = MIN(a->due_ms, r->due_ms);
 	}
 
-	while ((item = list_pop(&deliveries)) != NULL) {
-		struct delivery *d = CONTAINER_OF(item, struct delivery, link);
-
-		a->bytes += delivery_bytes(d);
-		a->holds++;
-		dispatch(s, d);
-	}
 	s->bytes += a->bytes;
+	hand_out(s, a, &deliveries);
 	unhold(s, a);
 }
 
@@ -387,7 +396,30 @@ static void delivery_settled(struct delivery_owner *owner, struct delivery *d, b
 		scheduler_submit(s, notifications[i]);
 }
 
+static void delivery_rerouted(struct delivery_owner *owner, struct delivery *d)
+{
+	struct scheduler *s = CONTAINER_OF(owner, struct scheduler, owner);
+	struct active *a = d->active;
+	struct list deliveries;
+
+	list_init(&deliveries);
+	for (unsigned int i = 0; i < d->count; i++)
+		route_recipient(s, a, d->recipients[i].index, &deliveries);
+	a->bytes -= delivery_bytes(d);
+	s->bytes -= delivery_bytes(d);
+	delivery_free(d);
+	hand_out(s, a, &deliveries);
+	unhold(s, a);
+}
+
 /* ---- life ---- */
+
+static void set_budget(struct scheduler *s)
+{
+	const struct mta_options *options = s->worker->options;
+
+	s->budget = options->memory_limit / options->workers;
+}
 
 struct scheduler *scheduler_new(struct mta_worker *worker)
 {
@@ -396,10 +428,12 @@ struct scheduler *scheduler_new(struct mta_worker *worker)
 	s->worker = worker;
 	s->owner = (struct delivery_owner){ .finished = delivery_finished,
 					    .settled = delivery_settled,
-					    .dropped = delivery_dropped };
-	s->budget = worker->options->memory_limit / worker->options->workers;
+					    .dropped = delivery_dropped,
+					    .rerouted = delivery_rerouted };
+	set_budget(s);
 	s->next_due_ms = INT64_MAX;
 	list_init(&s->active);
+	list_init(&s->retired);
 	s->timer = loop_timer_new(worker->loop, on_timer, s);
 	s->local = local_new(worker);
 	s->settler = settler_new(worker);
@@ -416,6 +450,8 @@ void scheduler_free(struct scheduler *s)
 	assert(list_is_empty(&s->active));
 	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
 		lane_free(entry->value);
+	LIST_FOREACH (item, &s->retired)
+		lane_free(CONTAINER_OF(item, struct lane, link));
 	strmap_done(&s->lanes);
 	local_free(s->local);
 	settler_free(s->settler);
@@ -429,6 +465,21 @@ void scheduler_start(struct scheduler *s)
 	look_for_work(s);
 }
 
+void scheduler_reload(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	struct strmap lanes = s->lanes;
+	size_t cursor = 0;
+
+	/* What comes out of the old lanes goes into new ones. */
+	s->lanes = (struct strmap){ 0 };
+	set_budget(s);
+	while ((entry = strmap_next(&lanes, &cursor)) != NULL)
+		lane_retire(entry->value, &s->retired);
+	strmap_done(&lanes);
+	local_retire(s->local);
+}
+
 void scheduler_stop(struct scheduler *s)
 {
 	const struct strmap_entry *entry;
@@ -438,6 +489,8 @@ void scheduler_stop(struct scheduler *s)
 	loop_timer_stop(s->timer);
 	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
 		lane_stop(entry->value);
+	LIST_FOREACH (item, &s->retired)
+		lane_stop(CONTAINER_OF(item, struct lane, link));
 	local_stop(s->local);
 }
 
@@ -454,5 +507,7 @@ void scheduler_abort(struct scheduler *s)
 
 	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
 		lane_abort(entry->value);
+	LIST_FOREACH (item, &s->retired)
+		lane_abort(CONTAINER_OF(item, struct lane, link));
 	settler_abort(s->settler);
 }

@@ -15,6 +15,9 @@ void scheduler_start(struct scheduler *s);
 /* A message that was just appended, claimed by this worker: deliver it. Takes ownership. */
 void scheduler_submit(struct scheduler *s, struct queue_message *message);
 
+/* The worker's options are new: what waits is routed anew, what runs ends as it began. */
+void scheduler_reload(struct scheduler *s);
+
 /* Start no more deliveries; running ones go on. idle() says when none is left. */
 void scheduler_stop(struct scheduler *s);
 bool scheduler_is_idle(const struct scheduler *s);

@@ -16,6 +16,7 @@
 #include "mta/backoff.h"
 #include "mta/bounce.h"
 #include "mta/maillog.h"
+#include "mta/snapshot.h"
 
 #define RETRY_MS 1000 /* when the queue could not write */
 
@@ -31,6 +32,7 @@ struct settler {
 struct settlement {
 	struct queue_record record;
 	struct settler *settler;
+	struct mta_view *view; /* a reference */
 	struct delivery *delivery;
 	struct arena arena;
 	struct queue_outcome *outcomes;
@@ -86,7 +88,7 @@ static bool is_expired(const struct mta_options *options, const struct queue_mes
 static int64_t next_try_ms(const struct settlement *t, const struct delivery_recipient *r,
 			   unsigned int attempts, int64_t now_ms)
 {
-	const struct mta_options *options = t->settler->worker->options;
+	const struct mta_options *options = t->view->options;
 	uint32_t random = 0;
 	int64_t own_ms;
 
@@ -105,8 +107,7 @@ static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 	const struct queue_recipient *recipient = &d->message->recipients[r->index];
 	struct queue_outcome *o = &t->outcomes[i];
 	enum smtp_class class = smtp_status_class(&r->status);
-	bool expired = class == SMTP_DEFERRED &&
-		       is_expired(t->settler->worker->options, d->message, now_ms);
+	bool expired = class == SMTP_DEFERRED && is_expired(t->view->options, d->message, now_ms);
 
 	o->recipient = r->index;
 	o->attempts = recipient->attempts + (r->untried ? 0 : 1);
@@ -222,6 +223,7 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 static void settlement_free(struct settlement *t)
 {
 	t->settler->open--;
+	mta_view_unref(t->view);
 	arena_done(&t->arena);
 	free(t);
 }
@@ -300,9 +302,8 @@ static void compose(struct loop_work *work)
 {
 	struct settlement *t = CONTAINER_OF(work, struct settlement, compose);
 
-	t->compose_result =
-		bounce_compose(t->settler->worker->options, t->delivery->message, t->bounced,
-			       t->bounced_count, &t->notification, &t->compose_error);
+	t->compose_result = bounce_compose(t->view->options, t->delivery->message, t->bounced,
+					   t->bounced_count, &t->notification, &t->compose_error);
 	if (t->compose_result == 0) {
 		t->record.notifications = &t->notification;
 		t->record.notification_count = 1;
@@ -348,6 +349,7 @@ void settler_add(struct settler *settler, struct delivery *d)
 	int64_t now_ms = mta_now_ms(settler->worker);
 
 	t->settler = settler;
+	t->view = mta_view_ref(settler->worker->view);
 	t->delivery = d;
 	t->outcomes = arena_alloc(&t->arena, d->count * sizeof(*t->outcomes));
 	t->rows = arena_alloc(&t->arena, d->count * sizeof(*t->rows));

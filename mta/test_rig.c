@@ -23,7 +23,10 @@ struct rig {
 	_Atomic int64_t ahead_ms;
 	struct mta_options options;
 	struct mta_policy policy;
-	struct mta_service service;
+	struct mta_service services[4];
+	struct mta_service service; /* that clients connect to */
+	int closing_fd;		    /* closed with the next reload; 0: none */
+	unsigned int released;
 	bool has_small_buffers;
 	struct mta *mta;
 
@@ -307,19 +310,21 @@ static void open_queue(struct rig *rig)
 		fail_msg("%s", err.text);
 }
 
-static void open_routes(struct rig *rig, const char *routes)
+static struct maps *open_routes(const char *routes)
 {
 	struct slice rest = slice_from(routes), line;
 	struct buf text = { 0 };
+	struct maps *maps = NULL;
 	struct error err;
 
 	buf_append_string(&text, "inline:{ ");
 	while (slice_next_word(&rest, "\n", &line))
 		buf_printf(&text, "{ %.*s }, ", (int)line.len, line.ptr);
 	buf_append_string(&text, "}");
-	if (maps_open(buf_slice(&text), "/", &rig->maps, &err) < 0)
+	if (maps_open(buf_slice(&text), "/", &maps, &err) < 0)
 		fail_msg("%s", err.text);
 	buf_done(&text);
+	return maps;
 }
 
 static void set_options(struct rig *rig)
@@ -342,8 +347,7 @@ static void set_options(struct rig *rig)
 		.clock = &rig->clock,
 		.policy = &rig->policy,
 		.policy_arg = rig,
-		.services = &rig->service,
-		.service_count = 1,
+		.services = rig->services,
 		.workers = 1,
 		.message_size_limit = 10 << 20,
 		.recipient_limit = 1000,
@@ -376,6 +380,7 @@ static void bind_service(struct rig *rig)
 	assert_true(net_address_parse(SLICE("127.0.0.1:0"), &any));
 	rig->service.fd = listener_bind(&any, &rig->service.address, &err);
 	assert_true(rig->service.fd >= 0);
+	rig->services[rig->options.service_count++] = rig->service;
 }
 
 struct rig *rig_new(const char *format, ...)
@@ -394,7 +399,7 @@ struct rig *rig_new(const char *format, ...)
 	pthread_mutex_init(&rig->mutex, NULL);
 	pthread_cond_init(&rig->changed, NULL);
 	rig->local_code = 250;
-	open_routes(rig, routes);
+	rig->maps = open_routes(routes);
 	set_options(rig);
 	open_log(rig);
 	open_queue(rig);
@@ -425,6 +430,90 @@ void rig_start(struct rig *rig)
 	if (mta_new(&rig->options, &rig->mta, &err) < 0 ||
 	    mta_start(rig->mta, on_stopped, rig, &err) < 0)
 		fail_msg("%s", err.text);
+}
+
+struct old_routes {
+	struct rig *rig;
+	struct maps *maps;
+};
+
+static void on_released(void *arg)
+{
+	struct old_routes *old = arg;
+	struct rig *rig = old->rig;
+
+	maps_free(old->maps);
+	free(old);
+	pthread_mutex_lock(&rig->mutex);
+	rig->released++;
+	pthread_cond_broadcast(&rig->changed);
+	pthread_mutex_unlock(&rig->mutex);
+}
+
+void rig_reload(struct rig *rig, const char *format, ...)
+{
+	struct old_routes *old = calloc(1, sizeof(*old));
+	char routes[4096];
+	struct error err;
+	va_list args;
+
+	assert_non_null(old);
+	va_start(args, format);
+	vsnprintf(routes, sizeof(routes), format, args);
+	va_end(args);
+	*old = (struct old_routes){ rig, rig->maps };
+	rig->maps = open_routes(routes);
+	rig->options.transport.transport_maps = rig->maps;
+	if (mta_reload(rig->mta, &rig->options, on_released, old, &err) < 0)
+		fail_msg("%s", err.text);
+	if (rig->closing_fd)
+		close(rig->closing_fd);
+	rig->closing_fd = 0;
+}
+
+int rig_try_reload(struct rig *rig, struct error *err)
+{
+	struct old_routes *old = calloc(1, sizeof(*old));
+	int r;
+
+	assert_non_null(old);
+	old->rig = rig;
+	r = mta_reload(rig->mta, &rig->options, on_released, old, err);
+	if (r < 0)
+		free(old);
+	return r;
+}
+
+unsigned int rig_released(struct rig *rig)
+{
+	unsigned int released;
+
+	pthread_mutex_lock(&rig->mutex);
+	released = rig->released;
+	pthread_mutex_unlock(&rig->mutex);
+	return released;
+}
+
+void rig_wait_released(struct rig *rig, unsigned int reloads)
+{
+	struct timespec until = deadline();
+	bool in_time = true;
+
+	pthread_mutex_lock(&rig->mutex);
+	while (rig->released < reloads && in_time)
+		in_time = pthread_cond_timedwait(&rig->changed, &rig->mutex, &until) == 0;
+	pthread_mutex_unlock(&rig->mutex);
+	assert_true(in_time);
+}
+
+void rig_open_port(struct rig *rig, bool close_others)
+{
+	if (close_others) {
+		assert_int_equal(rig->options.service_count, 1);
+		rig->closing_fd = rig->services[0].fd;
+		rig->options.service_count = 0;
+	}
+	bind_service(rig);
 }
 
 void rig_stop_begin(struct rig *rig, int64_t grace_ms)
@@ -478,7 +567,8 @@ void rig_free(struct rig *rig)
 	if (rig->mta)
 		rig_stop(rig, 0);
 	queue_close(rig->options.queue);
-	close(rig->service.fd);
+	for (unsigned int i = 0; i < rig->options.service_count; i++)
+		close(rig->services[i].fd);
 	tls_context_unref(rig->options.client_tls);
 	maps_free(rig->maps);
 	log_close(rig->options.log);

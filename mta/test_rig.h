@@ -26,6 +26,18 @@ struct rig *rig_new(const char *routes, ...) __attribute__((format(printf, 1, 2)
 struct mta_options *rig_options(struct rig *rig);
 void rig_start(struct rig *rig);
 
+/*
+ * Go on with other routes, and what else was changed in rig_options(). What
+ * the old routes are read from is freed when the mta has released them.
+ */
+void rig_reload(struct rig *rig, const char *routes, ...) __attribute__((format(printf, 2, 3)));
+int rig_try_reload(struct rig *rig, struct error *err); /* the same routes */
+void rig_wait_released(struct rig *rig, unsigned int reloads);
+unsigned int rig_released(struct rig *rig);
+
+/* A new port, to be used after the next reload; clients connect to the newest. */
+void rig_open_port(struct rig *rig, bool close_others);
+
 /* Ask to stop, and wait for it. grace_ms as in mta_stop(). */
 void rig_stop(struct rig *rig, int64_t grace_ms);
 void rig_stop_begin(struct rig *rig, int64_t grace_ms);

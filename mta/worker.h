@@ -11,16 +11,17 @@
 #include "net/loop.h"
 
 struct inbound_limits;
+struct mta_view;
 struct scheduler;
 
 struct mta_worker {
-	const struct mta_options *options;
+	const struct mta_options
+		*options;      /* the newest: of view; good until the callback returns */
+	struct mta_view *view; /* a reference; whatever lasts takes its own */
 	struct inbound_limits
 		*limits; /* connections for each client address, shared by all workers */
 	unsigned int index;
 	struct loop *loop;
-	struct dns *dns;
-	struct transport *transport;
 	struct queue_port *port;
 	struct scheduler *scheduler;
 	struct list sessions; /* struct inbound */

@@ -111,6 +111,16 @@ const char *net_address_text(const struct net_address *a, char out[NET_ADDRESS_T
 	return out;
 }
 
+bool net_address_equal(const struct net_address *a, const struct net_address *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family || net_address_port(a) != net_address_port(b))
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0 &&
+	       a->in6.sin6_scope_id == b->in6.sin6_scope_id;
+}
+
 uint16_t net_address_port(const struct net_address *a)
 {
 	if (a->sa.sa_family == AF_INET)

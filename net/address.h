@@ -35,6 +35,7 @@ const char *net_address_text(const struct net_address *a, char out[NET_ADDRESS_T
 
 uint16_t net_address_port(const struct net_address *a);
 void net_address_set_port(struct net_address *a, uint16_t port);
+bool net_address_equal(const struct net_address *a, const struct net_address *b); /* port too */
 bool net_address_is_loopback(const struct net_address *a);
 
 /* One network of mynetworks: "127.0.0.0/8", "[::1]/128", "192.0.2.1". */

@@ -60,18 +60,6 @@ static bool is_linked(const struct list *link)
 	return link->next && !list_is_empty(link);
 }
 
-/* Moves all items of from to the empty list to. */
-static void take_all(struct list *to, struct list *from)
-{
-	list_init(to);
-	if (list_is_empty(from))
-		return;
-	*to = *from;
-	to->next->prev = to;
-	to->prev->next = to;
-	list_init(from);
-}
-
 void loop_settle(struct loop *loop)
 {
 	struct list *item, tasks;
@@ -80,7 +68,7 @@ void loop_settle(struct loop *loop)
 		return;
 
 	/* A task may cancel another one, which then leaves this list. */
-	take_all(&tasks, &loop->deferred);
+	list_move(&tasks, &loop->deferred);
 	while ((item = list_pop(&tasks))) {
 		struct loop_task *task = CONTAINER_OF(item, struct loop_task, link);
 
@@ -120,7 +108,7 @@ static void run_posted(struct loop *loop)
 	struct list *item, tasks;
 
 	uv_mutex_lock(&loop->lock);
-	take_all(&tasks, &loop->posted);
+	list_move(&tasks, &loop->posted);
 	uv_mutex_unlock(&loop->lock);
 
 	while ((item = list_pop(&tasks))) {
