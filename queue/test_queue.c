@@ -381,6 +381,95 @@ static void test_defer(void **state)
 	queue_message_free(m);
 }
 
+/* Defer all recipients of a message that was just stored, for something, and let go of it. */
+static int64_t store_waiting(struct tester *t, unsigned int recipients, int64_t waits_for)
+{
+	struct queue_message *m = tester_message(t, 100, recipients);
+	struct queue_outcome outcomes[4] = { 0 };
+	struct queue_record record = { .message = m,
+				       .outcomes = outcomes,
+				       .outcome_count = recipients };
+	int64_t id = m->id;
+
+	assert_int_equal(tester_append(t, m, NULL), 0);
+	for (unsigned int i = 0; i < recipients; i++)
+		outcomes[i] = (struct queue_outcome){
+			.recipient = i,
+			.status = QUEUE_DEFERRED,
+			.due_ms = t->now_ms + 3600000,
+			.next_hop = "dead.example",
+			.enhanced = "4.4.1",
+			.reason = "refused",
+			.waits_for = i == 0 ? waits_for : 99,
+		};
+	assert_int_equal(tester_record(t, &record), 0);
+	tester_release(t, id);
+	queue_message_free(m);
+	return id;
+}
+
+/* Claim what waits for this behind *after, expecting count messages; the first one stays with us. */
+static struct queue_message *claim_waiting(struct tester *t, int64_t waits_for, int64_t *after,
+					   unsigned int max, unsigned int count)
+{
+	struct queue_claim claim = {
+		.now_ms = t->now_ms,
+		.waits_for = waits_for,
+		.after_id = *after,
+		.max_messages = max,
+		.max_bytes = 100000,
+	};
+	struct queue_message *first = NULL;
+
+	assert_int_equal(tester_claim(t, &claim), 0);
+	assert_int_equal(claim.message_count, count);
+	*after = claim.after_id;
+	for (unsigned int i = 0; i < count; i++) {
+		if (i == 0)
+			first = claim.messages[i];
+		else
+			queue_message_free(claim.messages[i]);
+	}
+	free(claim.messages);
+	return first;
+}
+
+/* What waits for a next hop comes when it is asked for, before its time, and once. */
+static void test_waiting(void **state)
+{
+	struct tester *t = *state;
+	int64_t ids[4], got[4], next, after = 0;
+	struct queue_message *m;
+
+	for (int i = 0; i < 3; i++)
+		ids[i] = store_waiting(t, 2, 7);
+	ids[3] = store_waiting(t, 1, 8);
+	tester_close(t);
+	tester_open(t); /* no matter how long ago that was */
+	assert_int_equal(tester_claim_ids(t, 4, got, &next), 0);
+
+	m = claim_waiting(t, 7, &after, 2, 2);
+	assert_int_equal(m->id, ids[0]);
+	assert_int_equal(after, ids[1]);
+	assert_true(m->recipients[0].due_ms <= t->now_ms);
+	assert_true(m->recipients[1].due_ms > t->now_ms); /* it waits for something else */
+	assert_false(tester_finish(t, m, QUEUE_DEFERRED, t->now_ms + 1000));
+	tester_release(t, m->id);
+	queue_message_free(m);
+
+	m = claim_waiting(t, 7, &after, 2, 1);
+	assert_int_equal(m->id, ids[2]);
+	assert_int_equal(after, 0);
+	queue_message_free(m);
+	assert_null(claim_waiting(t, 7, &after, 2, 0)); /* claimed, or it waits for nothing now */
+
+	tester_sql(t, "UPDATE q_recipient SET status = 2 WHERE waits_for = 8");
+	assert_null(claim_waiting(t, 8, &after, 2, 0));
+	t->now_ms += 1000;
+	assert_int_equal(tester_claim_ids(t, 4, got, &next), 1);
+	assert_int_equal(got[0], ids[0]);
+}
+
 /* An operator's hold, placed while an attempt is running, outlives a deferral. */
 static void test_hold_during_attempt(void **state)
 {
