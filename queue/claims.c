@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "queue/private.h"
 
 #define SIZE_MINIMUM 64
 
@@ -26,7 +27,8 @@ static size_t find_slot(const struct queue_claims *c, int64_t id)
 
 void queue_claims_init(struct queue_claims *c)
 {
-	*c = (struct queue_claims){ .cursor = { INT64_MIN, 0 } };
+	*c = (struct queue_claims){ .count = 0 };
+	queue_claims_rewind(c);
 }
 
 void queue_claims_done(struct queue_claims *c)
@@ -38,6 +40,11 @@ void queue_claims_done(struct queue_claims *c)
 bool queue_claims_has(const struct queue_claims *c, int64_t id)
 {
 	return c->size > 0 && c->slots[find_slot(c, id)].id == id;
+}
+
+int64_t queue_claims_due_ms(const struct queue_claims *c, int64_t id)
+{
+	return queue_claims_has(c, id) ? c->slots[find_slot(c, id)].due_ms : QUEUE_NEVER;
 }
 
 static void grow(struct queue_claims *c)
@@ -111,6 +118,11 @@ void queue_claims_release(struct queue_claims *c, int64_t id)
 	released.id--; /* the cursor is the last entry that is passed over */
 	if (is_before(released, c->cursor))
 		c->cursor = released;
+}
+
+void queue_claims_rewind(struct queue_claims *c)
+{
+	c->cursor = (struct queue_due){ INT64_MIN, 0 };
 }
 
 void queue_claims_advance(struct queue_claims *c, struct queue_due seen)

@@ -36,5 +36,11 @@ void queue_claims_forget(struct queue_claims *c, int64_t id);
 /* The message can be claimed again: the cursor must not be behind it. */
 void queue_claims_release(struct queue_claims *c, int64_t id);
 
+/* When a claimed message is due, as far as the claims know; QUEUE_NEVER where it is not claimed. */
+int64_t queue_claims_due_ms(const struct queue_claims *c, int64_t id);
+
+/* Due times have changed of messages that are not claimed: scans begin at the start again. */
+void queue_claims_rewind(struct queue_claims *c);
+
 /* A scan has seen that everything up to and with this entry is claimed. */
 void queue_claims_advance(struct queue_claims *c, struct queue_due seen);

@@ -20,6 +20,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "queue/action.h"
 #include "queue/body.h"
 #include "queue/lock.h"
 #include "queue/private.h"
@@ -199,6 +200,7 @@ static struct queue *queue_new(const struct queue_options *options)
 		.bodies = { .fd = -1 },
 	};
 	queue_claims_init(&q->claims);
+	queue_claims_init(&q->cut);
 	pthread_mutex_init(&q->mutex, NULL);
 	init_condition(&q->arrived);
 	list_init(&q->submitted);
@@ -209,6 +211,7 @@ static void queue_free(struct queue *q)
 {
 	queue_store_close(q->store);
 	queue_claims_done(&q->claims);
+	queue_claims_done(&q->cut);
 	queue_bodies_done(&q->bodies);
 	buf_done(&q->removed_files);
 	pthread_cond_destroy(&q->arrived);
@@ -359,6 +362,21 @@ void queue_submit_release(struct queue_port *port, struct queue_release *release
 	copy = memory_new(sizeof(*copy));
 	*copy = (struct queue_release){ .request.kind = QUEUE_REQUEST_RELEASE, .id = release->id };
 	submit(port->queue, &copy->request);
+}
+
+void queue_submit_action(struct queue_port *port, struct queue_action *action)
+{
+	action->messages = action->recipients = action->matched = 0;
+	action->missing = NULL;
+	action->missing_count = 0;
+	submit_from_port(port, &action->request, QUEUE_REQUEST_ACTION);
+}
+
+void queue_submit_active(struct queue_port *port, struct queue_active *active)
+{
+	active->ids = NULL;
+	active->id_count = 0;
+	submit_from_port(port, &active->request, QUEUE_REQUEST_ACTIVE);
 }
 
 void queue_counts(struct queue *q, struct queue_counts *ret)

@@ -60,6 +60,8 @@ enum queue_request_kind {
 	QUEUE_REQUEST_RECORD,
 	QUEUE_REQUEST_CLAIM,
 	QUEUE_REQUEST_RELEASE,
+	QUEUE_REQUEST_ACTION, /* queue/action.h, as the next */
+	QUEUE_REQUEST_ACTIVE,
 };
 
 struct queue_request {
@@ -109,7 +111,7 @@ struct queue_record {
 	size_t outcome_count;
 	struct queue_message *const *notifications; /* reports: stored, and claimed by the caller */
 	size_t notification_count;
-	bool removed; /* result */
+	bool removed; /* result: the claim has ended with it */
 	bool is_void; /* result: the notifications were not stored, and are to be freed */
 };
 
@@ -149,6 +151,7 @@ void queue_submit_claim(struct queue_port *port, struct queue_claim *claim);
 struct queue_release {
 	struct queue_request request;
 	int64_t id;
+	int64_t due_ms; /* result: when it is due, operators' actions included; INT64_MAX: never */
 };
 
 void queue_submit_release(struct queue_port *port, struct queue_release *release);

@@ -104,18 +104,32 @@ int sql_open(struct sql *sql, const char *path, bool read_only, struct error *er
 	return 0;
 }
 
-int sql_prepare(struct sql *sql, const char *const *texts, size_t count, struct error *err)
+int sql_prepare_one(struct sql *sql, const char *text, struct sqlite3_stmt **ret_statement,
+		    struct error *err)
 {
 	int rc;
+
+	errno = 0;
+	rc = sqlite3_prepare_v3(sql->db, text, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
+	return rc == SQLITE_OK ? 0 : sql_error(sql, rc, err);
+}
+
+void sql_finalize(struct sqlite3_stmt *statement)
+{
+	sqlite3_finalize(statement);
+}
+
+int sql_prepare(struct sql *sql, const char *const *texts, size_t count, struct error *err)
+{
+	int r;
 
 	sql->statements = memory_new(count * sizeof(*sql->statements));
 	memset(sql->statements, 0, count * sizeof(*sql->statements));
 	sql->count = count;
 	for (size_t i = 0; i < count; i++) {
-		rc = sqlite3_prepare_v3(sql->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-					&sql->statements[i], NULL);
-		if (rc != SQLITE_OK)
-			return sql_error(sql, rc, err);
+		r = sql_prepare_one(sql, texts[i], &sql->statements[i], err);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

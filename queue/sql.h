@@ -27,6 +27,9 @@ struct sql {
 
 int sql_open(struct sql *sql, const char *path, bool read_only, struct error *err);
 int sql_prepare(struct sql *sql, const char *const *texts, size_t count, struct error *err);
+int sql_prepare_one(struct sql *sql, const char *text, struct sqlite3_stmt **ret_statement,
+		    struct error *err); /* the caller's, to be finalized before closing */
+void sql_finalize(struct sqlite3_stmt *statement); /* NULL is fine */
 void sql_close(struct sql *sql);
 
 /* Describe what went wrong with the last call; rc is what SQLite returned. */

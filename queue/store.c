@@ -162,6 +162,8 @@ void queue_store_close(struct queue_store *s)
 {
 	if (!s)
 		return;
+	for (size_t i = 0; i < STORE_ACTION_STATEMENTS; i++)
+		sql_finalize(s->actions[i]);
 	sql_close(&s->sql);
 	free(s);
 }
@@ -368,24 +370,27 @@ static int run_with_id(struct queue_store *s, enum store_statement statement, in
 	return sql_run(&s->sql, st, err);
 }
 
-/* Recipients that are pending are off the count already, and perhaps all of them gone. */
-static int delete_message(struct queue_store *s, const struct queue_message *m, bool has_recipients,
-			  struct error *err)
+int queue_store_remove(struct queue_store *s, int64_t id, int64_t size, bool in_file,
+		       struct error *err)
 {
-	int r = run_with_id(s, STORE_MESSAGE_DELETE, m->id, err);
+	int r = run_with_id(s, STORE_MESSAGE_DELETE, id, err);
 
 	if (r < 0)
 		return r;
 	if (sql_changes(&s->sql) == 0)
 		return 0; /* an operator was faster */
 	s->counts.messages--;
-	s->counts.bytes -= (int64_t)m->body->size;
+	s->counts.bytes -= size;
 
-	if (has_recipients)
-		r = run_with_id(s, STORE_RECIPIENTS_DELETE, m->id, err);
-	if (r == 0 && !m->body->in_file)
-		r = run_with_id(s, STORE_BODY_DELETE, m->id, err);
+	r = run_with_id(s, STORE_RECIPIENTS_DELETE, id, err);
+	if (r == 0 && !in_file)
+		r = run_with_id(s, STORE_BODY_DELETE, id, err);
 	return r;
+}
+
+static int remove_message(struct queue_store *s, const struct queue_message *m, struct error *err)
+{
+	return queue_store_remove(s, m->id, (int64_t)m->body->size, m->body->in_file, err);
 }
 
 static int count_left(struct queue_store *s, int64_t id, int64_t *ret_left, int64_t *ret_due_ms,
@@ -404,7 +409,7 @@ static int count_left(struct queue_store *s, int64_t id, int64_t *ret_left, int6
 	return 0;
 }
 
-static int update_due(struct queue_store *s, int64_t id, int64_t due_ms, struct error *err)
+int queue_store_set_due(struct queue_store *s, int64_t id, int64_t due_ms, struct error *err)
 {
 	struct sqlite3_stmt *st = s->sql.statements[STORE_MESSAGE_DUE];
 
@@ -447,7 +452,7 @@ static int record_all(struct queue_store *s, const struct queue_record *record,
 	s->counts.recipients -= found;
 	recorded->is_void = found == 0;
 	recorded->removed = true;
-	return delete_message(s, m, (unsigned int)found < m->recipient_count, err);
+	return remove_message(s, m, err);
 }
 
 /* Some of them: what is left is asked from the rows, which know of all attempts. */
@@ -469,8 +474,8 @@ static int record_some(struct queue_store *s, const struct queue_record *record,
 	recorded->is_void = found == 0;
 	recorded->removed = left == 0;
 	if (left > 0)
-		return update_due(s, m->id, recorded->due_ms, err);
-	return delete_message(s, m, true, err);
+		return queue_store_set_due(s, m->id, recorded->due_ms, err);
+	return remove_message(s, m, err);
 }
 
 int queue_store_record(struct queue_store *s, const struct queue_record *record,
@@ -502,7 +507,7 @@ int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, stru
 	sql_bind_int(st, 2, id);
 	r = sql_run(&s->sql, st, err);
 	if (r == 0)
-		r = update_due(s, id, QUEUE_NEVER, err);
+		r = queue_store_set_due(s, id, QUEUE_NEVER, err);
 	if (r == 0 && sql_changes(&s->sql) == 0)
 		r = QUEUE_STORE_NOT_FOUND;
 	return r;

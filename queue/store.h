@@ -49,6 +49,35 @@ struct queue_store_recorded {
 int queue_store_record(struct queue_store *s, const struct queue_record *record,
 		       struct queue_store_recorded *ret, struct error *err);
 
+/* A recipient that is pending, with what an operator may ask about it and its message. */
+struct queue_pending {
+	int64_t id, arrived_ms, message_due_ms, size; /* of the message */
+	bool in_file;
+	const char *sender;
+	int64_t position, attempts, due_ms; /* of the recipient */
+	enum queue_status status;
+	bool is_returning;
+	const char *address, *next_hop;
+};
+
+/*
+ * All that are pending of the messages from first_id to last_id, in order. 1
+ * with one, whose texts are valid until the next; 0 at the end.
+ */
+int queue_store_pending_begin(struct queue_store *s, int64_t first_id, int64_t last_id,
+			      struct error *err);
+int queue_store_pending_next(struct queue_store *s, struct queue_pending *ret, struct error *err);
+void queue_store_pending_end(struct queue_store *s);
+
+/*
+ * Store status, due_ms and is_returning of a recipient that was pending; the
+ * due time of a message; and take a message away that has none pending left.
+ */
+int queue_store_change(struct queue_store *s, const struct queue_pending *p, struct error *err);
+int queue_store_set_due(struct queue_store *s, int64_t id, int64_t due_ms, struct error *err);
+int queue_store_remove(struct queue_store *s, int64_t id, int64_t size, bool in_file,
+		       struct error *err);
+
 /* All recipients that are pending wait for the operator. 0, NOT_FOUND, or an error. */
 int queue_store_hold(struct queue_store *s, int64_t id, const char *reason, struct error *err);
 

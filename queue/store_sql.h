@@ -36,8 +36,15 @@ enum store_statement {
 	STORE_STATEMENTS, /* their number */
 };
 
+enum store_action_statement {
+	STORE_ACTION_PENDING,
+	STORE_ACTION_CHANGE,
+	STORE_ACTION_STATEMENTS, /* their number */
+};
+
 struct queue_store {
 	struct sql sql;
+	struct sqlite3_stmt *actions[STORE_ACTION_STATEMENTS]; /* NULL: not needed yet */
 	struct queue_counts counts, committed;
 	int64_t ids_mark, committed_ids_mark;
 	struct queue_due scan_after; /* where the scan began */

@@ -9,7 +9,8 @@
  * completion is handed out before it.
  *
  * A claim is served alone, between transactions: it only reads, and what it
- * hands out must be committed.
+ * hands out must be committed. An operator's action is alone too, as it may
+ * touch any message.
  */
 #include "queue/thread.h"
 
@@ -79,6 +80,8 @@ static int run_write(struct queue *q, struct queue_request *request, struct erro
 		return run_record(q, record_of(request), err);
 	case QUEUE_REQUEST_CLAIM:
 	case QUEUE_REQUEST_RELEASE:
+	case QUEUE_REQUEST_ACTION:
+	case QUEUE_REQUEST_ACTIVE:
 		break;
 	}
 	return 0;
@@ -135,20 +138,43 @@ static void settle_stored(struct queue *q, struct queue_message *m)
 	queue_claims_put(&q->claims, m->id, queue_message_due_ms(m));
 }
 
+static void settle_removal(struct queue *q, struct queue_record *record)
+{
+	const struct queue_message *m = record->message;
+
+	if (queue_claims_has(&q->cut, m->id)) { /* its other deliveries may still read the body */
+		queue_claims_put(&q->claims, m->id, QUEUE_NEVER);
+		if (m->body->in_file)
+			queue_claims_put(&q->cut, m->id, QUEUE_CUT_FILE);
+		record->removed = false;
+		return;
+	}
+	queue_claims_forget(&q->claims, m->id);
+	if (m->body->in_file)
+		buf_append(&q->removed_files, &m->id, sizeof(m->id));
+}
+
+static void settle_release(struct queue *q, struct queue_release *release)
+{
+	release->due_ms = queue_claims_due_ms(&q->claims, release->id);
+	queue_claims_release(&q->claims, release->id);
+	if (!queue_claims_has(&q->cut, release->id))
+		return;
+	if (queue_claims_due_ms(&q->cut, release->id) == QUEUE_CUT_FILE)
+		buf_append(&q->removed_files, &release->id, sizeof(release->id));
+	queue_claims_forget(&q->cut, release->id);
+}
+
 static void settle_record(struct queue *q, struct queue_record *record)
 {
 	struct queue_message *m = record->message;
 
 	for (size_t i = 0; i < record->notification_count && !record->is_void; i++)
 		settle_stored(q, record->notifications[i]);
-	if (!record->removed) {
-		if (queue_claims_has(&q->claims, m->id))
-			queue_claims_put(&q->claims, m->id, record->request.due_ms);
-		return;
-	}
-	queue_claims_forget(&q->claims, m->id);
-	if (m->body->in_file)
-		buf_append(&q->removed_files, &m->id, sizeof(m->id));
+	if (record->removed)
+		settle_removal(q, record);
+	else if (queue_claims_has(&q->claims, m->id))
+		queue_claims_put(&q->claims, m->id, record->request.due_ms);
 }
 
 /* What a committed request changes in memory. */
@@ -162,10 +188,11 @@ static void settle(struct queue *q, struct queue_request *request)
 		settle_record(q, record_of(request));
 		break;
 	case QUEUE_REQUEST_RELEASE:
-		queue_claims_release(&q->claims,
-				     CONTAINER_OF(request, struct queue_release, request)->id);
+		settle_release(q, CONTAINER_OF(request, struct queue_release, request));
 		break;
 	case QUEUE_REQUEST_CLAIM:
+	case QUEUE_REQUEST_ACTION:
+	case QUEUE_REQUEST_ACTIVE:
 		break;
 	}
 }
@@ -277,12 +304,28 @@ static void checkpoint(struct queue *q, int frames_max)
 	q->has_checkpoint_failed = false;
 }
 
+static bool is_alone(const struct queue_request *request)
+{
+	return request->kind == QUEUE_REQUEST_CLAIM || request->kind == QUEUE_REQUEST_ACTION ||
+	       request->kind == QUEUE_REQUEST_ACTIVE;
+}
+
+static void serve(struct queue *q, struct queue_request *request)
+{
+	if (request->kind == QUEUE_REQUEST_CLAIM)
+		queue_thread_claim(q, CONTAINER_OF(request, struct queue_claim, request));
+	else if (request->kind == QUEUE_REQUEST_ACTION)
+		queue_thread_action(q, CONTAINER_OF(request, struct queue_action, request));
+	else
+		queue_thread_active(q, CONTAINER_OF(request, struct queue_active, request));
+}
+
 static void run(struct queue *q, struct list *batch)
 {
 	struct queue_request *first = request_of(batch->next);
 
-	if (first->kind == QUEUE_REQUEST_CLAIM)
-		queue_thread_claim(q, CONTAINER_OF(first, struct queue_claim, request));
+	if (is_alone(first))
+		serve(q, first);
 	else
 		run_batch(q, batch);
 	publish_counts(q);
@@ -337,7 +380,7 @@ static uint64_t bytes_of(struct queue_request *request)
 	return bytes;
 }
 
-/* Take a claim alone, or what is in front of the next claim. With the mutex held. */
+/* Take one that is served alone, or what is in front of the next. With the mutex held. */
 static void take_batch(struct queue *q, struct list *batch)
 {
 	unsigned int count = 0;
@@ -345,13 +388,13 @@ static void take_batch(struct queue *q, struct list *batch)
 
 	while (!list_is_empty(&q->submitted) && count < q->batch_max && bytes < BATCH_BYTES) {
 		struct list *item = q->submitted.next;
-		bool is_claim = request_of(item)->kind == QUEUE_REQUEST_CLAIM;
+		bool alone = is_alone(request_of(item));
 
-		if (is_claim && count > 0)
+		if (alone && count > 0)
 			return;
 		list_remove(item);
 		list_push(batch, item);
-		if (is_claim)
+		if (alone)
 			return;
 		count++;
 		bytes += bytes_of(request_of(item));

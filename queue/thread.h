@@ -3,11 +3,22 @@
 
 #include <pthread.h>
 
+#include "queue/action.h"
 #include "queue/bodies.h"
 #include "queue/claims.h"
 #include "queue/ids.h"
 #include "queue/queue.h"
 #include "queue/store.h"
+
+/*
+ * An operator has deleted recipients of a message that is claimed. The claim
+ * then lasts until it is released, even if the message goes before, as there
+ * may be deliveries that read its body.
+ */
+enum queue_cut {
+	QUEUE_CUT,
+	QUEUE_CUT_FILE, /* the message is gone, and its file is to go with the claim */
+};
 
 struct queue {
 	unsigned int batch_max;
@@ -23,6 +34,7 @@ struct queue {
 	pthread_t thread;
 	struct queue_store *store;
 	struct queue_claims claims;
+	struct queue_claims cut;    /* claimed messages of which recipients were deleted; due_ms: */
 	struct buf removed_files;   /* ids (int64_t) whose rows are gone */
 	bool has_checkpoint_failed; /* and was warned of */
 
@@ -50,6 +62,10 @@ void *queue_thread_run(void *arg);
 
 /* Serve one claim; fills in its results. On the thread. */
 void queue_thread_claim(struct queue *q, struct queue_claim *claim);
+
+/* The same for an action, and for the question of what is claimed. */
+void queue_thread_action(struct queue *q, struct queue_action *action);
+void queue_thread_active(struct queue *q, struct queue_active *active);
 
 void queue_thread_warn(struct queue *q, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
