@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "queue/action.h"
 
 static atomic_int calls, fatal_call, syncs;
 
@@ -58,8 +59,19 @@ ssize_t pwrite64(int fd, const void *bytes, size_t len, off64_t offset)
 
 /* What is in the queue after each step: size:statuses of each message, and ledger rows. */
 static const char *const states[] = {
-	"|0",	   "100:00|0",	    "100:00,200000:0|0",   "100:31,200000:0|1",		"100:31|1",
-	"300:0|2", "300:0,401:0|2", "300:0,401:0,402:0|2", "300:0,401:0,402:0,403:0|2",
+	"|0",
+	"100:00|0",
+	"100:00,200000:0|0",
+	"100:22,200000:2|0", /* an operator holds all, and lets go again */
+	"100:00,200000:0|0",
+	"100:31,200000:0|1",
+	"100:31|1",
+	"300:0|2",
+	"300:0,250000:0|2",
+	"|2", /* and deletes all */
+	"401:0|2",
+	"401:0,402:0|2",
+	"401:0,402:0,403:0|2",
 };
 
 #define STATES	 ((int)ARRAY_SIZE(states))
@@ -108,6 +120,21 @@ static void record_first(struct tester *t, struct queue_message *m)
 	check(tester_record(t, &record), "record");
 }
 
+static void act(struct tester *t, enum queue_action_kind kind, int fd)
+{
+	const struct queue_filter filter = { 0 };
+	struct queue_action action = {
+		.request.done = tester_done,
+		.kind = kind,
+		.filter = &filter,
+	};
+
+	queue_submit_action(t->port, &action);
+	tester_wait(t, &action.request);
+	check(action.request.result, queue_action_name(kind));
+	report(fd);
+}
+
 static void append_together(struct tester *t, int fd)
 {
 	struct queue_append appends[TOGETHER] = { 0 };
@@ -137,6 +164,8 @@ static void run_steps(struct tester *t, int fd)
 	b = tester_message(t, 200000, 1);
 	check(tester_append(t, b, NULL), "append");
 	report(fd);
+	act(t, QUEUE_HOLD, fd);
+	act(t, QUEUE_RELEASE, fd);
 	record_first(t, a);
 	report(fd);
 	record(t, b, 0, QUEUE_DELIVERED, NULL);
@@ -147,6 +176,9 @@ static void run_steps(struct tester *t, int fd)
 	report(fd);
 	queue_message_free(bounce);
 	queue_message_free(a);
+	tester_release(t, tester_store(t, 250000, 1));
+	report(fd);
+	act(t, QUEUE_DELETE, fd);
 	append_together(t, fd);
 	tester_close(t);
 }
@@ -220,7 +252,8 @@ static void check_claims(struct tester *t)
 	};
 
 	assert_int_equal(tester_claim(t, &claim), 0);
-	assert_int_equal(claim.message_count, tester_query(t, "SELECT count(*) FROM q_message"));
+	assert_int_equal(claim.message_count,
+			 tester_query(t, "SELECT count(due_ms) FROM q_message"));
 	for (unsigned int i = 0; i < claim.message_count; i++) {
 		struct queue_message *m = claim.messages[i];
 
