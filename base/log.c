@@ -5,6 +5,9 @@
  * threads which are writing need no lock. syslog(3) keeps one ident for the
  * process, while ours changes with the program: there a mutex keeps the two
  * calls together.
+ *
+ * Lines that could not be written (a full disk) are counted, and the first one
+ * that can be is led by one that says how many there were.
  */
 #include "base/log.h"
 
@@ -12,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +35,8 @@ struct log {
 	int fd;	    /* -1: syslog */
 	char *path; /* NULL: no file of ours */
 	char *hostname;
+	atomic_uint lost;   /* lines since the last that could be written */
+	atomic_bool is_cut; /* the last of them was begun */
 	pthread_mutex_t syslog_lock;
 	char syslog_ident[64]; /* syslog keeps a pointer to it */
 };
@@ -168,18 +174,50 @@ static const char *stamp(char out[STAMP_SIZE])
 	return out;
 }
 
-static void write_all(int fd, const char *ptr, size_t len)
+/* A full disk must not stop mail. What is written in part is ended by whoever writes next. */
+static bool write_all(struct log *log, const char *ptr, size_t len)
 {
-	while (len > 0) {
-		ssize_t n = write(fd, ptr, len);
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = write(log->fd, ptr + done, len - done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
-			return; /* a full disk must not stop mail, and there is nobody to tell */
-		ptr += n;
-		len -= (size_t)n;
+		if (n < 0) {
+			if (done > 0)
+				atomic_store(&log->is_cut, true);
+			return false;
+		}
+		done += (size_t)n;
 	}
+	return true;
+}
+
+static bool tell_lost(struct log *log, unsigned int lost)
+{
+	char line[LINE_SIZE], time_text[STAMP_SIZE];
+	bool is_cut = atomic_exchange(&log->is_cut, false);
+	size_t len;
+
+	len = put(line, sizeof(line),
+		  "%s%s %s posthouse[%ld]: warning: %u lines of this log could not be written\n",
+		  is_cut ? "\n" : "", stamp(time_text), log->hostname, (long)getpid(), lost);
+	if (write_all(log, line, len))
+		return true;
+	if (is_cut)
+		atomic_store(&log->is_cut, true);
+	return false;
+}
+
+static void write_line(struct log *log, const char *line, size_t len)
+{
+	unsigned int lost = atomic_exchange(&log->lost, 0);
+
+	if (lost > 0 && !tell_lost(log, lost))
+		atomic_fetch_add(&log->lost, lost + 1);
+	else if (!write_all(log, line, len))
+		atomic_fetch_add(&log->lost, 1);
 }
 
 static void write_syslog(struct log *log, const char *program, int priority, const char *text)
@@ -223,7 +261,7 @@ void log_write(struct log *log, const char *program, enum log_level level, const
 
 	if (log->fd >= 0) {
 		line[len++] = '\n';
-		write_all(log->fd, line, len);
+		write_line(log, line, len);
 	} else {
 		write_syslog(log, program, levels[level].priority, line);
 	}

@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <regex.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,6 +66,15 @@ static bool matches(const char *text, const char *pattern)
 	found = regexec(&regex, text, 0, NULL, 0) == 0;
 	regfree(&regex);
 	return found;
+}
+
+static const char *read_file(const char *path, char *out, size_t size)
+{
+	CLEANUP(close_filep) FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	out[fread(out, 1, size - 1, file)] = '\0';
+	return out;
 }
 
 static void test_form(void **state)
@@ -191,6 +202,29 @@ static void test_threads(void **state)
 			 THREADS * LINES);
 }
 
+/* On a full disk lines are lost, in part or whole; the next one stands on a line of its own. */
+static void test_disk_full(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit limit, full;
+	char text[1024];
+
+	signal(SIGXFSZ, SIG_IGN);
+	log_write(f->log, NULL, LOG_LEVEL_INFO, "first");
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	full = limit;
+	full.rlim_cur = strlen(read_file(f->path, text, sizeof(text))) + 20;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+	log_write(f->log, NULL, LOG_LEVEL_INFO, "second, which is begun");
+	log_write(f->log, NULL, LOG_LEVEL_INFO, "third");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	log_write(f->log, NULL, LOG_LEVEL_INFO, "fourth");
+	log_write(f->log, NULL, LOG_LEVEL_INFO, "fifth");
+	read_file(f->path, text, sizeof(text));
+	assert_true(matches(text, "first\n[^\n]{20}\n[^\n]*: warning: 2 lines of this log could "
+				  "not be written\n[^\n]*: fourth\n[^\n]*: fifth\n$"));
+}
+
 static void test_open_errors(void **state)
 {
 	static const char *const cases[] = { "", "stdout", "file:", "/var/log/mail", "Syslog" };
@@ -220,6 +254,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_line, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_rotation, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disk_full, set_up, tear_down),
 		cmocka_unit_test(test_open_errors),
 	};
 

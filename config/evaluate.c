@@ -14,7 +14,8 @@
 
 #include "base/parse.h"
 
-#define VALUE_SIZE_MAX (1u << 20) /* values that double each other would fill any memory */
+#define VALUE_SIZE_MAX	  (1u << 20) /* values that double each other would fill any memory */
+#define MINFREE_UNLIMITED 52428800   /* as if messages had their usual limit */
 
 struct frame {
 	enum config_parameter_id id;
@@ -54,6 +55,19 @@ static const char *default_workers(struct config *c)
 	return arena_printf(&c->arena, "%ld", cores < 1 ? 1 : cores);
 }
 
+/* So that a message fits beside what is being received; as Postfix has it, whatever its minfree. */
+static const char *default_minfree(struct config *c, const struct frame *frame)
+{
+	const char *limit = resolve(c, CONFIG_MESSAGE_SIZE_LIMIT, frame);
+	uint64_t bytes = 0;
+
+	if (limit)
+		parse_size(slice_from(limit), &bytes);
+	if (bytes == 0 || bytes > INT64_MAX / 2)
+		bytes = MINFREE_UNLIMITED;
+	return arena_printf(&c->arena, "%llu", (unsigned long long)(bytes / 2 * 3));
+}
+
 /* NULL: there is none, or what it is made from is faulty. */
 static const char *default_text(struct config *c, enum config_parameter_id id,
 				const struct frame *frame)
@@ -71,6 +85,8 @@ static const char *default_text(struct config *c, enum config_parameter_id id,
 		/* A certificate of its own does not go with the server's key. */
 		return config_is_given(c, CONFIG_SMTP_TLS_CERT_FILE) ? "$smtp_tls_cert_file"
 								     : "$smtpd_tls_key_file";
+	case CONFIG_QUEUE_MINFREE:
+		return default_minfree(c, frame);
 	case CONFIG_WORKERS:
 		return default_workers(c);
 	default:

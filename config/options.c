@@ -53,6 +53,7 @@ void config_transport_options(const struct config *c, struct transport_options *
 void config_queue_options(const struct config *config, struct queue_options *ret)
 {
 	ret->directory = config_value(config, CONFIG_QUEUE_DIRECTORY);
+	ret->minfree_bytes = (uint64_t)config_number(config, CONFIG_QUEUE_MINFREE);
 }
 
 static void receiving_options(const struct config *c, struct mta_options *ret)

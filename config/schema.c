@@ -39,6 +39,8 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 	[CONFIG_QUEUE_DIRECTORY] = { "queue_directory", TYPE(DIRECTORY),
 		BOTH("/var/spool/posthouse"),
 		"the queue's database and large bodies" },
+	[CONFIG_QUEUE_MINFREE] = { "queue_minfree", SIZE(0, INT64_MAX), WORKED_OUT,
+		"mail is refused while less is free for the queue; 1.5 times message_size_limit" },
 	[CONFIG_RUN_DIRECTORY] = { "run_directory", TYPE(DIRECTORY), BOTH("/run/posthouse"),
 		"pid file" },
 	[CONFIG_MESSAGE_SIZE_LIMIT] = { "message_size_limit", SIZE(0, INT64_MAX),

@@ -224,6 +224,8 @@ static const struct {
 	const char *want; /* NULL: has none */
 } value_cases[] = {
 	{ "default", HUB, CONFIG_MESSAGE_SIZE_LIMIT, "52428800" },
+	{ "default that is worked out", HUB "message_size_limit = 10k\n", CONFIG_QUEUE_MINFREE,
+	  "15360" },
 	{ "default that expands", HUB, CONFIG_MYORIGIN, "vm.vm" },
 	{ "default by mode", EDGE, CONFIG_VIRTUAL_MAILBOX_DOMAINS, "vm1.vm" },
 	{ "no value in the other mode", HUB, CONFIG_VIRTUAL_MAILBOX_DOMAINS, NULL },

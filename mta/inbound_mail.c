@@ -43,6 +43,14 @@ static void forget(struct inbound *s)
 	s->reserved_bytes = 0;
 }
 
+/* Not a line for each: the queue says when it begins and when it ends. */
+static void refuse_for_room(struct inbound *s)
+{
+	s->is_room_told = true;
+	answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
+	s->is_room_told = false;
+}
+
 void inbound_reset(void *arg, const struct smtp_status *why)
 {
 	struct inbound *s = arg;
@@ -59,6 +67,11 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 
 	s->stage = "MAIL";
 	options->policy->check_sender(options->policy_arg, &s->client, mail->sender, &status);
+	if (smtp_status_class(&status) == SMTP_DELIVERED &&
+	    !queue_has_room(options->queue, mail->size)) {
+		refuse_for_room(s);
+		return;
+	}
 	if (smtp_status_class(&status) == SMTP_DELIVERED) {
 		s->message = queue_message_new(options->queue);
 		s->message->arrived_ms = mta_now_ms(s->worker);
@@ -110,6 +123,10 @@ void inbound_data(void *arg)
 	struct trace_tls tls = { s->tls.protocol, s->tls.cipher, s->tls.bits };
 
 	s->stage = "DATA";
+	if (!queue_has_room(options->queue, 0)) {
+		refuse_for_room(s);
+		return;
+	}
 	if (inbound_limits_add_bytes(s->worker->limits, 0) > options->memory_limit) {
 		answer(s, 452, ESC(4, 3, 1), "Insufficient memory now, try again later");
 		return;
@@ -183,12 +200,15 @@ void inbound_body(void *arg, struct slice bytes)
 
 static void refuse_for_disk(struct inbound *s, int code, const char *text)
 {
-	bool full = code == -ENOSPC || code == -EDQUOT;
-
+	if (code == -ENOSPC && !queue_has_room(options_of(s)->queue, 0)) {
+		forget(s);
+		refuse_for_room(s);
+		return;
+	}
 	log_write(options_of(s)->log, "smtpd", LOG_LEVEL_ERROR, "%s: cannot store the message: %s",
 		  s->message->name, text);
 	forget(s);
-	if (full)
+	if (code == -ENOSPC)
 		answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
 	else
 		answer(s, 451, ESC(4, 3, 0), "Error: queue file write error, try again later");

@@ -23,7 +23,7 @@
 #include "base/memory.h"
 #include "queue/filter.h"
 #include "queue/private.h"
-#include "queue/thread.h"
+#include "queue/upkeep.h"
 
 #define PAGE_RECIPIENTS 1024
 
@@ -327,6 +327,8 @@ void queue_thread_action(struct queue *q, struct queue_action *action)
 	int r = 0;
 
 	if (!action->is_dry_run)
+		r = queue_upkeep_prepare(q, err);
+	if (r == 0 && !action->is_dry_run)
 		r = queue_store_begin(q->store, err);
 	if (r == 0)
 		r = action->filter->ids ? change_ids(&run, err) : change_range(&run, err);

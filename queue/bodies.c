@@ -71,6 +71,13 @@ static int make_directories(int fd, struct error *err)
 	return made ? sync_fd(fd, "bodies", err) : 0;
 }
 
+void queue_bodies_done(struct queue_bodies *b)
+{
+	if (b->fd >= 0)
+		close(b->fd);
+	b->fd = -1;
+}
+
 int queue_bodies_open(const char *directory, size_t memory_max, struct queue_bodies *ret,
 		      struct error *err)
 {
@@ -97,7 +104,9 @@ int queue_bodies_open(const char *directory, size_t memory_max, struct queue_bod
 	if (r < 0)
 		return r;
 
-	*ret = (struct queue_bodies){ .fd = fd, .memory_max = memory_max };
+	queue_bodies_done(ret);
+	ret->fd = fd;
+	ret->memory_max = memory_max;
 	fd = -1;
 	return 0;
 }
@@ -115,13 +124,6 @@ int queue_bodies_open_existing(const char *directory, struct queue_bodies *ret, 
 		return fd;
 	*ret = (struct queue_bodies){ .fd = fd < 0 ? -1 : fd };
 	return 0;
-}
-
-void queue_bodies_done(struct queue_bodies *b)
-{
-	if (b->fd >= 0)
-		close(b->fd);
-	b->fd = -1;
 }
 
 static int open_file(const struct queue_bodies *b, int64_t id, int flags, struct error *err)

@@ -14,13 +14,18 @@
 
 #include "base/error.h"
 #include "queue/message.h"
+#include "queue/room.h"
 
 struct queue_bodies {
-	int fd;		   /* of bodies/; -1: there is none */
-	size_t memory_max; /* larger bodies go to files */
+	int fd;			       /* of bodies/; -1: there is none */
+	size_t memory_max;	       /* larger bodies go to files */
+	const struct queue_room *room; /* for new files; NULL: nobody makes any */
 };
 
-/* Open DIRECTORY/bodies, creating what is missing. *ret is closed by queue_bodies_done(). */
+/*
+ * Open DIRECTORY/bodies, creating what is missing. *ret was set up by the caller
+ * with fd -1 and its room, and is closed by queue_bodies_done().
+ */
 int queue_bodies_open(const char *directory, size_t memory_max, struct queue_bodies *ret,
 		      struct error *err);
 

@@ -78,6 +78,8 @@ int queue_body_spill(struct queue_body *b, struct error *err)
 	int r = 0;
 
 	assert(!b->is_finished);
+	if (b->bodies->room && queue_room_is_spent(b->bodies->room))
+		return error_set(err, -ENOSPC, "body file: the disk is full");
 	if (b->fd < 0)
 		r = create_file(b, err);
 	if (r < 0)

@@ -25,6 +25,7 @@
 #include "queue/lock.h"
 #include "queue/private.h"
 #include "queue/thread.h"
+#include "queue/upkeep.h"
 
 #define BODY_MEMORY_DEFAULT 131072 /* beyond, a row would keep the writer for too long */
 #define BATCH_DEFAULT	    128
@@ -133,8 +134,26 @@ static int reserve_ids(struct queue *q, struct error *err)
 	return r == -ENOSPC ? 0 : r;
 }
 
-static int open_files(struct queue *q, const char *directory, size_t memory_max, struct error *err)
+static int open_database(struct queue *q, const char *directory, size_t memory_max,
+			 struct error *err)
 {
+	char path[PATH_SIZE];
+	int r = join_path(directory, "queue.db", path, err);
+
+	if (r == 0)
+		r = create_database(q, directory, path, err);
+	if (r == 0)
+		r = queue_bodies_open(directory, memory_max, &q->bodies, err);
+	if (r == 0)
+		r = queue_store_open(path, false, &q->store, err);
+	return r;
+}
+
+static int open_files(struct queue *q, const struct queue_options *options, struct error *err)
+{
+	const char *directory = options->directory;
+	size_t memory_max =
+		options->body_memory_bytes ? options->body_memory_bytes : BODY_MEMORY_DEFAULT;
 	char path[PATH_SIZE];
 	int r;
 
@@ -147,15 +166,17 @@ static int open_files(struct queue *q, const char *directory, size_t memory_max,
 	if (q->lock_fd < 0)
 		return q->lock_fd;
 
-	r = join_path(directory, "queue.db", path, err);
+	r = queue_upkeep_open_room(q, options, err);
 	if (r == 0)
-		r = create_database(q, directory, path, err);
-	if (r == 0)
-		r = queue_bodies_open(directory, memory_max, &q->bodies, err);
-	if (r == 0)
-		r = queue_store_open(path, false, &q->store, err);
-	if (r == 0)
-		r = queue_bodies_each(&q->bodies, sweep_file, q, err);
+		r = open_database(q, directory, memory_max, err);
+	if (r == -ENOSPC && q->room.has_ballast) {
+		queue_upkeep_failed(q, r, false); /* to open it takes some room too */
+		r = open_database(q, directory, memory_max, err);
+	}
+	if (r < 0)
+		return r;
+	queue_upkeep_start(q);
+	r = queue_bodies_each(&q->bodies, sweep_file, q, err);
 	if (r == 0)
 		r = reserve_ids(q, err);
 	return r;
@@ -197,7 +218,8 @@ static struct queue *queue_new(const struct queue_options *options)
 		.warn = options->warn,
 		.warn_arg = options->warn_arg,
 		.lock_fd = -1,
-		.bodies = { .fd = -1 },
+		.bodies = { .fd = -1, .room = &q->room },
+		.room = { .fd = -1 },
 	};
 	queue_claims_init(&q->claims);
 	queue_claims_init(&q->cut);
@@ -213,6 +235,7 @@ static void queue_free(struct queue *q)
 	queue_claims_done(&q->claims);
 	queue_claims_done(&q->cut);
 	queue_bodies_done(&q->bodies);
+	queue_room_done(&q->room);
 	buf_done(&q->removed_files);
 	pthread_cond_destroy(&q->arrived);
 	pthread_mutex_destroy(&q->mutex);
@@ -224,10 +247,9 @@ DEFINE_CLEANUP(struct queue *, queue_free);
 int queue_open(const struct queue_options *options, struct queue **ret_queue, struct error *err)
 {
 	CLEANUP(queue_freep) struct queue *q = queue_new(options);
-	size_t memory_max = options->body_memory_bytes;
 	int r;
 
-	r = open_files(q, options->directory, memory_max ? memory_max : BODY_MEMORY_DEFAULT, err);
+	r = open_files(q, options, err);
 	if (r < 0)
 		return r;
 	q->counts = queue_store_counts(q->store);
@@ -377,6 +399,11 @@ void queue_submit_active(struct queue_port *port, struct queue_active *active)
 	active->ids = NULL;
 	active->id_count = 0;
 	submit_from_port(port, &active->request, QUEUE_REQUEST_ACTIVE);
+}
+
+bool queue_has_room(const struct queue *q, uint64_t size)
+{
+	return queue_room_has(&q->room, size);
 }
 
 void queue_counts(struct queue *q, struct queue_counts *ret)

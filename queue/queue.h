@@ -28,6 +28,8 @@ struct queue_options {
 	const char *directory;	  /* queue.db, bodies/ and the lock live in it; created 0700 */
 	size_t body_memory_bytes; /* larger bodies go to files; 0: 128 KiB */
 	unsigned int batch_max;	  /* requests in one transaction; 0: 128 */
+	uint64_t minfree_bytes;	  /* mail is refused while less is free */
+	uint64_t ballast_bytes;	  /* 0: 32 MiB, or an eighth of a smaller file system */
 	const struct clock *clock;
 	void (*warn)(void *arg, const char *text); /* from the queue's thread; may be NULL */
 	void *warn_arg;
@@ -41,6 +43,13 @@ int queue_open(const struct queue_options *options, struct queue **ret_queue, st
 
 /* Finishes what was submitted, stops the thread, closes. All ports must have been freed. */
 void queue_close(struct queue *q);
+
+/*
+ * Whether there is room for a message of this size (0: not known), as of a
+ * second ago at most; from any thread, at no cost. False: answer 452 4.3.1.
+ * The queue warns when that begins and when it ends.
+ */
+bool queue_has_room(const struct queue *q, uint64_t size);
 
 struct queue_port;
 

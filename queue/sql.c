@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/memory.h"
 #include "queue/bodies.h"
 
@@ -77,16 +78,15 @@ static int note_wal_frames(void *arg, struct sqlite3 *db, const char *name, int 
 	return SQLITE_OK;
 }
 
-int sql_open(struct sql *sql, const char *path, bool read_only, struct error *err)
+/* One thread at a time uses the connection: it needs no mutex of its own. */
+static int open_connection(struct sql *sql, const char *path, int flags, struct error *err)
 {
-	/* One thread at a time uses the connection: it needs no mutex of its own. */
-	int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
-		    (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
 	int rc, r;
 
 	*sql = (struct sql){ 0 };
 	errno = 0;
-	rc = sqlite3_open_v2(path, &sql->db, flags, NULL);
+	rc = sqlite3_open_v2(path, &sql->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+			     NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_busy_timeout(sql->db, BUSY_TIMEOUT_MS);
 	if (rc == SQLITE_OK)
@@ -99,9 +99,31 @@ int sql_open(struct sql *sql, const char *path, bool read_only, struct error *er
 		sql_close(sql);
 		return r;
 	}
-	if (!read_only)
-		sqlite3_wal_hook(sql->db, note_wal_frames, sql);
 	return 0;
+}
+
+int sql_open(struct sql *sql, const char *path, bool read_only, struct error *err)
+{
+	int r = open_connection(sql, path, read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE,
+				err);
+
+	if (r == 0 && !read_only)
+		sqlite3_wal_hook(sql->db, note_wal_frames, sql);
+	return r;
+}
+
+int sql_open_still(struct sql *sql, const char *path, struct error *err)
+{
+	struct buf uri = { 0 };
+	int r;
+
+	buf_append_string(&uri, "file:");
+	for (const char *c = path; *c; c++)
+		buf_printf(&uri, strchr("%?#", *c) ? "%%%02X" : "%c", (unsigned char)*c);
+	buf_append(&uri, "?immutable=1", sizeof("?immutable=1"));
+	r = open_connection(sql, buf_slice(&uri).ptr, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
+	buf_done(&uri);
+	return r;
 }
 
 int sql_prepare_one(struct sql *sql, const char *text, struct sqlite3_stmt **ret_statement,
@@ -273,5 +295,21 @@ int sql_checkpoint(struct sql *sql, struct error *err)
 		return sql_error(sql, rc, err);
 	if (frames == done)
 		sql->wal_frames = 0;
+	return 0;
+}
+
+int sql_renew_log(struct sql *sql, struct error *err)
+{
+	int frames = 0, done = 0, rc;
+
+	errno = 0;
+	sqlite3_busy_timeout(sql->db, 0);
+	rc = sqlite3_wal_checkpoint_v2(sql->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &frames, &done);
+	sqlite3_busy_timeout(sql->db, BUSY_TIMEOUT_MS);
+	if (rc == SQLITE_BUSY && frames == done && frames >= 0)
+		rc = SQLITE_OK;
+	if (rc != SQLITE_OK)
+		return sql_error(sql, rc, err);
+	sql->wal_frames = 0;
 	return 0;
 }

@@ -26,6 +26,11 @@ struct sql {
 };
 
 int sql_open(struct sql *sql, const char *path, bool read_only, struct error *err);
+/*
+ * For a database that nobody writes and that has no log: needs no file beside
+ * it, and so no room on the disk.
+ */
+int sql_open_still(struct sql *sql, const char *path, struct error *err);
 int sql_prepare(struct sql *sql, const char *const *texts, size_t count, struct error *err);
 int sql_prepare_one(struct sql *sql, const char *text, struct sqlite3_stmt **ret_statement,
 		    struct error *err); /* the caller's, to be finalized before closing */
@@ -72,3 +77,9 @@ int sql_changes(const struct sql *sql);
 
 /* Move what it can of the write-ahead log into the database, without waiting for readers. */
 int sql_checkpoint(struct sql *sql, struct error *err);
+
+/*
+ * Move all of it, and cut the log to nothing unless a reader still looks at
+ * it. Waits for nobody: -EBUSY where a reader is in the way of moving.
+ */
+int sql_renew_log(struct sql *sql, struct error *err);

@@ -8,7 +8,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/memory.h"
@@ -17,9 +19,7 @@
 #include "queue/schema.h"
 #include "queue/store_sql.h"
 
-#define FREE_PAGES_KEPT 4096 /* 16 MiB, for the next burst */
-#define SHRINK_PAGES	"1024"
-#define PENDING		" status < 3" /* before QUEUE_DELIVERED in enum queue_status */
+#define PENDING " status < 3" /* before QUEUE_DELIVERED in enum queue_status */
 
 /* clang-format off */
 static const char *const texts[STORE_STATEMENTS] = {
@@ -134,6 +134,26 @@ static int load_state(struct queue_store *s, struct error *err)
 	return 0;
 }
 
+static bool has_log(const char *path)
+{
+	char log[4096];
+	struct stat st;
+	int len = snprintf(log, sizeof(log), "%s-wal", path);
+
+	return len < 0 || (size_t)len >= sizeof(log) || stat(log, &st) < 0 ? errno != ENOENT
+									   : st.st_size > 0;
+}
+
+static int start_store(struct queue_store *s, bool read_only, struct error *err)
+{
+	int r = read_only ? queue_schema_check(&s->sql, err) : queue_schema_prepare(&s->sql, err);
+	if (r == 0)
+		r = sql_prepare(&s->sql, texts, STORE_STATEMENTS, err);
+	if (r == 0)
+		r = load_state(s, err);
+	return r;
+}
+
 int queue_store_open(const char *path, bool read_only, struct queue_store **ret_store,
 		     struct error *err)
 {
@@ -144,11 +164,14 @@ int queue_store_open(const char *path, bool read_only, struct queue_store **ret_
 	r = sql_open(&s->sql, path, read_only, err);
 	if (r < 0)
 		return r;
-	r = read_only ? queue_schema_check(&s->sql, err) : queue_schema_prepare(&s->sql, err);
-	if (r == 0)
-		r = sql_prepare(&s->sql, texts, STORE_STATEMENTS, err);
-	if (r == 0)
-		r = load_state(s, err);
+	r = start_store(s, read_only, err);
+	if (r == -ENOSPC && read_only && !has_log(path)) {
+		/* To share the database takes a file, and there is no room for it. */
+		sql_close(&s->sql);
+		r = sql_open_still(&s->sql, path, err);
+		if (r == 0)
+			r = start_store(s, true, err);
+	}
 	if (r < 0) {
 		error_prefix(err, "%s", path);
 		return r;
@@ -523,14 +546,29 @@ int queue_store_checkpoint(struct queue_store *s, struct error *err)
 	return sql_checkpoint(&s->sql, err);
 }
 
-int queue_store_shrink(struct queue_store *s, bool *ret_more, struct error *err)
+int queue_store_shrink(struct queue_store *s, int64_t pages_kept, int pages_max, bool *ret_more,
+		       struct error *err)
 {
+	char text[64];
 	int64_t pages = 0;
 	int r = sql_query_int(&s->sql, "PRAGMA freelist_count", &pages, err);
 
-	if (r == 0 && pages > FREE_PAGES_KEPT)
-		r = sql_exec(&s->sql, "PRAGMA incremental_vacuum(" SHRINK_PAGES ")", err);
-	if (r == 0)
-		*ret_more = pages > FREE_PAGES_KEPT;
-	return r;
+	*ret_more = r == 0 && pages > pages_kept;
+	if (!*ret_more)
+		return r;
+	snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%d)", pages_max);
+	return sql_exec(&s->sql, text, err);
+}
+
+void queue_store_limit_log(struct queue_store *s, int64_t bytes)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "PRAGMA journal_size_limit = %lld", (long long)bytes);
+	sql_exec(&s->sql, text, NULL); /* a setting in memory: cannot fail */
+}
+
+int queue_store_renew_log(struct queue_store *s, struct error *err)
+{
+	return sql_renew_log(&s->sql, err);
 }

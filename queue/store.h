@@ -123,4 +123,11 @@ void queue_store_snapshot_end(struct queue_store *s);
 /* Housekeeping, between transactions: frames in the log; free pages returned to the file system. */
 int queue_store_log_frames(const struct queue_store *s);
 int queue_store_checkpoint(struct queue_store *s, struct error *err);
-int queue_store_shrink(struct queue_store *s, bool *ret_more, struct error *err);
+int queue_store_shrink(struct queue_store *s, int64_t pages_kept, int pages_max, bool *ret_more,
+		       struct error *err);
+
+/* The log's file is cut to this size when it begins anew. */
+void queue_store_limit_log(struct queue_store *s, int64_t bytes);
+
+/* All that was committed goes into the database, and the log is cut to nothing. */
+int queue_store_renew_log(struct queue_store *s, struct error *err);

@@ -267,6 +267,8 @@ static void test_disk_full(void **state)
 	limit_files(RLIM_INFINITY);
 	assert_int_equal(stored + refused, ARRAY_SIZE(appends));
 	assert_true(refused > 0);
+	assert_int_equal(t->warnings, 1);
+	tester_wait_warning(t, "there is room for mail again");
 
 	for (size_t i = 0; i < ARRAY_SIZE(appends); i++) {
 		if (appends[i].request.result < 0)

@@ -733,7 +733,7 @@ static void test_shrink(void **state)
 	snprintf(path, sizeof(path), "%s/queue.db", t->directory);
 	assert_int_equal(queue_store_open(path, false, &store, &err), 0);
 	while (has_more)
-		assert_int_equal(queue_store_shrink(store, &has_more, &err), 0);
+		assert_int_equal(queue_store_shrink(store, 4096, 1024, &has_more, &err), 0);
 	queue_store_close(store);
 	assert_true(tester_query(t, "PRAGMA freelist_count") <= 4096);
 	tester_open(t);

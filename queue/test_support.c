@@ -35,6 +35,15 @@ static void note_warning(void *arg, const char *text)
 	pthread_mutex_lock(&t->mutex);
 	t->warnings++;
 	snprintf(t->last_warning, sizeof(t->last_warning), "%s", text);
+	pthread_cond_signal(&t->woken);
+	pthread_mutex_unlock(&t->mutex);
+}
+
+void tester_wait_warning(struct tester *t, const char *text)
+{
+	pthread_mutex_lock(&t->mutex);
+	while (!strstr(t->last_warning, text))
+		pthread_cond_wait(&t->woken, &t->mutex);
 	pthread_mutex_unlock(&t->mutex);
 }
 
@@ -45,6 +54,7 @@ struct tester *tester_new(const char *parent)
 	*t = (struct tester){
 		.clock = { .wall_ms = fake_ms, .mono_ms = fake_ms },
 		.now_ms = TESTER_START_MS,
+		.ballast_bytes = 4 << 20,
 	};
 	snprintf(t->directory, sizeof(t->directory), "%s/posthouse-queue-XXXXXX",
 		 access(parent, W_OK) == 0 ? parent : "/tmp");
@@ -75,6 +85,8 @@ int tester_try_open(struct tester *t, struct error *err)
 	struct queue_options options = {
 		.directory = t->directory,
 		.body_memory_bytes = t->body_memory_bytes,
+		.ballast_bytes = t->ballast_bytes,
+		.minfree_bytes = t->minfree_bytes,
 		.clock = &t->clock,
 		.warn = note_warning,
 		.warn_arg = t,

@@ -18,6 +18,7 @@ struct tester {
 	int64_t now_ms;
 	char directory[64];
 	size_t body_memory_bytes;
+	uint64_t ballast_bytes, minfree_bytes;
 	struct queue *queue;
 	struct queue_port *port;
 	pthread_mutex_t mutex;
@@ -37,6 +38,9 @@ void tester_free(struct tester *t);
 void tester_open(struct tester *t);
 int tester_try_open(struct tester *t, struct error *err);
 void tester_close(struct tester *t);
+
+/* Wait until the last warning has this in it. */
+void tester_wait_warning(struct tester *t, const char *text);
 
 /* Another port on the same queue, for another thread. */
 struct tester *tester_share(struct tester *t);

@@ -22,10 +22,10 @@
 
 #include "queue/body.h"
 #include "queue/private.h"
+#include "queue/upkeep.h"
 
-#define LOG_FRAMES_MAX 4000	 /* 16 MiB: then the log is moved into the database */
-#define BATCH_BYTES    (4 << 20) /* of bodies: those in front should not wait for more */
-#define IDLE_S	       1	 /* without requests, before the chores */
+#define BATCH_BYTES (4 << 20) /* of bodies: those in front should not wait for more */
+#define IDLE_S	    1	      /* without requests, before the chores */
 
 void queue_thread_warn(struct queue *q, const char *format, ...)
 {
@@ -90,8 +90,10 @@ static int run_write(struct queue *q, struct queue_request *request, struct erro
 /* Begin; ids that were handed out are covered by the mark that this commit writes. */
 static int begin(struct queue *q, int64_t *ret_mark, struct error *err)
 {
-	int r = queue_store_begin(q->store, err);
+	int r = queue_upkeep_prepare(q, err);
 
+	if (r == 0)
+		r = queue_store_begin(q->store, err);
 	*ret_mark = queue_ids_mark_due(&q->ids);
 	if (r == 0 && *ret_mark)
 		queue_store_set_ids_mark(q->store, *ret_mark);
@@ -101,12 +103,16 @@ static int begin(struct queue *q, int64_t *ret_mark, struct error *err)
 /* Commit if all is well up to here (r), or else roll back. */
 static int finish(struct queue *q, int64_t mark, int r, struct error *err)
 {
-	if (r == 0)
+	bool in_commit = r == 0;
+
+	if (in_commit)
 		r = queue_store_commit(q->store, err);
-	if (r < 0)
+	if (r < 0) {
 		queue_store_rollback(q->store);
-	else if (mark)
+		queue_upkeep_failed(q, r, in_commit);
+	} else if (mark) {
 		queue_ids_reserved(&q->ids, mark);
+	}
 	return r;
 }
 
@@ -116,7 +122,7 @@ static int run_together(struct queue *q, struct list *batch, struct error *err)
 	int r = begin(q, &mark, err);
 
 	LIST_FOREACH (item, batch) {
-		if (r == 0)
+		if (r == 0 && request_of(item)->result == 0)
 			r = run_write(q, request_of(item), err);
 	}
 	return finish(q, mark, r, err);
@@ -203,15 +209,29 @@ static void run_each(struct queue *q, struct list *batch)
 	LIST_FOREACH (item, batch) {
 		struct queue_request *request = request_of(item);
 
-		if (request->kind != QUEUE_REQUEST_RELEASE)
+		if (request->kind != QUEUE_REQUEST_RELEASE && request->result == 0)
 			request->result = run_alone(q, request, &request->error);
+	}
+}
+
+/* The ballast is for mail that leaves: once it is given up, nothing comes in. */
+static void refuse_appends(struct queue *q, struct list *batch)
+{
+	if (!queue_room_is_spent(&q->room))
+		return;
+	LIST_FOREACH (item, batch) {
+		struct queue_request *request = request_of(item);
+
+		if (request->kind == QUEUE_REQUEST_APPEND)
+			request->result = error_set(&request->error, -ENOSPC, "the disk is full");
 	}
 }
 
 static bool has_writes(struct list *batch)
 {
 	LIST_FOREACH (item, batch) {
-		if (request_of(item)->kind != QUEUE_REQUEST_RELEASE)
+		if (request_of(item)->kind != QUEUE_REQUEST_RELEASE &&
+		    request_of(item)->result == 0)
 			return true;
 	}
 	return false;
@@ -227,8 +247,11 @@ static void run_batch(struct queue *q, struct list *batch)
 {
 	struct error err = { 0 };
 
-	if (has_writes(batch) && run_together(q, batch, &err) < 0)
+	refuse_appends(q, batch);
+	if (has_writes(batch) && run_together(q, batch, &err) < 0) {
+		refuse_appends(q, batch);
 		run_each(q, batch);
+	}
 	LIST_FOREACH (item, batch) {
 		struct queue_request *request = request_of(item);
 
@@ -276,34 +299,6 @@ static void publish_counts(struct queue *q)
 	pthread_mutex_unlock(&q->mutex);
 }
 
-static void remove_files(struct queue *q)
-{
-	struct error err;
-	int64_t id;
-
-	while (buf_len(&q->removed_files) > 0) {
-		memcpy(&id, buf_slice(&q->removed_files).ptr, sizeof(id));
-		buf_consume(&q->removed_files, sizeof(id));
-		if (queue_bodies_remove_file(&q->bodies, id, &err) < 0)
-			queue_thread_warn(q, "%s (it is removed at the next start)", err.text);
-	}
-}
-
-static void checkpoint(struct queue *q, int frames_max)
-{
-	struct error err;
-
-	if (queue_store_log_frames(q->store) <= frames_max)
-		return;
-	if (queue_store_checkpoint(q->store, &err) < 0) {
-		if (!q->has_checkpoint_failed)
-			queue_thread_warn(q, "%s: the log grows until this works again", err.text);
-		q->has_checkpoint_failed = true;
-		return;
-	}
-	q->has_checkpoint_failed = false;
-}
-
 static bool is_alone(const struct queue_request *request)
 {
 	return request->kind == QUEUE_REQUEST_CLAIM || request->kind == QUEUE_REQUEST_ACTION ||
@@ -320,20 +315,34 @@ static void serve(struct queue *q, struct queue_request *request)
 		queue_thread_active(q, CONTAINER_OF(request, struct queue_active, request));
 }
 
+/* Once more, if what was in the way is gone. */
+static void serve_alone(struct queue *q, struct queue_request *request)
+{
+	bool had_ballast = q->room.has_ballast;
+
+	serve(q, request);
+	if (request->kind != QUEUE_REQUEST_ACTION || request->result >= 0)
+		return;
+	queue_upkeep_failed(q, request->result, true);
+	if (had_ballast && !q->room.has_ballast) {
+		request->result = 0;
+		serve(q, request);
+	}
+}
+
 static void run(struct queue *q, struct list *batch)
 {
 	struct queue_request *first = request_of(batch->next);
 
 	if (is_alone(first))
-		serve(q, first);
+		serve_alone(q, first);
 	else
 		run_batch(q, batch);
 	publish_counts(q);
 	complete(batch);
 
 	/* Nobody waits for what follows. */
-	remove_files(q);
-	checkpoint(q, LOG_FRAMES_MAX);
+	queue_upkeep_after(q);
 }
 
 /* Sessions may use up ids without anything being stored. */
@@ -346,18 +355,6 @@ static void reserve_ids(struct queue *q)
 		return;
 	r = begin(q, &mark, NULL);
 	finish(q, mark, r, NULL); /* should it fail, the next message asks again */
-}
-
-/* Returns whether there is more to do. */
-static bool do_chores(struct queue *q)
-{
-	struct error err;
-	bool has_more = false;
-
-	checkpoint(q, 0);
-	if (queue_store_shrink(q->store, &has_more, &err) < 0)
-		return false; /* a luxury: it can wait for better times */
-	return has_more;
 }
 
 static uint64_t bytes_in_row(const struct queue_message *m)
@@ -401,15 +398,11 @@ static void take_batch(struct queue *q, struct list *batch)
 	}
 }
 
-/* Wait until woken; with chores to do, not for long. True: it is time for them. Mutex held. */
-static bool wait_for_work(struct queue *q, bool has_chores)
+/* Wait until woken, or for a second: then it returns true. Mutex held. */
+static bool wait_for_work(struct queue *q)
 {
 	struct timespec until;
 
-	if (!has_chores) {
-		pthread_cond_wait(&q->arrived, &q->mutex);
-		return false;
-	}
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += IDLE_S;
 	return pthread_cond_timedwait(&q->arrived, &q->mutex, &until) == ETIMEDOUT;
@@ -431,7 +424,7 @@ void *queue_thread_run(void *arg)
 		if (list_is_empty(&batch) && !ids_wanted) {
 			if (q->is_stopping)
 				break;
-			is_idle = wait_for_work(q, has_chores);
+			is_idle = wait_for_work(q);
 			if (!is_idle)
 				continue;
 		}
@@ -441,7 +434,11 @@ void *queue_thread_run(void *arg)
 			reserve_ids(q);
 		if (!list_is_empty(&batch))
 			run(q, &batch);
-		has_chores = !is_idle || do_chores(q);
+		queue_upkeep_look(q);
+		if (!is_idle)
+			has_chores = true;
+		else if (has_chores)
+			has_chores = queue_upkeep_idle(q);
 		pthread_mutex_lock(&q->mutex);
 	}
 	pthread_mutex_unlock(&q->mutex);

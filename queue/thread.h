@@ -8,6 +8,7 @@
 #include "queue/claims.h"
 #include "queue/ids.h"
 #include "queue/queue.h"
+#include "queue/room.h"
 #include "queue/store.h"
 
 /*
@@ -28,6 +29,7 @@ struct queue {
 
 	int lock_fd;
 	struct queue_bodies bodies;
+	struct queue_room room; /* only queue_room_has() and _is_spent() from other threads */
 	struct queue_ids ids;
 
 	/* The thread's own. */
@@ -37,6 +39,9 @@ struct queue {
 	struct queue_claims cut;    /* claimed messages of which recipients were deleted; due_ms: */
 	struct buf removed_files;   /* ids (int64_t) whose rows are gone */
 	bool has_checkpoint_failed; /* and was warned of */
+	bool is_log_suspect; /* a sync has failed: it must be renewed before anything is written */
+	int64_t renew_ms;    /* when that was tried, on the monotonic clock */
+	int log_frames_max;  /* then it is moved into the database */
 
 	/* Under the mutex. */
 	pthread_mutex_t mutex;

@@ -1,0 +1,183 @@
+/*
+ * upkeep - checkpoints, room and renewal of the log
+ *
+ * The ballast has to pay for the worst that a full disk can find: a log of
+ * frames_max frames, all of which are new to the database, and the outcomes
+ * that come meanwhile. An outcome alone takes 14 frames at most, a batch of
+ * them about 400 (docs/queue.md); so half of the ballast is the log's.
+ *
+ * A commit whose sync failed may be on the disk or not, and the kernel may
+ * have dropped what it could not write and call the file clean: no later sync
+ * would tell. SQLite takes such a commit back and writes over its frames; but
+ * should we die before, it would be found in the log. So nothing more is
+ * committed until a checkpoint has moved everything that counts into the
+ * database, synced it, and cut the log to nothing.
+ */
+#include "queue/upkeep.h"
+
+#include <errno.h>
+
+#include "queue/private.h"
+
+#define FRAME_BYTES	4120
+#define LOG_FRAMES_MAX	4000 /* 16 MiB: then the log is moved into the database */
+#define LOG_FRAMES_MIN	64
+#define SHRINK_PAGES	1024
+#define TIGHT_PAGES	64 /* of one step while there is no room: it writes to the log first */
+#define TIGHT_STEPS	64
+#define TOO_LITTLE	"too little is free"
+#define RENEW_MS	1000
+#define FREE_PAGES_KEPT 4096 /* 16 MiB, for the next burst */
+
+static void tell_change(struct queue *q, int change, const char *why)
+{
+	double mib = 1 << 20;
+
+	if (change == QUEUE_ROOM_ENDED)
+		queue_thread_warn(q,
+				  "no room for mail: %s; %.1f MiB are free, and queue_minfree is "
+				  "%.1f MiB; clients get 452 4.3.1 from here on, deliveries go on",
+				  why, (double)atomic_load(&q->room.free_bytes) / mib,
+				  (double)q->room.minfree_bytes / mib);
+	else if (change == QUEUE_ROOM_BACK)
+		queue_thread_warn(q, "there is room for mail again: %.1f MiB are free",
+				  (double)atomic_load(&q->room.free_bytes) / mib);
+}
+
+int queue_upkeep_open_room(struct queue *q, const struct queue_options *options, struct error *err)
+{
+	int r = queue_room_open(options->directory, options->minfree_bytes, options->ballast_bytes,
+				&q->room, err);
+
+	if (r < 0)
+		return r;
+	tell_change(q, queue_room_look(&q->room), TOO_LITTLE);
+	return 0;
+}
+
+void queue_upkeep_start(struct queue *q)
+{
+	uint64_t frames = q->room.ballast_bytes / 2 / FRAME_BYTES;
+
+	q->log_frames_max = (int)MAX(MIN(frames, LOG_FRAMES_MAX), LOG_FRAMES_MIN);
+	queue_store_limit_log(q->store, (int64_t)q->log_frames_max * FRAME_BYTES);
+}
+
+void queue_upkeep_failed(struct queue *q, int r, bool in_commit)
+{
+	if (r == -ENOSPC)
+		tell_change(q, queue_room_give_up(&q->room), "the disk is full");
+	else if (in_commit && r == -EIO)
+		q->is_log_suspect = true;
+}
+
+static int checkpoint_failed(struct queue *q, int r, const struct error *err)
+{
+	if (!q->has_checkpoint_failed)
+		queue_thread_warn(q, "%s: the log grows until this works again", err->text);
+	q->has_checkpoint_failed = true;
+	return r;
+}
+
+static int checkpoint(struct queue *q, int frames_max)
+{
+	struct error err;
+	int r;
+
+	if (queue_store_log_frames(q->store) <= frames_max)
+		return 0;
+	r = queue_store_checkpoint(q->store, &err);
+	if (r == -ENOSPC && q->room.has_ballast) {
+		queue_upkeep_failed(q, r, false);
+		r = queue_store_checkpoint(q->store, &err);
+	}
+	if (r < 0) {
+		queue_upkeep_failed(q, r, true);
+		return checkpoint_failed(q, r, &err);
+	}
+	q->has_checkpoint_failed = false;
+	return 0;
+}
+
+/* Not with every request: a disk that fails takes its time, and each try may lose something. */
+int queue_upkeep_prepare(struct queue *q, struct error *err)
+{
+	struct error reason;
+	int r;
+
+	if (!q->is_log_suspect)
+		return 0;
+	if (q->renew_ms && queue_room_now_ms() - q->renew_ms < RENEW_MS)
+		return error_set(err, -EIO, "nothing is stored after a write that failed");
+	q->renew_ms = queue_room_now_ms();
+	r = queue_store_renew_log(q->store, &reason);
+	if (r == 0) {
+		q->is_log_suspect = false;
+		q->renew_ms = 0;
+		queue_thread_warn(q, "the queue's log was renewed after a write that failed");
+		return 0;
+	}
+	return error_set(err, r, "nothing is stored after a write that failed: %s", reason.text);
+}
+
+static void remove_files(struct queue *q)
+{
+	struct error err;
+	int64_t id;
+
+	while (buf_len(&q->removed_files) > 0) {
+		memcpy(&id, buf_slice(&q->removed_files).ptr, sizeof(id));
+		buf_consume(&q->removed_files, sizeof(id));
+		if (queue_bodies_remove_file(&q->bodies, id, &err) < 0)
+			queue_thread_warn(q, "%s (it is removed at the next start)", err.text);
+	}
+}
+
+void queue_upkeep_after(struct queue *q)
+{
+	remove_files(q);
+	checkpoint(q, q->log_frames_max);
+}
+
+/* Whatever of the database is free goes back to the file system, in steps that the log can take. */
+static void make_room(struct queue *q)
+{
+	bool has_more = true;
+	struct error err;
+
+	if (queue_upkeep_prepare(q, &err) < 0)
+		return;
+	for (int i = 0; i < TIGHT_STEPS && has_more; i++)
+		if (checkpoint(q, 0) < 0 ||
+		    queue_store_shrink(q->store, 0, TIGHT_PAGES, &has_more, &err) < 0)
+			return; /* an outcome will try harder */
+	checkpoint(q, 0);
+}
+
+void queue_upkeep_look(struct queue *q)
+{
+	int change;
+
+	if (!queue_room_is_due(&q->room))
+		return;
+	change = queue_room_look(&q->room);
+	if (change != QUEUE_ROOM_BACK && !queue_room_has(&q->room, 0)) {
+		tell_change(q, change, TOO_LITTLE);
+		make_room(q);
+		change = queue_room_look(&q->room);
+	}
+	tell_change(q, change, TOO_LITTLE);
+}
+
+bool queue_upkeep_idle(struct queue *q)
+{
+	struct error err;
+	bool has_more = false;
+
+	if (queue_upkeep_prepare(q, &err) < 0)
+		return true;
+	checkpoint(q, 0);
+	if (queue_store_shrink(q->store, FREE_PAGES_KEPT, SHRINK_PAGES, &has_more, &err) < 0)
+		return false; /* a luxury: it can wait for better times */
+	return has_more;
+}
