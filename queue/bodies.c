@@ -54,21 +54,21 @@ static int sync_fd(int fd, const char *shown, struct error *err)
 	return 0;
 }
 
-/* All of them at once: a directory made later would need one more sync before its first file. */
+/*
+ * All of them at once: a directory made later would need one more sync before its first file.
+ * Synced even if all were there: who made them may have been killed before that.
+ */
 static int make_directories(int fd, struct error *err)
 {
 	char name[DIRECTORY_SIZE];
-	bool made = false;
 
 	for (unsigned int i = 0; i < DIRECTORIES; i++) {
 		format_directory(i, name);
-		if (mkdirat(fd, name, 0700) == 0)
-			made = true;
-		else if (errno != EEXIST)
+		if (mkdirat(fd, name, 0700) < 0 && errno != EEXIST)
 			return error_set(err, queue_errno(errno), "bodies/%s: %s", name,
 					 strerror(errno));
 	}
-	return made ? sync_fd(fd, "bodies", err) : 0;
+	return sync_fd(fd, "bodies", err);
 }
 
 void queue_bodies_done(struct queue_bodies *b)
@@ -88,12 +88,10 @@ int queue_bodies_open(const char *directory, size_t memory_max, struct queue_bod
 	at = open_directory(AT_FDCWD, directory, directory, err);
 	if (at < 0)
 		return at;
-	if (mkdirat(at, "bodies", 0700) == 0)
-		r = sync_fd(at, directory, err);
-	else
-		r = errno == EEXIST ? 0
-				    : error_set(err, queue_errno(errno), "%s/bodies: %s", directory,
-						strerror(errno));
+	if (mkdirat(at, "bodies", 0700) < 0 && errno != EEXIST)
+		return error_set(err, queue_errno(errno), "%s/bodies: %s", directory,
+				 strerror(errno));
+	r = sync_fd(at, directory, err);
 	if (r < 0)
 		return r;
 

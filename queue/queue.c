@@ -58,6 +58,33 @@ static int sync_directory(const char *directory, struct error *err)
 }
 
 /*
+ * Our directory and those above it may be new, and whoever made them may have been killed before
+ * their names were synced: then all that we store would go with the power. A directory that we
+ * may not read, or that can't be synced, was made by somebody else.
+ */
+static int sync_path(const char *directory, struct error *err)
+{
+	CLEANUP(close_fdp) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat here, above = { 0 };
+	int up;
+
+	if (fd < 0 || fstat(fd, &here) < 0)
+		return error_set(err, queue_errno(errno), "%s: %s", directory, strerror(errno));
+	for (;;) {
+		up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		close(fd);
+		fd = up;
+		if (fd < 0 || fstat(fd, &above) < 0 ||
+		    (above.st_ino == here.st_ino && above.st_dev == here.st_dev))
+			return 0;
+		if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS)
+			return error_set(err, queue_errno(errno), "above %s: %s", directory,
+					 strerror(errno));
+		here = above;
+	}
+}
+
+/*
  * A new database beside old bodies: somebody has moved the old one away, and
  * may want to look at them. They are put aside, not swept.
  */
@@ -158,6 +185,8 @@ static int open_files(struct queue *q, const struct queue_options *options, stru
 	int r;
 
 	r = make_directory(directory, err);
+	if (r == 0)
+		r = sync_path(directory, err);
 	if (r == 0)
 		r = join_path(directory, "queue.lock", path, err);
 	if (r < 0)
