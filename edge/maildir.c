@@ -34,22 +34,23 @@ bool maildir_path_is_safe(const char *path)
 	return true;
 }
 
-/* Open a directory, making it when missing: then its name is synced, to survive with the mail. */
 static int open_dir(int at, const char *name)
 {
-	bool is_new = mkdirat(at, name, 0700) == 0;
-	int fd;
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (!is_new && errno != EEXIST)
-		return -errno;
-	if (is_new && fsync(at) < 0)
-		return -errno;
-	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
 }
 
-/* Open base/path, making what is missing. */
-static int open_path(const char *base, const char *path, struct error *err)
+static int make_dir(int at, const char *name)
+{
+	return mkdirat(at, name, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/*
+ * Open base/path, making what is missing. The names on the way are synced on request: that one
+ * is there does not say so, as somebody else may be about to.
+ */
+static int open_path(const char *base, const char *path, bool sync, struct error *err)
 {
 	struct slice rest = slice_from(path), part;
 	int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -59,8 +60,16 @@ static int open_path(const char *base, const char *path, struct error *err)
 	while (slice_next_word(&rest, "/", &part)) {
 		char name[NAME_MAX + 1];
 		int next =
-			slice_copy(part, name, sizeof(name)) ? open_dir(fd, name) : -ENAMETOOLONG;
+			slice_copy(part, name, sizeof(name)) ? make_dir(fd, name) : -ENAMETOOLONG;
 
+		if (next == 0)
+			next = open_dir(fd, name);
+		if (next >= 0 && sync && fsync(fd) < 0) {
+			int number = errno;
+
+			close(next);
+			next = -number;
+		}
 		close(fd);
 		if (next < 0)
 			return error_set(err, next, "%s/%s: %s", base, path, strerror(-next));
@@ -151,15 +160,14 @@ static int deliver_at(int dir, const struct maildir_delivery *d, atomic_uint *co
 {
 	CLEANUP(close_fdp) int tmp = open_dir(dir, "tmp");
 	CLEANUP(close_fdp) int new = open_dir(dir, "new");
-	CLEANUP(close_fdp) int cur = open_dir(dir, "cur");
 	CLEANUP(close_fdp) int fd = -1;
 	char name[NAME_MAX], final[NAME_MAX + 32];
 	uint64_t size;
 	int r;
 
-	if (tmp < 0 || new < 0 || cur < 0) {
-		r = MIN(MIN(tmp, new), cur);
-		return error_set(err, r, "cannot open tmp, new or cur: %s", strerror(-r));
+	if (tmp < 0 || new < 0) {
+		r = MIN(tmp, new);
+		return error_set(err, r, "cannot open tmp or new: %s", strerror(-r));
 	}
 	make_name(d, counter, name);
 	fd = openat(tmp, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -181,14 +189,46 @@ static int deliver_at(int dir, const struct maildir_delivery *d, atomic_uint *co
 	return 0;
 }
 
+/*
+ * Make the folders, tmp last: that it is there says that all other names are on the disk, those
+ * on the way to the Maildir too. Whoever sees it missing does all of it again, as the one who was
+ * here first may have been killed, or not be done yet.
+ */
+static int make_folders(int dir, const struct maildir_delivery *d, struct error *err)
+{
+	CLEANUP(close_fdp) int same = open_path(d->base, d->path, true, err);
+	int r;
+
+	if (same < 0)
+		return same;
+	r = make_dir(dir, "new");
+	if (r == 0)
+		r = make_dir(dir, "cur");
+	if (r == 0 && fsync(dir) < 0)
+		r = -errno;
+	if (r == 0)
+		r = make_dir(dir, "tmp");
+	return r < 0 ? error_set(err, r, "cannot make tmp, new and cur: %s", strerror(-r)) : 0;
+}
+
+static bool has_folders(int dir)
+{
+	return faccessat(dir, "tmp", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       faccessat(dir, "new", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       faccessat(dir, "cur", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 int maildir_deliver(const struct maildir_delivery *d, atomic_uint *counter, struct error *err)
 {
-	int dir = open_path(d->base, d->path, err);
-	int r;
+	int dir = open_path(d->base, d->path, false, err);
+	int r = 0;
 
 	if (dir < 0)
 		return dir;
-	r = deliver_at(dir, d, counter, err);
+	if (!has_folders(dir))
+		r = make_folders(dir, d, err);
+	if (r == 0)
+		r = deliver_at(dir, d, counter, err);
 	if (r < 0)
 		error_prefix(err, "%s/%s", d->base, d->path);
 	close(dir);

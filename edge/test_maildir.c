@@ -182,6 +182,18 @@ static bool is_synced(const struct fixture *f, const char *path)
 	return memmem(all.ptr, all.len, line, (size_t)len) != NULL;
 }
 
+static void make_dirs(const struct fixture *f, const char *a, const char *b, const char *c,
+		      const char *d)
+{
+	const char *const names[] = { a, b, c, d };
+	char path[200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(path, sizeof(path), "%s%s", f->base, names[i]);
+		assert_return_code(mkdir(path, 0700), 0);
+	}
+}
+
 /* A new Maildir survives a power cut with its first message; later ones cost two syncs each. */
 static void test_syncs(void **state)
 {
@@ -205,6 +217,16 @@ static void test_syncs(void **state)
 	for (struct slice rest = buf_slice(&paths), path; slice_next_word(&rest, "\n", &path);)
 		count++;
 	assert_int_equal(count, 2);
+
+	/* Made by another thread, or by a process that was killed: not synced yet, for all we know. */
+	make_dirs(f, "/vm2.vm", "/vm2.vm/bob", "/vm2.vm/bob/new", "/vm2.vm/bob/cur");
+	buf_clear(&paths);
+	d.path = "vm2.vm/bob/";
+	assert_return_code(maildir_deliver(&d, &f->counter, &err), 0);
+	assert_true(is_synced(f, ""));
+	assert_true(is_synced(f, "/vm2.vm"));
+	assert_true(is_synced(f, "/vm2.vm/bob"));
+	assert_true(is_synced(f, "/vm2.vm/bob/new"));
 	synced = NULL;
 	buf_done(&paths);
 	queue_message_free(m);
