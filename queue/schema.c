@@ -254,7 +254,7 @@ static int read_version(struct sql *sql, int64_t *ret_version, struct error *err
 
 int queue_schema_check(struct sql *sql, struct error *err)
 {
-	int64_t version;
+	int64_t version = 0;
 	int r = read_version(sql, &version, err);
 
 	if (r == 0 && version < VERSION)
