@@ -11,40 +11,7 @@
 #include <stdint.h>
 
 #include "base/macros.h"
-
-/*
- * Length of the well-formed UTF-8 sequence (Unicode table 3-7: no overlong
- * forms, no surrogates) of two bytes or more at the front of s, or 0.
- */
-static size_t utf8_sequence(struct slice s, uint32_t *ret_code)
-{
-	const unsigned char *p = (const unsigned char *)s.ptr;
-	static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	uint32_t code;
-	size_t n;
-
-	if (p[0] >= 0xc2 && p[0] <= 0xdf)
-		n = 2;
-	else if (p[0] >= 0xe0 && p[0] <= 0xef)
-		n = 3;
-	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (s.len < n)
-		return 0;
-
-	code = p[0] & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (p[i] & 0x3f);
-	}
-	if (code < smallest[n] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-		return 0;
-	*ret_code = code;
-	return n;
-}
+#include "base/utf8.h"
 
 static bool is_space_like(char c)
 {
@@ -73,7 +40,7 @@ static size_t next_unit(struct slice s, struct slice *ret_shown)
 		*ret_shown = SLICE("?");
 		return 1;
 	}
-	if (code < 0xa0 || code == 0x2028 || code == 0x2029)
+	if (utf8_is_control(code))
 		*ret_shown = SLICE("?");
 	else
 		*ret_shown = slice_first(s, n);

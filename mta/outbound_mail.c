@@ -43,6 +43,17 @@ static void finish_delivery(struct outbound *o)
 	hand_back(o, d, false);
 }
 
+static struct smtp_recipient recipient_of(const struct delivery *d, unsigned int i)
+{
+	const struct queue_recipient *r = &d->message->recipients[d->recipients[i].index];
+
+	return (struct smtp_recipient){
+		.address = r->address,
+		.orcpt = r->orcpt,
+		.notify = r->notify,
+	};
+}
+
 static void begin_delivery(struct outbound *o, struct delivery *d)
 {
 	if (o->recipients_size < d->count) {
@@ -50,7 +61,7 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 		o->recipients = memory_grow(o->recipients, d->count * sizeof(*o->recipients));
 	}
 	for (unsigned int i = 0; i < d->count; i++)
-		o->recipients[i] = d->message->recipients[d->recipients[i].index].address;
+		o->recipients[i] = recipient_of(d, i);
 
 	o->delivery = d;
 	o->deliveries++;
@@ -68,6 +79,9 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 		.recipient_count = d->count,
 		.size = d->message->size,
 		.body_8bit = d->message->body_8bit,
+		.smtputf8 = d->message->smtputf8,
+		.envelope_id = d->message->envelope_id,
+		.returning = d->message->returning,
 	};
 	smtp_client_transaction(o->client, &o->transaction);
 }

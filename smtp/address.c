@@ -4,9 +4,13 @@
  *
  * The local part is taken as RFC 5321 section 4.1.2 has it, but dots may stand
  * anywhere (".a", "a..b" exist), and the domain may hold underscores. What
- * other programs would read as a comment, a list or a route is malformed.
+ * other programs would read as a comment, a list or a route is malformed. UTF-8
+ * stands where a letter may (RFC 6531 section 3.3): it is checked for the whole
+ * path first, and the rest looks at single bytes.
  */
 #include "smtp/address.h"
+
+#include "base/utf8.h"
 
 #define DOMAIN_MAX 255 /* RFC 5321 section 4.5.3.1.2 */
 
@@ -20,15 +24,38 @@ static bool is_alnum(char c)
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+static bool is_beyond_ascii(char c)
+{
+	return (unsigned char)c >= 0x80;
+}
+
 /* RFC 5322 section 3.2.3, and the dot. */
 static bool is_atom_char(char c)
 {
-	return is_alnum(c) || (c != '\0' && strchr(".!#$%&'*+-/=?^_`{|}~", c));
+	return is_alnum(c) || is_beyond_ascii(c) ||
+	       (c != '\0' && strchr(".!#$%&'*+-/=?^_`{|}~", c));
 }
 
 static bool is_printable(char c)
 {
-	return c >= ' ' && c <= '~';
+	return (c >= ' ' && c <= '~') || is_beyond_ascii(c);
+}
+
+/* What is not ASCII is well-formed UTF-8, and no control character. */
+static bool is_text(struct slice s)
+{
+	while (s.len > 0) {
+		uint32_t code;
+		size_t n = 1;
+
+		if (is_beyond_ascii(*s.ptr)) {
+			n = utf8_sequence(s, &code);
+			if (n == 0 || utf8_is_control(code))
+				return false;
+		}
+		s = slice_skip(s, n);
+	}
+	return true;
 }
 
 static struct slice skip_blanks(struct slice s)
@@ -142,7 +169,8 @@ static bool is_domain(struct slice s)
 		return is_address_literal(s);
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.ptr[i] == '.' ? before == '.'
-				    : !is_alnum(s.ptr[i]) && s.ptr[i] != '-' && s.ptr[i] != '_')
+				    : !is_alnum(s.ptr[i]) && !is_beyond_ascii(s.ptr[i]) &&
+					      s.ptr[i] != '-' && s.ptr[i] != '_')
 			return false;
 		before = s.ptr[i];
 	}
@@ -163,10 +191,8 @@ static enum smtp_path_outcome check_address(struct slice path, const char *appen
 	size_t at = find_at(path);
 	struct slice domain;
 
-	for (size_t i = 0; i < path.len; i++)
-		if ((unsigned char)path.ptr[i] >= 0x80)
-			return SMTP_PATH_NON_ASCII;
-
+	if (!is_text(path))
+		return SMTP_PATH_MALFORMED;
 	if (!is_local_part(slice_first(path, at)))
 		return SMTP_PATH_MALFORMED;
 	if (at < path.len) {
@@ -237,6 +263,11 @@ struct slice smtp_address_local(const char *address)
 	if (domain.len == 0)
 		return slice_from(address);
 	return slice_of(address, (size_t)(domain.ptr - 1 - address));
+}
+
+bool smtp_address_is_ascii(const char *address)
+{
+	return utf8_is_ascii(slice_from(address));
 }
 
 char *smtp_address_fold(struct arena *arena, const char *address)

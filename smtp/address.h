@@ -4,6 +4,8 @@
  * Everywhere outside this file an envelope address is a C string: "" for the
  * null reverse-path, else local-part@domain, without brackets, source route
  * or control characters; the local part stays as it was written, quotes included.
+ * Both parts may be UTF-8 (RFC 6531 section 3.3); whether that is allowed is for
+ * the caller to know, who asks smtp_address_is_ascii().
  */
 #pragma once
 
@@ -16,7 +18,6 @@ enum smtp_path_outcome {
 	SMTP_PATH_OK = 0,
 	SMTP_PATH_MALFORMED = 1,
 	SMTP_PATH_TOO_LONG,
-	SMTP_PATH_NON_ASCII, /* needs SMTPUTF8 */
 };
 
 /*
@@ -33,5 +34,7 @@ enum smtp_path_outcome smtp_path_parse(struct slice *args, const char *append_do
 struct slice smtp_address_domain(const char *address);
 struct slice smtp_address_local(const char *address);
 
-/* Lower-case copy, for look-ups: the domain always, the local part too. */
+bool smtp_address_is_ascii(const char *address);
+
+/* Lower-case copy of ASCII letters, for look-ups: the domain always, the local part too. */
 char *smtp_address_fold(struct arena *arena, const char *address);

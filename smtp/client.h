@@ -5,6 +5,10 @@
  * and what happened is told by events. After each return to the owner:
  * flush the buffer, and arm a timer with smtp_client_timeout_ms().
  *
+ * What senders ask for about notifications (RFC 3461) goes to servers that
+ * announce DSN. UTF-8 (RFC 6531) goes to those that announce SMTPUTF8; others
+ * are not asked, and the recipients that need it fail with 5.6.7.
+ *
  * Commands are pipelined where the server allows it (RFC 2920): MAIL, RCPT…
  * and DATA leave in one write. EHLO falls back to HELO on 5xx.
  *
@@ -20,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "smtp/dsn.h"
 #include "smtp/status.h"
 
 struct smtp_client;
@@ -37,13 +42,22 @@ struct smtp_capabilities {
 	const char *auth;    /* mechanisms, "" when none */
 };
 
+struct smtp_recipient {
+	const char *address;
+	const char *orcpt;   /* decoded (smtp/dsn.h); NULL or "": not known */
+	unsigned int notify; /* enum smtp_notify, or-ed; 0: not given */
+};
+
 /* One mail transaction. All memory is the caller's and must live until it is done. */
 struct smtp_transaction {
 	const char *sender;
-	const char *const *recipients;
+	const struct smtp_recipient *recipients;
 	unsigned int recipient_count;
-	uint64_t size;	/* for SIZE=, 0 unknown */
-	bool body_8bit; /* the data has bytes above 127 */
+	uint64_t size;		 /* for SIZE=, 0 unknown */
+	bool body_8bit;		 /* the data has bytes above 127 */
+	bool smtputf8;		 /* its header has; addresses that have are found here */
+	const char *envelope_id; /* decoded; NULL or "": not given */
+	enum smtp_return returning;
 };
 
 struct smtp_client_events {
@@ -116,7 +130,7 @@ void smtp_client_secured(struct smtp_client *c);
 /*
  * Begin a transaction; after ready(), starttls_refused() or done(). Recipients
  * that need no server to be refused (message larger than the announced SIZE,
- * addresses that could break out of a command) have their status, and maybe
+ * UTF-8 without SMTPUTF8, addresses that could break out of a command) have their status, and maybe
  * done() was told, before this returns.
  */
 void smtp_client_transaction(struct smtp_client *c, const struct smtp_transaction *t);

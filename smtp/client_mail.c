@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "smtp/address.h"
+
 static void tell(struct smtp_client *c, struct envelope *e, unsigned int recipient,
 		 const struct smtp_status *status)
 {
@@ -78,6 +80,34 @@ static bool is_sendable(const char *address)
 	return !quoted;
 }
 
+static bool needs_utf8(const struct smtp_transaction *t)
+{
+	if (t->smtputf8 || !smtp_address_is_ascii(t->sender))
+		return true;
+	for (unsigned int i = 0; i < t->recipient_count; i++)
+		if (!smtp_address_is_ascii(t->recipients[i].address))
+			return true;
+	return false;
+}
+
+/*
+ * The server does not know SMTPUTF8. RFC 6531 section 3.2: then what needs it
+ * is not sent. Recipients in ASCII can have a message that is.
+ */
+static void refuse_utf8(struct smtp_client *c, struct envelope *e)
+{
+	const struct smtp_transaction *t = e->transaction;
+	bool all = t->smtputf8 || !smtp_address_is_ascii(t->sender);
+	struct smtp_status status;
+
+	smtp_status_set(&status, 553, ESC(5, 6, 7),
+			"not sent: SMTPUTF8 is required, and the server does not offer it");
+	for (unsigned int i = 0; i < t->recipient_count; i++)
+		if (e->fates[i] != FATE_TOLD &&
+		    (all || !smtp_address_is_ascii(t->recipients[i].address)))
+			tell(c, e, i, &status);
+}
+
 /* Tell what can be known without asking the server. */
 static void refuse_locally(struct smtp_client *c, struct envelope *e)
 {
@@ -99,11 +129,25 @@ static void refuse_locally(struct smtp_client *c, struct envelope *e)
 		return;
 	}
 	for (unsigned int i = 0; i < t->recipient_count; i++) {
-		if (is_sendable(t->recipients[i]))
+		if (is_sendable(t->recipients[i].address))
 			continue;
 		smtp_status_set(&status, 553, ESC(5, 1, 3),
 				"not sent: malformed recipient address");
 		tell(c, e, i, &status);
+	}
+	if (!c->capabilities.smtputf8)
+		refuse_utf8(c, e);
+}
+
+/* RFC 3461 section 5.2.1: passed on as they came. */
+static void send_mail_dsn(struct smtp_client *c, const struct smtp_transaction *t)
+{
+	if (t->returning != SMTP_RETURN_DEFAULT)
+		buf_printf(c->output, " RET=%s",
+			   t->returning == SMTP_RETURN_FULL ? "FULL" : "HDRS");
+	if (t->envelope_id && *t->envelope_id) {
+		buf_append_string(c->output, " ENVID=");
+		smtp_xtext_encode(t->envelope_id, c->output);
 	}
 }
 
@@ -123,13 +167,37 @@ static void send_mail(struct smtp_client *c, struct envelope *e)
 	 */
 	if (c->capabilities.eightbitmime && t->body_8bit)
 		buf_append_string(c->output, " BODY=8BITMIME");
+	if (c->capabilities.smtputf8 && needs_utf8(t))
+		buf_append_string(c->output, " SMTPUTF8");
+	if (c->capabilities.dsn)
+		send_mail_dsn(c, t);
 	buf_append_string(c->output, "\r\n");
+}
+
+static void send_rcpt_dsn(struct smtp_client *c, const struct smtp_recipient *r)
+{
+	struct buf orcpt = { 0 };
+
+	if (r->notify) {
+		buf_append_string(c->output, " NOTIFY=");
+		smtp_notify_format(r->notify, c->output);
+	}
+	if (r->orcpt && smtp_original_recipient_encode(r->orcpt, &orcpt)) {
+		buf_append_string(c->output, " ORCPT=");
+		buf_append_slice(c->output, buf_slice(&orcpt));
+	}
+	buf_done(&orcpt);
 }
 
 static void send_rcpt(struct smtp_client *c, struct envelope *e)
 {
+	const struct smtp_recipient *r = &e->transaction->recipients[e->next_recipient];
+
 	client_ask(c, AWAIT_RCPT, e, e->next_recipient);
-	buf_printf(c->output, "<%s>\r\n", e->transaction->recipients[e->next_recipient]);
+	buf_printf(c->output, "<%s>", r->address);
+	if (c->capabilities.dsn)
+		send_rcpt_dsn(c, r);
+	buf_append_string(c->output, "\r\n");
 }
 
 static void find_next_recipient(struct envelope *e, unsigned int from)

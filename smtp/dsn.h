@@ -33,7 +33,18 @@ void smtp_notify_format(unsigned int notify, struct buf *out); /* "SUCCESS,FAILU
 
 /*
  * xtext (RFC 3461 section 4): "+" and two upper-case digits for what could
- * break a parameter. Decoding accepts printable ASCII results only.
+ * break a parameter. Decoding accepts printable ASCII results only, at least
+ * one; out is unchanged if it fails.
  */
 bool smtp_xtext_decode(struct slice text, struct buf *out);
 void smtp_xtext_encode(const char *text, struct buf *out);
+
+/*
+ * ORCPT=, "TYPE;ADDRESS" (RFC 3461 section 4.2, RFC 6533 section 3). Decoded it
+ * is "rfc822;bob@example.com", "utf-8;" and UTF-8, or another type and
+ * printable ASCII. utf8: bytes above 127 may stand as they are, as SMTPUTF8 was
+ * asked for; else only as "\x{F6}". Encoded it is ASCII, which every server
+ * that knows DSN takes; false, and nothing is appended, without a type.
+ */
+bool smtp_original_recipient_decode(struct slice text, bool utf8, struct buf *out);
+bool smtp_original_recipient_encode(const char *original, struct buf *out);

@@ -271,11 +271,14 @@ const char *smtp_server_hello(const struct smtp_server *s)
 
 const char *smtp_server_protocol(const struct smtp_server *s)
 {
+	static const char *const names[2][4] = {
+		{ "ESMTP", "ESMTPA", "ESMTPS", "ESMTPSA" },
+		{ "UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA" },
+	};
+
 	if (!s->esmtp)
 		return "SMTP";
-	if (s->tls)
-		return s->user ? "ESMTPSA" : "ESMTPS";
-	return s->user ? "ESMTPA" : "ESMTP";
+	return names[s->mail.smtputf8][(s->tls ? 2 : 0) + (s->user ? 1 : 0)];
 }
 
 static void append_lower(struct buf *out, const char *word)

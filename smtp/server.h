@@ -8,7 +8,7 @@
  * So a client that sends its whole session ahead is served in order.
  *
  * RFC 5321, 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 2034, 3207
- * (STARTTLS), 4954 (AUTH).
+ * (STARTTLS), 4954 (AUTH), 3461 (DSN), 6531 (SMTPUTF8).
  */
 #pragma once
 
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "smtp/dsn.h"
 #include "smtp/status.h"
 
 struct smtp_server;
@@ -42,12 +43,18 @@ struct smtp_mail {
 	uint64_t size;	    /* SIZE=, 0 when not given */
 	bool body_8bit;	    /* BODY=8BITMIME */
 	const char *auth;   /* AUTH=, decoded, "<>" for an unknown submitter, or NULL */
+
+	const char *envelope_id;    /* ENVID=, decoded, "" when not given */
+	enum smtp_return returning; /* RET= */
+	bool smtputf8;		    /* addresses, and the header, may be UTF-8 */
 };
 
 /* The strings live as long as the sender's. */
 struct smtp_rcpt {
 	const char *recipient;
 	const char *original; /* as typed, before the domain was completed */
+	const char *orcpt;    /* ORCPT=, decoded (smtp/dsn.h), "" when not given */
+	unsigned int notify;  /* NOTIFY=, enum smtp_notify or-ed; 0 when not given */
 };
 
 /*
@@ -152,7 +159,10 @@ bool smtp_server_in_transaction(const struct smtp_server *s);
 const char *smtp_server_user(const struct smtp_server *s);  /* authenticated as; NULL: not */
 const char *smtp_server_hello(const struct smtp_server *s); /* name given; NULL: none yet */
 
-/* "SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA": the with clause (RFC 3848). */
+/*
+ * "SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA": the with clause (RFC 3848);
+ * "UTF8SMTP…" in a transaction with SMTPUTF8 (RFC 6531 section 4.3).
+ */
 const char *smtp_server_protocol(const struct smtp_server *s);
 
 /* Counts of commands for the disconnect line: "ehlo=1 mail=1 rcpt=0/1 ... commands=3/4". */

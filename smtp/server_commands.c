@@ -71,7 +71,8 @@ void server_cmd_ehlo(struct smtp_server *s, struct slice args)
 		buf_append_string(s->output, "250-STARTTLS\r\n");
 	if (server_auth_is_offered(s))
 		buf_printf(s->output, "250-AUTH %s\r\n", s->options->auth);
-	buf_append_string(s->output, "250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n");
+	buf_append_string(s->output, "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n"
+				     "250-DSN\r\n250 SMTPUTF8\r\n");
 	settle_greeting(s);
 }
 

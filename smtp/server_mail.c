@@ -1,14 +1,25 @@
 /* server_mail - MAIL and RCPT: the envelope and its parameters */
+#include "base/macros.h"
 #include "base/parse.h"
 #include "smtp/server_internal.h"
 
 #define OVERSHOOT_MAX 1000 /* smtpd_recipient_overshoot_limit of Postfix */
 
+/* Of both commands; no command has two of one. */
 enum {
 	PARAMETER_SIZE = 1u << 0,
 	PARAMETER_BODY = 1u << 1,
 	PARAMETER_AUTH = 1u << 2,
+	PARAMETER_RET = 1u << 3,
+	PARAMETER_ENVID = 1u << 4,
+	PARAMETER_SMTPUTF8 = 1u << 5,
+	PARAMETER_NOTIFY = 1u << 6,
+	PARAMETER_ORCPT = 1u << 7,
 };
+
+/* What comes with extensions that HELO does not offer. */
+#define ESMTP_ONLY                                                                                 \
+	(PARAMETER_RET | PARAMETER_ENVID | PARAMETER_SMTPUTF8 | PARAMETER_NOTIFY | PARAMETER_ORCPT)
 
 static bool skip_keyword(struct slice *args, struct slice keyword)
 {
@@ -31,10 +42,16 @@ static bool path_is_fine(struct smtp_server *s, enum smtp_path_outcome outcome,
 	case SMTP_PATH_TOO_LONG:
 		server_reply(s, 501, enhanced, "Bad %s address syntax: too long", whose);
 		break;
-	case SMTP_PATH_NON_ASCII:
-		server_reply(s, 553, ESC(5, 6, 7), "Must declare SMTPUTF8 to send unicode address");
-		break;
 	}
+	return false;
+}
+
+/* RFC 6531 section 3.5: 550 to MAIL, 553 to RCPT. */
+static bool script_is_fine(struct smtp_server *s, const char *address, bool smtputf8, int code)
+{
+	if (smtputf8 || smtp_address_is_ascii(address))
+		return true;
+	server_reply(s, code, ESC(5, 6, 7), "Must declare SMTPUTF8 to send unicode address");
 	return false;
 }
 
@@ -42,6 +59,12 @@ static void unsupported(struct smtp_server *s, struct slice parameter)
 {
 	server_reply(s, 555, ESC(5, 5, 4), "Unsupported option: %.*s",
 		     (int)slice_first(parameter, 100).len, parameter.ptr);
+}
+
+static bool bad_parameter(struct smtp_server *s, const char *name)
+{
+	server_reply(s, 501, ESC(5, 5, 4), "Bad %s parameter syntax", name);
+	return false;
 }
 
 static bool take_size(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
@@ -62,90 +85,155 @@ static bool take_body(struct smtp_server *s, struct slice value, struct smtp_mai
 	mail->body_8bit = slice_equal_nocase(value, SLICE("8BITMIME"));
 	if (mail->body_8bit || slice_equal_nocase(value, SLICE("7BIT")))
 		return true;
-	server_reply(s, 501, ESC(5, 5, 4), "Bad BODY parameter syntax");
-	return false;
+	return bad_parameter(s, "BODY");
 }
 
-static int hex_value(char c)
+/* Into the transaction's memory; NULL, and a reply was made, for what is no xtext. */
+static const char *take_xtext(struct smtp_server *s, struct slice value, size_t max,
+			      const char *name)
 {
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
+	struct buf decoded = { 0 };
+	const char *text = NULL;
 
-/* RFC 3461 section 4: "+2B" stands for a plus. False for what is no xtext, or not printable. */
-static bool decode_xtext(struct slice value, char *out)
-{
-	for (size_t i = 0; i < value.len; i++) {
-		char c = value.ptr[i];
-
-		if (c == '+') {
-			int high = i + 2 < value.len ? hex_value(value.ptr[i + 1]) : -1;
-			int low = high >= 0 ? hex_value(value.ptr[i + 2]) : -1;
-
-			if (low < 0)
-				return false;
-			c = (char)(high << 4 | low);
-			i += 2;
-		}
-		if (c < ' ' || c > '~')
-			return false;
-		*out++ = c;
-	}
-	*out = '\0';
-	return value.len > 0;
+	if (smtp_xtext_decode(value, &decoded) && buf_len(&decoded) <= max)
+		text = arena_slicedup(&s->arena, buf_slice(&decoded));
+	else
+		bad_parameter(s, name);
+	buf_done(&decoded);
+	return text;
 }
 
 /* RFC 4954 section 5. */
 static bool take_auth(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
 {
-	char *decoded = arena_alloc(&s->arena, value.len + 1);
+	mail->auth = take_xtext(s, value, SERVER_LINE_MAX, "AUTH");
+	return mail->auth != NULL;
+}
 
-	if (!decode_xtext(value, decoded)) {
-		server_reply(s, 501, ESC(5, 5, 4), "Bad AUTH parameter syntax");
-		return false;
+static bool take_ret(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
+{
+	return smtp_return_parse(value, &mail->returning) || bad_parameter(s, "RET");
+}
+
+static bool take_envid(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
+{
+	mail->envelope_id = take_xtext(s, value, SMTP_ENVELOPE_ID_MAX, "ENVID");
+	return mail->envelope_id != NULL;
+}
+
+/* RFC 6531 section 3.1: it has no value. */
+static bool take_smtputf8(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
+{
+	mail->smtputf8 = value.len == 0;
+	return mail->smtputf8 || bad_parameter(s, "SMTPUTF8");
+}
+
+static bool take_notify(struct smtp_server *s, struct slice value, struct smtp_rcpt *rcpt)
+{
+	return smtp_notify_parse(value, &rcpt->notify) || bad_parameter(s, "NOTIFY");
+}
+
+static bool take_orcpt(struct smtp_server *s, struct slice value, struct smtp_rcpt *rcpt)
+{
+	struct buf decoded = { 0 };
+	bool is_fine = smtp_original_recipient_decode(value, s->mail.smtputf8, &decoded);
+
+	if (is_fine)
+		rcpt->orcpt = arena_slicedup(&s->arena, buf_slice(&decoded));
+	buf_done(&decoded);
+	return is_fine || bad_parameter(s, "ORCPT");
+}
+
+struct parameter {
+	struct slice name;
+	unsigned int bit;
+	bool (*take_mail)(struct smtp_server *s, struct slice value, struct smtp_mail *mail);
+	bool (*take_rcpt)(struct smtp_server *s, struct slice value, struct smtp_rcpt *rcpt);
+};
+
+static const struct parameter parameters[] = {
+	{ { "SIZE", 4 }, PARAMETER_SIZE, take_size, NULL },
+	{ { "BODY", 4 }, PARAMETER_BODY, take_body, NULL },
+	{ { "AUTH", 4 }, PARAMETER_AUTH, take_auth, NULL },
+	{ { "RET", 3 }, PARAMETER_RET, take_ret, NULL },
+	{ { "ENVID", 5 }, PARAMETER_ENVID, take_envid, NULL },
+	{ { "SMTPUTF8", 8 }, PARAMETER_SMTPUTF8, take_smtputf8, NULL },
+	{ { "NOTIFY", 6 }, PARAMETER_NOTIFY, NULL, take_notify },
+	{ { "ORCPT", 5 }, PARAMETER_ORCPT, NULL, take_orcpt },
+};
+
+static bool is_offered(const struct smtp_server *s, const struct parameter *p)
+{
+	if (p->bit == PARAMETER_AUTH)
+		return s->options->auth != NULL;
+	return s->esmtp || !(p->bit & ESMTP_ONLY);
+}
+
+/*
+ * The parameter that is meant by NAME=VALUE; NULL, and a reply was made, if
+ * there is none such, or it came before. All but SMTPUTF8 have a value.
+ */
+static const struct parameter *find_parameter(struct smtp_server *s, struct slice text,
+					      bool is_mail, unsigned int *seen)
+{
+	struct slice name = slice_first(text, slice_find(text, '='));
+
+	for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
+		const struct parameter *p = &parameters[i];
+
+		if (!slice_equal_nocase(name, p->name) || is_mail != (p->take_mail != NULL) ||
+		    !is_offered(s, p) || (name.len == text.len && p->bit != PARAMETER_SMTPUTF8))
+			continue;
+		if (*seen & p->bit) {
+			server_reply(s, 501, ESC(5, 5, 4), "Error: multiple %s options",
+				     p->name.ptr);
+			return NULL;
+		}
+		*seen |= p->bit;
+		return p;
 	}
-	mail->auth = decoded;
+	unsupported(s, text);
+	return NULL;
+}
+
+static struct slice value_of(struct slice parameter)
+{
+	size_t equals = slice_find(parameter, '=');
+
+	return slice_skip(parameter, equals + 1);
+}
+
+static bool parse_mail_parameters(struct smtp_server *s, struct slice args, struct smtp_mail *mail)
+{
+	const struct parameter *p;
+	unsigned int seen = 0;
+	struct slice text;
+
+	while (slice_next_word(&args, " \t", &text)) {
+		p = find_parameter(s, text, true, &seen);
+		if (!p || !p->take_mail(s, value_of(text), mail))
+			return false;
+	}
 	return true;
 }
 
-static const struct {
-	struct slice name;
-	unsigned int bit;
-	bool (*take)(struct smtp_server *s, struct slice value, struct smtp_mail *mail);
-} mail_parameters[] = {
-	{ { "SIZE=", 5 }, PARAMETER_SIZE, take_size },
-	{ { "BODY=", 5 }, PARAMETER_BODY, take_body },
-	{ { "AUTH=", 5 }, PARAMETER_AUTH, take_auth },
-};
-
-static bool take_mail_parameter(struct smtp_server *s, struct slice parameter, unsigned int *seen,
-				struct smtp_mail *mail)
+static bool parse_rcpt_parameters(struct smtp_server *s, struct slice args, struct smtp_rcpt *rcpt)
 {
-	for (size_t i = 0; i < sizeof(mail_parameters) / sizeof(mail_parameters[0]); i++) {
-		struct slice name = mail_parameters[i].name;
-		unsigned int bit = mail_parameters[i].bit;
+	const struct parameter *p;
+	unsigned int seen = 0;
+	struct slice text;
 
-		if (!slice_starts_nocase(parameter, name))
-			continue;
-		if (bit == PARAMETER_AUTH && !s->options->auth)
-			break;
-		if (*seen & bit) {
-			server_reply(s, 501, ESC(5, 5, 4), "Error: multiple %s options", name.ptr);
+	while (slice_next_word(&args, " \t", &text)) {
+		p = find_parameter(s, text, false, &seen);
+		if (!p || !p->take_rcpt(s, value_of(text), rcpt))
 			return false;
-		}
-		*seen |= bit;
-		return mail_parameters[i].take(s, slice_skip(parameter, name.len), mail);
 	}
-	unsupported(s, parameter);
-	return false;
+	return true;
 }
 
 static bool parse_mail(struct smtp_server *s, struct slice args, struct smtp_mail *mail)
 {
 	enum smtp_path_outcome outcome;
-	struct slice parameter;
-	unsigned int seen = 0;
 
 	if (!skip_keyword(&args, SLICE("FROM:"))) {
 		server_reply(s, 501, ESC(5, 5, 4), "Syntax: MAIL FROM:<address>");
@@ -154,15 +242,13 @@ static bool parse_mail(struct smtp_server *s, struct slice args, struct smtp_mai
 	outcome = smtp_path_parse(&args, s->options->append_domain, &s->arena, &mail->sender);
 	if (!path_is_fine(s, outcome, ESC(5, 1, 7), "sender"))
 		return false;
-	while (slice_next_word(&args, " \t", &parameter))
-		if (!take_mail_parameter(s, parameter, &seen, mail))
-			return false;
-	return true;
+	return parse_mail_parameters(s, args, mail) &&
+	       script_is_fine(s, mail->sender, mail->smtputf8, 550);
 }
 
 void server_cmd_mail(struct smtp_server *s, struct slice args)
 {
-	struct smtp_mail mail = { 0 };
+	struct smtp_mail mail = { .envelope_id = "" };
 
 	if (s->options->auth_required && !s->user) {
 		server_reply(s, 530, ESC(5, 7, 0), "Authentication required");
@@ -205,7 +291,7 @@ static void too_many_recipients(struct smtp_server *s)
 
 static bool parse_rcpt(struct smtp_server *s, struct slice args, struct smtp_rcpt *rcpt)
 {
-	struct slice path, parameter;
+	struct slice path;
 	enum smtp_path_outcome outcome;
 
 	if (!skip_keyword(&args, SLICE("TO:"))) {
@@ -222,16 +308,13 @@ static bool parse_rcpt(struct smtp_server *s, struct slice args, struct smtp_rcp
 					  &rcpt->recipient);
 	if (!path_is_fine(s, outcome, ESC(5, 1, 3), "recipient"))
 		return false;
-	if (slice_next_word(&args, " \t", &parameter)) {
-		unsupported(s, parameter);
-		return false;
-	}
-	return true;
+	return parse_rcpt_parameters(s, args, rcpt) &&
+	       script_is_fine(s, rcpt->recipient, s->mail.smtputf8, 553);
 }
 
 void server_cmd_rcpt(struct smtp_server *s, struct slice args)
 {
-	struct smtp_rcpt rcpt = { 0 };
+	struct smtp_rcpt rcpt = { .orcpt = "" };
 
 	if (s->options->recipient_limit > 0 && s->rcpt_count >= s->options->recipient_limit) {
 		too_many_recipients(s);

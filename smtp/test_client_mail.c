@@ -432,6 +432,98 @@ static const char *const parameters[] = {
 	"E done\n",
 };
 
+#define U	"\303\274"
+#define NO_UTF8 "553 5.6.7 not sent: SMTPUTF8 is required, and the server does not offer it ()\n"
+
+static const char *const notifications[] = {
+	"# passed on\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250-PIPELINING\n"
+	"S 250 DSN\n"
+	"E ready esmtp pipelining dsn\n"
+	"O mail s@x a@y notify=1 b@y notify=14 orcpt=rfc822;B+b@z c@y envid=Q=1 ret=hdrs\n"
+	"C MAIL FROM:<s@x> RET=HDRS ENVID=Q+3D1\n"
+	"C RCPT TO:<a@y> NOTIFY=NEVER\n"
+	"C RCPT TO:<b@y> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;B+2Bb@z\n"
+	"C RCPT TO:<c@y>\n"
+	"C DATA\n",
+
+	"# in full, and an original in UTF-8 written in ASCII\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250 DSN\n"
+	"E ready esmtp dsn\n"
+	"O mail s@x a@y orcpt=utf-8;m" U "@z ret=full\n"
+	"C MAIL FROM:<s@x> RET=FULL\n"
+	"S 250 Ok\n"
+	"C RCPT TO:<a@y> ORCPT=utf-8;m\\x{FC}@z\n",
+
+	"# an original without a type is no original\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250 DSN\n"
+	"E ready esmtp dsn\n"
+	"O mail s@x a@y orcpt=a@z\n"
+	"C MAIL FROM:<s@x>\n"
+	"S 250 Ok\n"
+	"C RCPT TO:<a@y>\n",
+
+	"# not offered\n"
+	"+ STEPWISE\n"
+	"O mail s@x a@y notify=2 orcpt=rfc822;a@z envid=Q ret=hdrs\n"
+	"C MAIL FROM:<s@x>\n"
+	"S 250 Ok\n"
+	"C RCPT TO:<a@y>\n",
+};
+
+static const char *const utf8[] = {
+	"# said where it is needed\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250-8BITMIME\n"
+	"S 250 SMTPUTF8\n"
+	"E ready esmtp 8bitmime smtputf8\n"
+	"W done mail s@x b@y\n"
+	"O mail s@x m" U "@y 8bit\n"
+	"C MAIL FROM:<s@x> BODY=8BITMIME SMTPUTF8\n"
+	"S 250 Ok\n"
+	"C RCPT TO:<m" U "@y>\n"
+	"S 550 5.1.1 no\n"
+	"E rcpt 0 550 5.1.1 no (RCPT TO)\n"
+	"E done\n"
+	"C RSET\n"
+	"S 250 Ok\n"
+	"C MAIL FROM:<s@x>\n",
+
+	"# for the sender, for the header\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250 SMTPUTF8\n"
+	"E ready esmtp smtputf8\n"
+	"W done mail s@x b@y utf8\n"
+	"O mail m" U "@x b@y\n"
+	"C MAIL FROM:<m" U "@x> SMTPUTF8\n"
+	"S 550 no\n"
+	"E rcpt 0 550 0.0.0 no (MAIL FROM)\n"
+	"E done\n"
+	"C MAIL FROM:<s@x> SMTPUTF8\n",
+
+	"# not offered, and the header needs it\n"
+	"+ STEPWISE\n"
+	"W done mail m" U "@x b@y\n"
+	"O mail s@x a@y b@y utf8\n"
+	"E rcpt 0 " NO_UTF8 "E rcpt 1 " NO_UTF8 "E done\n"
+	"E rcpt 0 " NO_UTF8 "E done\n",
+
+	"# not offered, and some recipients do without\n"
+	"+ PIPELINING\n"
+	"O mail s@x a@y m" U "@y b@m" U "\n"
+	"E rcpt 1 " NO_UTF8 "E rcpt 2 " NO_UTF8 "C MAIL FROM:<s@x>\n"
+	"C RCPT TO:<a@y>\n"
+	"C DATA\n",
+};
+
 static const char *const lmtp[] = {
 	"# one reply for each accepted recipient\n"
 	"! lmtp\n"
@@ -521,6 +613,18 @@ static void test_parameters(void **state)
 	play_all(parameters, ARRAY_SIZE(parameters));
 }
 
+static void test_notifications(void **state)
+{
+	(void)state;
+	play_all(notifications, ARRAY_SIZE(notifications));
+}
+
+static void test_utf8(void **state)
+{
+	(void)state;
+	play_all(utf8, ARRAY_SIZE(utf8));
+}
+
 static void test_lmtp(void **state)
 {
 	(void)state;
@@ -530,10 +634,9 @@ static void test_lmtp(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pipelined),
-		cmocka_unit_test(test_stepwise),
-		cmocka_unit_test(test_parameters),
-		cmocka_unit_test(test_lmtp),
+		cmocka_unit_test(test_pipelined),  cmocka_unit_test(test_stepwise),
+		cmocka_unit_test(test_parameters), cmocka_unit_test(test_notifications),
+		cmocka_unit_test(test_utf8),	   cmocka_unit_test(test_lmtp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -62,7 +62,7 @@ struct play {
 
 	struct smtp_transaction transaction;
 	char words[200]; /* memory of the transaction */
-	const char *recipients[RECIPIENTS_MAX];
+	struct smtp_recipient recipients[RECIPIENTS_MAX];
 };
 
 static void act(struct play *p, const char *action);
@@ -166,7 +166,10 @@ static const struct smtp_client_events events = {
 	.failed = on_failed,
 };
 
-/* "SENDER RECIPIENT… [size=N] [8bit]"; "<>" is the null sender. */
+/*
+ * "SENDER RECIPIENT… [size=N] [8bit] [utf8] [envid=X] [ret=full|hdrs]"; "<>" is
+ * the null sender. Behind a recipient: "notify=BITS", "orcpt=X".
+ */
 static void act_mail(struct play *p, const char *arguments)
 {
 	struct smtp_transaction *t = &p->transaction;
@@ -182,9 +185,20 @@ static void act_mail(struct play *p, const char *arguments)
 			t->size = strtoull(word + 5, NULL, 10);
 		} else if (strcmp(word, "8bit") == 0) {
 			t->body_8bit = true;
+		} else if (strcmp(word, "utf8") == 0) {
+			t->smtputf8 = true;
+		} else if (strncmp(word, "envid=", 6) == 0) {
+			t->envelope_id = word + 6;
+		} else if (strncmp(word, "ret=", 4) == 0) {
+			assert_true(smtp_return_parse(slice_from(word + 4), &t->returning));
+		} else if (strncmp(word, "notify=", 7) == 0) {
+			p->recipients[t->recipient_count - 1].notify = (unsigned int)atoi(word + 7);
+		} else if (strncmp(word, "orcpt=", 6) == 0) {
+			p->recipients[t->recipient_count - 1].orcpt = word + 6;
 		} else {
 			assert_true(t->recipient_count < RECIPIENTS_MAX);
-			p->recipients[t->recipient_count++] = word;
+			p->recipients[t->recipient_count++] =
+				(struct smtp_recipient){ .address = word };
 		}
 	}
 	smtp_client_transaction(p->client, t);

@@ -44,7 +44,7 @@ struct owner {
 	bool eager; /* asks inside of events */
 
 	struct smtp_transaction transaction; /* recipient_count 0: none */
-	const char *recipients[RECIPIENTS_MAX];
+	struct smtp_recipient recipients[RECIPIENTS_MAX];
 	bool told[RECIPIENTS_MAX];
 	char words[512];
 };
@@ -225,6 +225,17 @@ static const char *next_word(struct owner *o, char **free_from)
 	return word;
 }
 
+static void ask_notifications(struct owner *o, char **free_from)
+{
+	uint8_t shape = next_byte(o);
+
+	o->transaction.returning = shape % 3;
+	o->transaction.smtputf8 = shape & 0x10;
+	o->transaction.envelope_id = next_word(o, free_from);
+	o->recipients[0].notify = shape >> 4;
+	o->recipients[0].orcpt = next_word(o, free_from);
+}
+
 static void ask_transaction(struct owner *o)
 {
 	uint8_t shape = next_byte(o);
@@ -240,7 +251,11 @@ static void ask_transaction(struct owner *o)
 		.body_8bit = shape & 0x20,
 	};
 	for (unsigned int i = 0; i < o->transaction.recipient_count; i++)
-		o->recipients[i] = shape & 0x40 ? next_word(o, &free_from) : "a@y";
+		o->recipients[i] = (struct smtp_recipient){
+			.address = shape & 0x40 ? next_word(o, &free_from) : "a@y",
+		};
+	if (shape & 0x80)
+		ask_notifications(o, &free_from);
 	smtp_client_transaction(o->client, &o->transaction);
 }
 

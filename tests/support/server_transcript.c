@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "base/utf8.h"
 #include "smtp/address.h"
 
 static void write_escaped(struct buf *out, struct slice text)
@@ -157,18 +158,41 @@ static void on_auth(void *arg, const char *mechanism, const char *authorization_
 	asked(t, "auth", user);
 }
 
-static void check_address(const char *address)
+/* Printable, and UTF-8 only where that was asked for. */
+static void check_text(const char *text, bool utf8)
+{
+	struct slice rest = slice_from(text);
+
+	while (rest.len > 0) {
+		uint32_t code = (unsigned char)*rest.ptr;
+		size_t n = utf8 ? utf8_sequence(rest, &code) : 0;
+
+		assert(!utf8_is_control(code) && (n > 0 || code < 0x80));
+		rest = slice_skip(rest, n ? n : 1);
+	}
+}
+
+static void check_address(const char *address, bool utf8)
 {
 	assert(strlen(address) <= SMTP_ADDRESS_MAX);
-	for (; *address; address++)
-		assert(*address >= ' ' && *address <= '~');
+	check_text(address, utf8);
+}
+
+static void write_notify(struct transcript *t, unsigned int notify)
+{
+	if (!notify)
+		return;
+	buf_append_string(&t->lines, " notify=");
+	smtp_notify_format(notify, &t->lines);
 }
 
 static void on_mail(void *arg, const struct smtp_mail *mail)
 {
 	struct transcript *t = arg;
 
-	check_address(mail->sender);
+	check_address(mail->sender, mail->smtputf8);
+	assert(strlen(mail->envelope_id) <= SMTP_ENVELOPE_ID_MAX);
+	check_text(mail->envelope_id, false);
 	assert(!t->is_open);
 	begin_event(t, "mail");
 	write_field(t, "<", mail->sender);
@@ -179,6 +203,13 @@ static void on_mail(void *arg, const struct smtp_mail *mail)
 		write_field(t, "8bit", "");
 	if (mail->auth)
 		write_field(t, "auth=", mail->auth);
+	if (mail->returning)
+		write_field(t, mail->returning == SMTP_RETURN_FULL ? "ret=full" : "ret=hdrs", "");
+	if (*mail->envelope_id)
+		write_field(t, "envid=", mail->envelope_id);
+	if (mail->smtputf8)
+		write_field(t, "smtputf8", "");
+	t->is_utf8 = mail->smtputf8;
 	end_event(t);
 	asked(t, "mail", mail->sender);
 }
@@ -187,14 +218,19 @@ static void on_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 {
 	struct transcript *t = arg;
 
-	check_address(rcpt->recipient);
-	check_address(rcpt->original);
+	check_address(rcpt->recipient, t->is_utf8);
+	check_address(rcpt->original, t->is_utf8);
+	assert(strlen(rcpt->orcpt) <= SMTP_ORIGINAL_RECIPIENT_MAX);
+	check_text(rcpt->orcpt, true);
 	assert(t->is_open && *rcpt->recipient);
 	begin_event(t, "rcpt");
 	write_field(t, "<", rcpt->recipient);
 	buf_append_string(&t->lines, ">");
 	if (strcmp(rcpt->recipient, rcpt->original) != 0)
 		write_field(t, "typed=", rcpt->original);
+	write_notify(t, rcpt->notify);
+	if (*rcpt->orcpt)
+		write_field(t, "orcpt=", rcpt->orcpt);
 	end_event(t);
 	asked(t, "rcpt", rcpt->recipient);
 }

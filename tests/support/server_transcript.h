@@ -6,8 +6,8 @@
  *	E: hello client.test esmtp		(smtp after HELO)
  *	E: starttls
  *	E: auth PLAIN id= user=a password=b
- *	E: mail <a@b> size=10 8bit auth=c	(the last three if given)
- *	E: rcpt <a@vm1.vm> typed=a		(typed= if it differs)
+ *	E: mail <a@b> size=10 8bit auth=c ret=hdrs envid=e smtputf8	(the rest if given)
+ *	E: rcpt <a@vm1.vm> typed=a notify=NEVER orcpt=rfc822;a	(typed= if it differs)
  *	E: data
  *	E: body TEXT				a line of the message, told with its end
  *	E: end
@@ -43,6 +43,7 @@ struct transcript {
 	char *input; /* exact copy of what the engine reads: the sanitizer sees more than that */
 	const struct transcript_answer *answer; /* to be given */
 	bool is_paused, is_open, in_handshake, is_over;
+	bool is_utf8; /* of the running transaction */
 };
 
 /* options and answers are set; the rest is zero. Greets. */
