@@ -77,8 +77,19 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 		s->message->arrived_ms = mta_now_ms(s->worker);
 		s->message->sender = arena_strdup(&s->message->arena, mail->sender);
 		s->message->body_8bit = mail->body_8bit;
+		s->message->smtputf8 = mail->smtputf8;
+		s->message->returning = mail->returning;
+		s->message->envelope_id = arena_strdup(&s->message->arena, mail->envelope_id);
 	}
 	smtp_server_answer(s->server, &status);
+}
+
+static void add_recipient(struct queue_message *m, const struct smtp_rcpt *rcpt)
+{
+	struct queue_recipient *r = queue_message_add_recipient(m, rcpt->recipient, rcpt->original);
+
+	r->orcpt = arena_strdup(&m->arena, rcpt->orcpt);
+	r->notify = rcpt->notify;
 }
 
 void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
@@ -92,7 +103,7 @@ void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
 					 rcpt->recipient, &status);
 	if (smtp_status_class(&status) == SMTP_DELIVERED) {
-		queue_message_add_recipient(s->message, rcpt->recipient, rcpt->original);
+		add_recipient(s->message, rcpt);
 		if (s->accepted++ == 0)
 			maillog_client(options->log, s->message->name, &s->peer, s->auth_mechanism,
 				       s->client.user);
@@ -236,8 +247,23 @@ static void committed(struct queue_request *request)
 	inbound_resume(s);
 }
 
+/*
+ * Many clients say SMTPUTF8 of everything. What is ASCII all the same can go
+ * to any server, so only the header counts, and the client engine looks at the
+ * addresses of each transaction.
+ */
+static void judge_header(struct inbound *s)
+{
+	struct queue_message *m = s->message;
+
+	m->smtputf8 = m->smtputf8 && s->scanner.has_8bit;
+	if (!m->sender[0] && s->scanner.is_notice)
+		m->kind = QUEUE_DOUBLE_BOUNCE;
+}
+
 static void commit(struct inbound *s)
 {
+	judge_header(s);
 	s->message->size = queue_body_size(s->message->body);
 	s->append = (struct queue_append){ .message = s->message };
 	s->append.request.done = committed;

@@ -60,8 +60,8 @@ struct queue_body;
 
 enum queue_kind {
 	QUEUE_MAIL,
-	QUEUE_REPORT,	     /* a delivery status notification of ours */
-	QUEUE_DOUBLE_BOUNCE, /* tells the postmaster of a report that could not be delivered */
+	QUEUE_REPORT, /* a delivery status notification of ours */
+	QUEUE_DOUBLE_BOUNCE, /* tells a postmaster of a report that could not be delivered; also another's */
 };
 
 struct queue_message {
@@ -74,7 +74,7 @@ struct queue_message {
 	enum smtp_return returning;
 	enum queue_kind kind;
 	bool body_8bit;
-	bool smtputf8; /* asked for at MAIL: addresses or header may be UTF-8 (RFC 6531) */
+	bool smtputf8; /* its header is UTF-8, as was said at MAIL (RFC 6531) */
 	struct queue_origin origin;
 	struct queue_recipient *recipients;
 	unsigned int recipient_count;
