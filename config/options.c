@@ -83,6 +83,8 @@ static void sending_options(const struct config *c, struct mta_options *ret)
 	ret->maximal_backoff_s = config_number(c, CONFIG_MAXIMAL_BACKOFF_TIME);
 	ret->maximal_lifetime_s = config_number(c, CONFIG_MAXIMAL_QUEUE_LIFETIME);
 	ret->bounce_lifetime_s = config_number(c, CONFIG_BOUNCE_QUEUE_LIFETIME);
+	ret->delay_warning_s = config_number(c, CONFIG_DELAY_WARNING_TIME);
+	ret->double_bounce_recipient = config_value(c, CONFIG_2BOUNCE_NOTICE_RECIPIENT);
 }
 
 void config_mta_options(const struct config *config, struct mta_options *ret)

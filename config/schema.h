@@ -37,6 +37,7 @@ enum config_type {
 	CONFIG_TYPE_PROTOCOLS, /* TLS versions (tls/policy.h) */
 	CONFIG_TYPE_PASSDB,    /* passwd-file:FILE */
 	CONFIG_TYPE_LOG,       /* stderr, syslog or file:PATH */
+	CONFIG_TYPE_MAILBOX,   /* an address, completed with myorigin; may be empty */
 };
 
 /* Indices of config_schema, in its order, which is that of the manual page. */
@@ -96,6 +97,7 @@ enum config_parameter_id {
 	CONFIG_MAXIMAL_QUEUE_LIFETIME,
 	CONFIG_BOUNCE_QUEUE_LIFETIME,
 	CONFIG_DELAY_WARNING_TIME,
+	CONFIG_2BOUNCE_NOTICE_RECIPIENT,
 	CONFIG_RESOLVER,
 	CONFIG_LOG_DESTINATION,
 	CONFIG_LOG_FORMAT,

@@ -9,6 +9,7 @@
 
 #include "base/nearest.h"
 #include "base/parse.h"
+#include "smtp/address.h"
 
 #define LIST_SEPARATORS ", \t\r\n"
 
@@ -281,6 +282,23 @@ static int check_log(struct value *v, struct error *err)
 	return error_set(err, -EINVAL, "expected stderr, syslog or file:PATH");
 }
 
+/* The domain is completed as in RCPT, so that what is shown is what is used. */
+static int check_mailbox(struct value *v, struct error *err)
+{
+	struct slice rest = v->text;
+	const char *origin, *address;
+
+	if (v->text.len == 0)
+		return 0;
+	config_evaluate(v->config, CONFIG_MYORIGIN);
+	origin = config_value(v->config, CONFIG_MYORIGIN);
+	if (smtp_path_parse(&rest, origin, &v->config->arena, &address) != SMTP_PATH_OK ||
+	    rest.len > 0 || !*address)
+		return error_set(err, -EINVAL, "expected one address, as postmaster@vm1.vm");
+	v->normal = address;
+	return 0;
+}
+
 int config_value_check(struct config *c, const struct config_parameter *p, const char *value,
 		       const char **ret_value, struct error *err)
 {
@@ -305,6 +323,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_PROTOCOLS] = check_protocols,
 		[CONFIG_TYPE_PASSDB] = check_passdb,
 		[CONFIG_TYPE_LOG] = check_log,
+		[CONFIG_TYPE_MAILBOX] = check_mailbox,
 	};
 	struct value v = { c, p, slice_from(value), value };
 	int r = checks[p->type](&v, err);

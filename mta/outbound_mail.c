@@ -69,6 +69,7 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 	o->state = OUTBOUND_TALKING;
 	d->attempt = o->attempt;
 	d->attempt.connected = true;
+	d->attempt.dsn = smtp_client_capabilities(o->client)->dsn;
 	d->attempt.send_ms = mta_now_ms(o->worker);
 	if (o->deliveries > 1)
 		d->attempt.connect_ms = d->attempt.send_ms; /* nothing was spent on connecting */

@@ -183,6 +183,15 @@ static const struct transport_route *no_route(const struct error *err, const cha
 	return transport_route_new_retry(&status);
 }
 
+/* The operator has given it up (queue/action.h): nothing is tried any more. */
+static const struct transport_route *returning_route(void)
+{
+	struct smtp_status status;
+
+	smtp_status_set(&status, 554, ESC(5, 0, 0), "returned by the administrator");
+	return transport_route_new_retry(&status);
+}
+
 static size_t delivery_bytes(const struct delivery *d)
 {
 	return sizeof(*d) + d->room * sizeof(d->recipients[0]);
@@ -232,12 +241,15 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 			    struct list *deliveries)
 {
 	unsigned int limit = s->worker->options->destination_recipients;
-	const char *address = a->message->recipients[index].address;
+	const struct queue_recipient *r = &a->message->recipients[index];
+	const char *address = r->address;
 	const struct transport_route *route = NULL;
 	struct delivery *d;
 	struct error err;
 
-	if (transport_resolve(s->worker->view->transport, address, &route, &err) < 0)
+	if (r->is_returning)
+		route = returning_route();
+	else if (transport_resolve(s->worker->view->transport, address, &route, &err) < 0)
 		route = no_route(&err, address);
 
 	d = find_delivery(deliveries, route, limit);

@@ -149,33 +149,6 @@ def test_the_bounce(site, certs):
         assert fields["Diagnostic-Code"] == f"smtp; {reply}"
 
 
-def test_null_sender_is_never_answered(site):
-    peer = site.peer(replies={"RCPT": "550 5.1.1 nobody"})
-    hub = site.hub(route(peer))
-    message_id = relay(hub, "", "b@vm2.vm", text("b@vm2.vm", "a bounce", ""))
-    hub.delivered("b@vm2.vm", message_id, "bounced")
-    hub.removed(message_id)
-    hub.stop()
-    assert hub.queue() == []
-    assert [line for session in peer.sessions for line in session.commands
-            if line.startswith("MAIL")] == ["MAIL FROM:<> SIZE=%d" % size_of(hub, message_id)]
-
-
-def size_of(host, message_id):
-    return int(re.search(f"{message_id}: from=<.*>, size=(\\d+)", host.server.log())[1])
-
-
-def test_a_bounce_that_bounces_is_dropped(site):
-    peer = site.peer(replies={"RCPT": "550 5.1.1 nobody"})
-    hub = site.hub(route(peer))
-    message_id = relay(hub, SENDER, "b@vm2.vm")
-    line = hub.wait_for(f"{message_id}: sender non-delivery notification: ")
-    hub.removed(line.split()[-1])
-    hub.removed(message_id)
-    hub.stop()
-    assert hub.queue() == []
-
-
 def test_large_messages_are_returned_as_headers(site):
     peer = site.peer(replies={"END": ["552 5.3.4 too big"]})
     hub = site.hub(route(peer), **QUICK)
