@@ -26,6 +26,7 @@ struct delivery_attempt {
 	char relay[320]; /* "host[192.0.2.1]:25", "virtual", "none" */
 	char peer[NET_ADDRESS_TEXT_SIZE];
 	bool connected;			      /* envelope commands could be sent */
+	bool dsn;			      /* the peer reports to senders itself (RFC 3461) */
 	bool encrypted;			      /* then tls says how */
 	struct tls_facts tls;		      /* its strings outlive the session */
 	int64_t connect_ms, send_ms, done_ms; /* wall clock; 0: never got so far */
@@ -71,7 +72,6 @@ struct delivery {
 	struct delivery_attempt attempt;
 	unsigned int count, room; /* room: what recipients[] is large enough for */
 	unsigned int unknown;	  /* recipients without a status yet */
-	int64_t waits_for;	  /* what is deferred waits for this lane; 0: for its time alone */
 	bool damaged; /* the stored body is not what was accepted: hold, for the operator */
 	struct delivery_recipient recipients[];
 };

@@ -288,6 +288,8 @@ static void on_rejected(void *arg, const char *verb, const struct smtp_status *s
 {
 	struct inbound *s = arg;
 
+	if (s->is_room_told)
+		return;
 	maillog_reject(log_of(s), s->accepted ? s->message->name : NULL, verb, &s->client, status,
 		       s->message ? s->message->sender : NULL, s->rcpt,
 		       smtp_server_protocol(s->server));

@@ -43,6 +43,14 @@ static void forget(struct inbound *s)
 	s->reserved_bytes = 0;
 }
 
+/* Not a line for each: the queue says when it begins and when it ends. */
+static void refuse_for_room(struct inbound *s)
+{
+	s->is_room_told = true;
+	answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
+	s->is_room_told = false;
+}
+
 void inbound_reset(void *arg, const struct smtp_status *why)
 {
 	struct inbound *s = arg;
@@ -59,13 +67,29 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 
 	s->stage = "MAIL";
 	options->policy->check_sender(options->policy_arg, &s->client, mail->sender, &status);
+	if (smtp_status_class(&status) == SMTP_DELIVERED &&
+	    !queue_has_room(options->queue, mail->size)) {
+		refuse_for_room(s);
+		return;
+	}
 	if (smtp_status_class(&status) == SMTP_DELIVERED) {
 		s->message = queue_message_new(options->queue);
 		s->message->arrived_ms = mta_now_ms(s->worker);
 		s->message->sender = arena_strdup(&s->message->arena, mail->sender);
 		s->message->body_8bit = mail->body_8bit;
+		s->message->smtputf8 = mail->smtputf8;
+		s->message->returning = mail->returning;
+		s->message->envelope_id = arena_strdup(&s->message->arena, mail->envelope_id);
 	}
 	smtp_server_answer(s->server, &status);
+}
+
+static void add_recipient(struct queue_message *m, const struct smtp_rcpt *rcpt)
+{
+	struct queue_recipient *r = queue_message_add_recipient(m, rcpt->recipient, rcpt->original);
+
+	r->orcpt = arena_strdup(&m->arena, rcpt->orcpt);
+	r->notify = rcpt->notify;
 }
 
 void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
@@ -79,7 +103,7 @@ void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
 					 rcpt->recipient, &status);
 	if (smtp_status_class(&status) == SMTP_DELIVERED) {
-		queue_message_add_recipient(s->message, rcpt->recipient, rcpt->original);
+		add_recipient(s->message, rcpt);
 		if (s->accepted++ == 0)
 			maillog_client(options->log, s->message->name, &s->peer, s->auth_mechanism,
 				       s->client.user);
@@ -110,6 +134,10 @@ void inbound_data(void *arg)
 	struct trace_tls tls = { s->tls.protocol, s->tls.cipher, s->tls.bits };
 
 	s->stage = "DATA";
+	if (!queue_has_room(options->queue, 0)) {
+		refuse_for_room(s);
+		return;
+	}
 	if (inbound_limits_add_bytes(s->worker->limits, 0) > options->memory_limit) {
 		answer(s, 452, ESC(4, 3, 1), "Insufficient memory now, try again later");
 		return;
@@ -183,12 +211,15 @@ void inbound_body(void *arg, struct slice bytes)
 
 static void refuse_for_disk(struct inbound *s, int code, const char *text)
 {
-	bool full = code == -ENOSPC || code == -EDQUOT;
-
+	if (code == -ENOSPC && !queue_has_room(options_of(s)->queue, 0)) {
+		forget(s);
+		refuse_for_room(s);
+		return;
+	}
 	log_write(options_of(s)->log, "smtpd", LOG_LEVEL_ERROR, "%s: cannot store the message: %s",
 		  s->message->name, text);
 	forget(s);
-	if (full)
+	if (code == -ENOSPC)
 		answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
 	else
 		answer(s, 451, ESC(4, 3, 0), "Error: queue file write error, try again later");
@@ -216,8 +247,23 @@ static void committed(struct queue_request *request)
 	inbound_resume(s);
 }
 
+/*
+ * Many clients say SMTPUTF8 of everything. What is ASCII all the same can go
+ * to any server, so only the header counts, and the client engine looks at the
+ * addresses of each transaction.
+ */
+static void judge_header(struct inbound *s)
+{
+	struct queue_message *m = s->message;
+
+	m->smtputf8 = m->smtputf8 && s->scanner.has_8bit;
+	if (!m->sender[0] && s->scanner.is_notice)
+		m->kind = QUEUE_DOUBLE_BOUNCE;
+}
+
 static void commit(struct inbound *s)
 {
+	judge_header(s);
 	s->message->size = queue_body_size(s->message->body);
 	s->append = (struct queue_append){ .message = s->message };
 	s->append.request.done = committed;

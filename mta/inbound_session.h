@@ -31,6 +31,7 @@ struct inbound {
 	bool stop_wanted;   /* 421 at the end of the transaction */
 	bool backed_up;	    /* the client does not read our replies: nothing more is served */
 	bool counted;	    /* in the limits */
+	bool is_room_told; /* the refusal under way is for want of room: the queue has said so once */
 
 	/* AUTH; the strings are wiped when the answer is there */
 	struct loop_work auth_work;

@@ -153,10 +153,37 @@ void maillog_removed(struct log *log, const char *id)
 	log_write(log, "qmgr", LOG_LEVEL_INFO, "%s: removed", id);
 }
 
-void maillog_bounce(struct log *log, const char *id, const char *notification_id)
+void maillog_report(struct log *log, const char *id, enum report_kind kind, const char *report_id)
 {
-	log_write(log, "bounce", LOG_LEVEL_INFO, "%s: sender non-delivery notification: %s", id,
-		  notification_id);
+	static const char *const names[] = {
+		[REPORT_FAILURE] = "sender non-delivery notification",
+		[REPORT_DELAY] = "sender delay notification",
+		[REPORT_SUCCESS] = "sender delivery status notification",
+		[REPORT_DOUBLE_BOUNCE] = "postmaster non-delivery notification",
+	};
+
+	log_write(log, "bounce", LOG_LEVEL_INFO, "%s: %s: %s", id, names[kind], report_id);
+}
+
+void maillog_no_report(struct log *log, const struct queue_message *m,
+		       const struct queue_recipient *recipient)
+{
+	char text[SMTP_STATUS_TEXT_SIZE];
+	struct buf notify = { 0 };
+
+	safe(recipient->address, text);
+	smtp_notify_format(recipient->notify, &notify);
+	if (m->sender[0])
+		log_write(log, "bounce", LOG_LEVEL_INFO,
+			  "%s: to=<%s>: no sender non-delivery notification: NOTIFY=%.*s", m->name,
+			  text, (int)buf_len(&notify), buf_slice(&notify).ptr);
+	else
+		log_write(log, "bounce", LOG_LEVEL_WARNING,
+			  "%s: to=<%s>: undeliverable, without a sender, %s: DROPPED", m->name,
+			  text,
+			  m->kind == QUEUE_DOUBLE_BOUNCE ? "and for a postmaster"
+							 : "and 2bounce_notice_recipient is empty");
+	buf_done(&notify);
 }
 
 /* ---- deliveries ---- */

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "base/log.h"
-#include "mta/policy.h"
+#include "mta/report.h"
 #include "tls/policy.h"
 #include "tls/session.h"
 
@@ -71,5 +71,17 @@ void maillog_delivery(struct log *log, const struct maillog_delivery *d);
 void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls);
 /* "warning: TLS handshake with RELAY failed (REASON); level may: sending in the clear" */
 void maillog_tls_fallback(struct log *log, const char *relay, const char *reason);
-/* bounce: "ID: sender non-delivery notification: OTHER" */
-void maillog_bounce(struct log *log, const char *id, const char *notification_id);
+/*
+ * bounce: "ID: sender non-delivery notification: OTHER"; "sender delay
+ * notification", "sender delivery status notification", "postmaster
+ * non-delivery notification"
+ */
+void maillog_report(struct log *log, const char *id, enum report_kind kind, const char *report_id);
+
+/*
+ * A recipient has failed and nobody is told: "ID: to=<b@vm2.vm>: no sender
+ * non-delivery notification: NOTIFY=NEVER", or a warning that a message is gone
+ * that has no sender.
+ */
+void maillog_no_report(struct log *log, const struct queue_message *m,
+		       const struct queue_recipient *recipient);

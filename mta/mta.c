@@ -18,7 +18,6 @@
 
 #include "base/memory.h"
 #include "mta/doors.h"
-#include "mta/health.h"
 #include "mta/inbound.h"
 #include "mta/scheduler.h"
 #include "mta/snapshot.h"
@@ -28,7 +27,7 @@
 struct thread {
 	struct mta_worker worker;
 	struct mta *mta;
-	struct loop_notify *port_notify, *stop_notify, *health_notify;
+	struct loop_notify *port_notify, *stop_notify;
 	struct loop_timer *stop_timer;
 	int64_t stop_deadline_ms;
 	bool hurried;
@@ -48,7 +47,6 @@ struct mta {
 	struct mta_snapshot *snapshot; /* in use */
 	unsigned int workers;
 	struct inbound_limits *limits;
-	struct health *health;
 	struct thread *threads;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -203,7 +201,6 @@ int mta_reload(struct mta *mta, const struct mta_options *options, void (*releas
 		return t->result;
 	}
 	all_take(mta, change_over);
-	health_retry(mta->health, clock_wall_ms(options->clock)); /* they may have been mended */
 	old->released = released;
 	old->released_arg = arg;
 	mta_snapshot_unref(old);
@@ -224,20 +221,6 @@ static void port_wake(void *arg)
 	struct thread *t = arg;
 
 	loop_notify_send(t->port_notify);
-}
-
-static void health_look(void *arg)
-{
-	struct thread *t = arg;
-
-	scheduler_look_at_lanes(t->worker.scheduler);
-}
-
-static void health_changed(void *arg)
-{
-	struct thread *t = arg;
-
-	loop_notify_send(t->health_notify);
 }
 
 static void *run_thread(void *arg)
@@ -263,7 +246,6 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	t->step_task.run = take_step;
 	w->options = options;
 	w->limits = mta->limits;
-	w->health = mta->health;
 	w->index = index;
 	list_init(&w->sessions);
 
@@ -272,14 +254,12 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 		return r;
 	t->port_notify = loop_notify_new(w->loop, port_ready, t);
 	t->stop_notify = loop_notify_new(w->loop, stop_wanted, t);
-	t->health_notify = loop_notify_new(w->loop, health_look, t);
 	t->stop_timer = loop_timer_new(w->loop, stop_tick, t);
 	w->port = queue_port_new(options->queue, port_wake, t);
 	r = mta_view_new(mta->snapshot, w->loop, &w->view, err);
 	if (r < 0)
 		return r;
 	w->scheduler = scheduler_new(w);
-	health_listen(mta->health, health_changed, t);
 	return doors_new(w, options, NULL, &t->doors, err);
 }
 
@@ -297,7 +277,6 @@ static void thread_done(struct thread *t)
 	queue_port_free(w->port);
 	loop_notify_free(t->port_notify);
 	loop_notify_free(t->stop_notify);
-	loop_notify_free(t->health_notify);
 	loop_timer_free(t->stop_timer);
 	loop_free(w->loop);
 }
@@ -312,7 +291,6 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 	pthread_mutex_init(&mta->mutex, NULL);
 	pthread_cond_init(&mta->stepped, NULL);
 	mta->limits = inbound_limits_new();
-	mta->health = health_new();
 	mta->threads = memory_zeroed(options->workers * sizeof(*mta->threads));
 	for (unsigned int i = 0; i < mta->workers; i++) {
 		r = thread_init(&mta->threads[i], mta, i, err);
@@ -346,7 +324,6 @@ void mta_free(struct mta *mta)
 		return;
 	for (unsigned int i = 0; i < mta->workers; i++)
 		thread_done(&mta->threads[i]);
-	health_free(mta->health);
 	inbound_limits_free(mta->limits);
 	mta_snapshot_unref(mta->snapshot);
 	pthread_mutex_destroy(&mta->mutex);

@@ -70,6 +70,8 @@ struct mta_options {
 	unsigned int destination_recipients; /* of one transaction */
 	int64_t minimal_backoff_s, maximal_backoff_s;
 	int64_t maximal_lifetime_s, bounce_lifetime_s;
+	int64_t delay_warning_s;	     /* when a sender is told that mail waits; 0: never */
+	const char *double_bounce_recipient; /* who is told of reports that fail; "": nobody */
 	size_t memory_limit; /* bytes of messages kept in memory, all workers together */
 };
 

@@ -42,7 +42,7 @@ struct outbound {
 
 	struct delivery *delivery;
 	struct smtp_transaction transaction;
-	const char **recipients; /* of the transaction; its array is kept and grown */
+	struct smtp_recipient *recipients; /* of the transaction; its array is kept and grown */
 	unsigned int recipients_size;
 	bool taking;	 /* inside outbound_mail_next() */
 	bool body_begun; /* the peer has asked for the message */

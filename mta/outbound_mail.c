@@ -43,6 +43,17 @@ static void finish_delivery(struct outbound *o)
 	hand_back(o, d, false);
 }
 
+static struct smtp_recipient recipient_of(const struct delivery *d, unsigned int i)
+{
+	const struct queue_recipient *r = &d->message->recipients[d->recipients[i].index];
+
+	return (struct smtp_recipient){
+		.address = r->address,
+		.orcpt = r->orcpt,
+		.notify = r->notify,
+	};
+}
+
 static void begin_delivery(struct outbound *o, struct delivery *d)
 {
 	if (o->recipients_size < d->count) {
@@ -50,7 +61,7 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 		o->recipients = memory_grow(o->recipients, d->count * sizeof(*o->recipients));
 	}
 	for (unsigned int i = 0; i < d->count; i++)
-		o->recipients[i] = d->message->recipients[d->recipients[i].index].address;
+		o->recipients[i] = recipient_of(d, i);
 
 	o->delivery = d;
 	o->deliveries++;
@@ -58,6 +69,7 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 	o->state = OUTBOUND_TALKING;
 	d->attempt = o->attempt;
 	d->attempt.connected = true;
+	d->attempt.dsn = smtp_client_capabilities(o->client)->dsn;
 	d->attempt.send_ms = mta_now_ms(o->worker);
 	if (o->deliveries > 1)
 		d->attempt.connect_ms = d->attempt.send_ms; /* nothing was spent on connecting */
@@ -68,6 +80,9 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 		.recipient_count = d->count,
 		.size = d->message->size,
 		.body_8bit = d->message->body_8bit,
+		.smtputf8 = d->message->smtputf8,
+		.envelope_id = d->message->envelope_id,
+		.returning = d->message->returning,
 	};
 	smtp_client_transaction(o->client, &o->transaction);
 }
@@ -241,7 +256,7 @@ void outbound_mail_done(void *arg)
 {
 	struct outbound *o = arg;
 
-	lane_succeeded(o->lane, &o->lane_connection);
+	lane_succeeded(o->lane);
 	finish_delivery(o);
 	outbound_mail_next(o);
 }

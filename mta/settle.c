@@ -1,7 +1,7 @@
 /*
  * Each delivery becomes one queue_record. The steps of a settlement:
  *
- *	outcomes and log lines -> [bounce, on the thread pool] -> queue -> scheduler
+ *	outcomes -> [reports, on the thread pool] -> log lines -> queue -> scheduler
  *
  * All strings that the record points to belong to the delivery, the message or
  * the settlement's arena, and live until the queue is done.
@@ -10,11 +10,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/memory.h"
-#include "mta/backoff.h"
-#include "mta/bounce.h"
+#include "mta/fate.h"
 #include "mta/maillog.h"
 #include "mta/snapshot.h"
 
@@ -29,6 +29,15 @@ struct settler {
 	bool is_aborted; /* failures are not tried again */
 };
 
+/* What a report of one kind tells. */
+struct news {
+	struct report_recipient *recipients;
+	size_t count;
+	struct queue_message *note; /* the report; NULL: there is none */
+	int result;		    /* of making it */
+	struct error error;
+};
+
 struct settlement {
 	struct queue_record record;
 	struct settler *settler;
@@ -37,12 +46,10 @@ struct settlement {
 	struct arena arena;
 	struct queue_outcome *outcomes;
 	struct queue_ledger_row *rows;
-	struct bounce_recipient *bounced;
-	size_t bounced_count;
-	struct queue_message *notification; /* NULL: there is none */
+	struct news news[REPORT_KIND_COUNT];
+	struct queue_message
+		*notifications[REPORT_KIND_COUNT]; /* those of the news, one after another */
 	struct loop_work compose;
-	int compose_result;
-	struct error compose_error;
 	struct list link;
 };
 
@@ -76,64 +83,79 @@ static const char *program(const struct delivery *d)
 	}
 }
 
-static bool is_expired(const struct mta_options *options, const struct queue_message *m,
-		       int64_t now_ms)
+static enum fate_place place_of(const struct delivery *d)
 {
-	int64_t lifetime_s =
-		m->sender[0] ? options->maximal_lifetime_s : options->bounce_lifetime_s;
-
-	return now_ms - m->arrived_ms >= lifetime_s * 1000;
+	if (d->route->kind == TRANSPORT_DISCARD)
+		return FATE_NOWHERE;
+	if (!is_relayed(d))
+		return FATE_MAILBOX;
+	return d->attempt.dsn ? FATE_NEXT_HOP : FATE_SILENT_HOP;
 }
 
-static int64_t next_try_ms(const struct settlement *t, const struct delivery_recipient *r,
-			   unsigned int attempts, int64_t now_ms)
+static void collect_facts(const struct settlement *t, unsigned int i, int64_t now_ms,
+			  struct fate_facts *ret)
 {
-	const struct mta_options *options = t->view->options;
-	uint32_t random = 0;
-	int64_t own_ms;
+	const struct delivery *d = t->delivery;
+	const struct delivery_recipient *r = &d->recipients[i];
 
-	if (r->untried && r->due_ms)
-		return r->due_ms;
-	(void)!getrandom(&random, sizeof(random), 0);
-	own_ms = now_ms + backoff_ms(attempts, options->minimal_backoff_s,
-				     options->maximal_backoff_s, random);
-	return MAX(own_ms, r->due_ms);
+	*ret = (struct fate_facts){
+		.options = t->view->options,
+		.message = d->message,
+		.recipient = &d->message->recipients[r->index],
+		.class = smtp_status_class(&r->status),
+		.place = place_of(d),
+		.is_damaged = d->damaged,
+		.is_untried = r->untried,
+		.retry_ms = r->due_ms,
+		.now_ms = now_ms,
+	};
+	(void)!getrandom(&ret->random, sizeof(ret->random), 0);
+}
+
+static void add_news(struct settlement *t, unsigned int i, const struct fate *fate, int64_t now_ms)
+{
+	const struct delivery *d = t->delivery;
+	const struct delivery_recipient *r = &d->recipients[i];
+	struct news *news = &t->news[fate->report];
+
+	if (!news->recipients)
+		news->recipients = arena_alloc(&t->arena, d->count * sizeof(*news->recipients));
+	news->recipients[news->count++] = (struct report_recipient){
+		.recipient = &d->message->recipients[r->index],
+		.status = &r->status,
+		.relay = d->attempt.relay,
+		.by_peer = r->by_peer,
+		.expired = fate->is_expired,
+		.attempted_ms = now_ms,
+	};
 }
 
 static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 {
 	const struct delivery *d = t->delivery;
 	const struct delivery_recipient *r = &d->recipients[i];
-	const struct queue_recipient *recipient = &d->message->recipients[r->index];
 	struct queue_outcome *o = &t->outcomes[i];
-	enum smtp_class class = smtp_status_class(&r->status);
-	bool expired = class == SMTP_DEFERRED && is_expired(t->view->options, d->message, now_ms);
+	struct fate_facts facts;
+	struct fate fate;
 
-	o->recipient = r->index;
-	o->attempts = recipient->attempts + (r->untried ? 0 : 1);
-	o->next_hop = next_hop(d);
-	o->reply_code = r->status.code;
-	o->enhanced = smtp_status_enhanced_text(&r->status,
-						arena_alloc(&t->arena, SMTP_ENHANCED_TEXT_SIZE));
-	o->reason = r->status.text;
-	if (class == SMTP_DELIVERED) {
-		o->status = QUEUE_DELIVERED;
-	} else if (d->damaged) {
-		o->status = QUEUE_HELD;
-	} else if (class == SMTP_DEFERRED && !expired) {
-		o->status = QUEUE_DEFERRED;
-		o->due_ms = next_try_ms(t, r, o->attempts, now_ms);
-		o->waits_for = d->waits_for;
-	} else {
-		o->status = QUEUE_BOUNCED;
-		t->bounced[t->bounced_count++] = (struct bounce_recipient){
-			.recipient = recipient,
-			.status = &r->status,
-			.relay = d->attempt.relay,
-			.by_peer = r->by_peer,
-			.expired = expired,
-		};
-	}
+	collect_facts(t, i, now_ms, &facts);
+	fate_decide(&facts, &fate);
+	*o = (struct queue_outcome){
+		.recipient = r->index,
+		.status = fate.status,
+		.due_ms = fate.due_ms,
+		.attempts = fate.attempts,
+		.next_hop = next_hop(d),
+		.reply_code = r->status.code,
+		.enhanced = smtp_status_enhanced_text(
+			&r->status, arena_alloc(&t->arena, SMTP_ENHANCED_TEXT_SIZE)),
+		.reason = r->status.text,
+		.is_warned = fate.report == REPORT_DELAY,
+	};
+	if (fate.report != REPORT_NONE)
+		add_news(t, i, &fate, now_ms);
+	if (fate.is_silenced || fate.is_dropped)
+		maillog_no_report(t->settler->worker->options->log, d->message, facts.recipient);
 }
 
 static void log_outcome(struct settlement *t, unsigned int i)
@@ -229,8 +251,24 @@ static void settlement_free(struct settlement *t)
 	free(t);
 }
 
+static void free_notifications(struct settlement *t)
+{
+	for (size_t i = 0; i < t->record.notification_count; i++)
+		queue_message_free(t->notifications[i]);
+	t->record.notification_count = 0;
+}
+
+/* The reports that were made go with the outcomes. */
 static void submit(struct settlement *t)
 {
+	size_t count = 0;
+
+	for (size_t kind = 0; kind < REPORT_KIND_COUNT; kind++)
+		if (t->news[kind].note)
+			t->notifications[count++] = t->news[kind].note;
+	t->record.notifications = t->notifications;
+	t->record.notification_count = count;
+
 	queue_submit_record(t->settler->worker->port, &t->record);
 }
 
@@ -250,9 +288,17 @@ static void give_up(struct settlement *t)
 	log_write(t->settler->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
 		  "%s: what became of it was not recorded: it may be delivered twice",
 		  d->message->name);
-	queue_message_free(t->notification);
+	free_notifications(t);
 	settlement_free(t);
 	delivery_drop(d);
+}
+
+static void log_notifications(const struct settlement *t)
+{
+	for (enum report_kind kind = 0; kind < REPORT_KIND_COUNT; kind++)
+		if (t->news[kind].note)
+			maillog_report(t->settler->worker->options->log, t->delivery->message->name,
+				       kind, t->news[kind].note->name);
 }
 
 static void recorded(struct queue_request *request)
@@ -260,7 +306,8 @@ static void recorded(struct queue_request *request)
 	struct settlement *t = CONTAINER_OF(request, struct settlement, record.request);
 	struct settler *settler = t->settler;
 	struct delivery *d = t->delivery;
-	struct queue_message *note = t->notification;
+	struct queue_message *notes[REPORT_KIND_COUNT];
+	size_t note_count;
 	bool removed = t->record.removed;
 	int64_t due_ms = INT64_MAX;
 
@@ -278,14 +325,14 @@ static void recorded(struct queue_request *request)
 	for (unsigned int i = 0; i < d->count; i++)
 		if (t->outcomes[i].status == QUEUE_DEFERRED)
 			due_ms = MIN(due_ms, t->outcomes[i].due_ms);
-	if (t->record.is_void) { /* deleted meanwhile: the sender is not told */
-		queue_message_free(note);
-		note = NULL;
-	}
-	if (note)
-		maillog_bounce(settler->worker->options->log, d->message->name, note->name);
+	if (t->record.is_void)
+		free_notifications(t); /* deleted meanwhile: the sender is not told */
+	else
+		log_notifications(t);
+	note_count = t->record.notification_count;
+	memcpy(notes, t->notifications, sizeof(notes));
 	settlement_free(t);
-	d->owner->settled(d->owner, d, removed, due_ms, &note, note ? 1 : 0);
+	d->owner->settled(d->owner, d, removed, due_ms, notes, note_count);
 }
 
 static void on_timer(void *arg)
@@ -297,17 +344,25 @@ static void on_timer(void *arg)
 		submit(CONTAINER_OF(link, struct settlement, link));
 }
 
-/* ---- bad news ---- */
+/* ---- reports ---- */
 
 static void compose(struct loop_work *work)
 {
 	struct settlement *t = CONTAINER_OF(work, struct settlement, compose);
+	const struct mta_options *options = t->view->options;
 
-	t->compose_result = bounce_compose(t->view->options, t->delivery->message, t->bounced,
-					   t->bounced_count, &t->notification, &t->compose_error);
-	if (t->compose_result == 0) {
-		t->record.notifications = &t->notification;
-		t->record.notification_count = 1;
+	for (enum report_kind kind = REPORT_NONE + 1; kind < REPORT_KIND_COUNT; kind++) {
+		struct news *news = &t->news[kind];
+		struct report report = {
+			.kind = kind,
+			.message = t->delivery->message,
+			.recipients = news->recipients,
+			.recipient_count = news->count,
+			.expires_ms = fate_expires_ms(options, t->delivery->message),
+		};
+
+		if (news->count > 0)
+			news->result = report_compose(options, &report, &news->note, &news->error);
 	}
 }
 
@@ -315,33 +370,56 @@ static void compose(struct loop_work *work)
  * The sender cannot be told, as the message cannot be read: then nobody gives
  * up, and mail waits; for the operator, if what is stored is damaged.
  */
-static void postpone_bounces(struct settlement *t, int64_t now_ms)
+static void postpone_bounces(struct settlement *t, const struct news *news, int64_t now_ms)
 {
-	const struct delivery *d = t->delivery;
-	bool is_damaged = t->compose_result == -EBADMSG;
-
-	log_write(t->settler->worker->options->log, "bounce", LOG_LEVEL_ERROR,
-		  "%s: cannot notify the sender: %s", d->message->name, t->compose_error.text);
-	for (unsigned int i = 0; i < d->count; i++) {
+	for (unsigned int i = 0; i < t->delivery->count; i++) {
 		struct queue_outcome *o = &t->outcomes[i];
+		struct fate_facts facts;
 
 		if (o->status != QUEUE_BOUNCED)
 			continue;
-		o->status = is_damaged ? QUEUE_HELD : QUEUE_DEFERRED;
-		o->due_ms = next_try_ms(t, &d->recipients[i], o->attempts, now_ms);
+		collect_facts(t, i, now_ms, &facts);
+		o->status = news->result == -EBADMSG ? QUEUE_HELD : QUEUE_DEFERRED;
+		o->due_ms = fate_next_try_ms(&facts, o->attempts);
 		o->reason = arena_printf(&t->arena, "cannot notify the sender: %s; %s",
-					 t->compose_error.text, o->reason);
+					 news->error.text, o->reason);
 	}
+}
+
+/* Nobody was warned after all: the next attempt does. */
+static void postpone_warnings(struct settlement *t)
+{
+	for (unsigned int i = 0; i < t->delivery->count; i++)
+		t->outcomes[i].is_warned = false;
 }
 
 static void composed(struct loop_work *work)
 {
 	struct settlement *t = CONTAINER_OF(work, struct settlement, compose);
 
-	if (t->compose_result < 0)
-		postpone_bounces(t, mta_now_ms(t->settler->worker));
+	for (enum report_kind kind = 0; kind < REPORT_KIND_COUNT; kind++) {
+		const struct news *news = &t->news[kind];
+
+		if (news->result == 0)
+			continue;
+		log_write(t->settler->worker->options->log, "bounce", LOG_LEVEL_ERROR,
+			  "%s: cannot notify the sender: %s", t->delivery->message->name,
+			  news->error.text);
+		if (kind == REPORT_DELAY)
+			postpone_warnings(t);
+		else if (kind != REPORT_SUCCESS) /* that one is lost: the mail has arrived */
+			postpone_bounces(t, news, mta_now_ms(t->settler->worker));
+	}
 	log_outcomes(t);
 	submit(t);
+}
+
+static bool has_news(const struct settlement *t)
+{
+	for (size_t kind = 0; kind < REPORT_KIND_COUNT; kind++)
+		if (t->news[kind].count > 0)
+			return true;
+	return false;
 }
 
 void settler_add(struct settler *settler, struct delivery *d)
@@ -354,7 +432,6 @@ void settler_add(struct settler *settler, struct delivery *d)
 	t->delivery = d;
 	t->outcomes = arena_alloc(&t->arena, d->count * sizeof(*t->outcomes));
 	t->rows = arena_alloc(&t->arena, d->count * sizeof(*t->rows));
-	t->bounced = arena_alloc(&t->arena, d->count * sizeof(*t->bounced));
 	if (!d->attempt.done_ms)
 		d->attempt.done_ms = now_ms;
 	for (unsigned int i = 0; i < d->count; i++) {
@@ -367,8 +444,7 @@ void settler_add(struct settler *settler, struct delivery *d)
 	t->record.outcome_count = d->count;
 	settler->open++;
 
-	/* A notification that fails has nobody to be returned to. */
-	if (t->bounced_count > 0 && d->message->sender[0]) {
+	if (has_news(t)) {
 		t->compose = (struct loop_work){ .work = compose, .done = composed };
 		loop_work(settler->worker->loop, &t->compose);
 	} else {
@@ -404,7 +480,7 @@ void settler_abort(struct settler *settler)
 		give_up(CONTAINER_OF(link, struct settlement, link));
 }
 
-unsigned int settler_pending(const struct settler *settler)
+bool settler_is_idle(const struct settler *settler)
 {
-	return settler->open;
+	return settler->open == 0;
 }

@@ -205,7 +205,7 @@ static void test_queue(void **state)
 	assert_string_equal(line(f), "qmgr: 6F00D: from=<a@b>, size=1234, nrcpt=2 (queue active)");
 	maillog_removed(f->log, "6F00D");
 	assert_string_equal(line(f), "qmgr: 6F00D: removed");
-	maillog_bounce(f->log, "6F00D", "6F00E");
+	maillog_report(f->log, "6F00D", REPORT_FAILURE, "6F00E");
 	assert_string_equal(line(f), "bounce: 6F00D: sender non-delivery notification: 6F00E");
 }
 

@@ -273,7 +273,8 @@ static void test_bounce(void **state)
 	rig_wait_queued(rig, 0);
 	assert_true(peer_has_seen(home, "MAIL FROM:<> BODY=8BITMIME\r\n"));
 	assert_true(peer_has_seen(home, "\r\nAuto-Submitted: auto-replied\r\n"));
-	assert_true(peer_has_seen(home, "<bob@example.net>:\r\n    host 127.0.0.1[127.0.0.1]:"));
+	assert_true(peer_has_seen(home, "<bob@example.net>:\r\n\r\n    There is no mailbox "));
+	assert_true(peer_has_seen(home, "\r\n    host 127.0.0.1[127.0.0.1]:"));
 	assert_true(peer_has_seen(home, " said:\r\n    550 5.1.1 gibt's n\xc3\xb6t\r\n"));
 	assert_true(peer_has_seen(home, "\r\nDiagnostic-Code: smtp; 550 5.1.1 gibt's n??t\r\n"));
 	assert_true(peer_has_seen(home, "\r\nStatus: 5.1.1\r\n"));

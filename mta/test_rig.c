@@ -360,6 +360,7 @@ static void set_options(struct rig *rig)
 		.maximal_backoff_s = 2,
 		.maximal_lifetime_s = 3600,
 		.bounce_lifetime_s = 3600,
+		.double_bounce_recipient = "postmaster@rig.example",
 		.memory_limit = 64 << 20,
 		.transport = {
 			.transport_maps = rig->maps,

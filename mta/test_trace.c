@@ -70,6 +70,35 @@ static void test_scan(void **state)
 	}
 }
 
+static void test_what_a_header_tells(void **state)
+{
+	static const struct {
+		const char *in;
+		bool has_8bit, is_notice;
+	} headers[] = {
+		{ "A: b\r\n\r\nm\303\274\r\n", false, false },
+		{ "A: m\303\274\r\n\r\nx\r\n", true, false },
+		{ "A: b\r\n m\303\274\r\n\r\n", true, false },
+		{ "no header m\303\274\r\n", false, false },
+		{ "A: b\r\n" TRACE_NOTICE "\r\n\r\n", false, true },
+		{ "A: b\r\nX-POSTHOUSE-notice: double-bounce \r\n\r\n", false, true },
+		{ "A: b\r\n " TRACE_NOTICE "\r\n\r\n" TRACE_NOTICE "\r\n", false, false },
+		{ TRACE_NOTICE "d\r\n\r\n", false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
+		for (size_t step = 1; step <= strlen(headers[i].in); step++) {
+			struct trace_scanner t;
+
+			free(scan(headers[i].in, step, false, &t));
+			if (t.has_8bit != headers[i].has_8bit ||
+			    t.is_notice != headers[i].is_notice)
+				fail_msg("%s, step %zu", headers[i].in, step);
+		}
+	}
+}
+
 /* A line of any length passes without being collected. */
 static void test_long_line(void **state)
 {
@@ -85,8 +114,12 @@ static void test_long_line(void **state)
 	in[len] = '\0';
 	out = scan(in, 4096, true, &t);
 	assert_string_equal(out, in);
-	assert_false(t.in_body);
+	assert_false(t.in_body || t.has_8bit);
 	free(out);
+
+	in[len / 2] = (char)0xc3;
+	free(scan(in, 4096, false, &t));
+	assert_true(t.has_8bit);
 	free(in);
 }
 
@@ -134,6 +167,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_what_a_header_tells),
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_received),
 	};

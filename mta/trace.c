@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/escape.h"
+#include "base/utf8.h"
 
 #define JUDGE_BYTES 1024 /* so much of a line is enough to see whether it is a header field */
 
@@ -58,11 +59,14 @@ static void judge(struct trace_scanner *t, struct slice line, struct buf *out)
 		t->seen_field = true;
 		if (slice_starts_nocase(line, SLICE("Received:")))
 			t->received_count++;
+		else if (slice_equal_nocase(slice_trim(line), SLICE(TRACE_NOTICE)))
+			t->is_notice = true;
 	} else {
 		t->in_body = true;
 		if (t->repair)
 			buf_append_string(out, "\r\n");
 	}
+	t->has_8bit |= !t->in_body && !utf8_is_ascii(line);
 	buf_append_slice(out, line);
 }
 
@@ -86,6 +90,7 @@ void trace_scan(struct trace_scanner *t, struct slice bytes, struct buf *out)
 		struct slice line = take_line(&bytes);
 
 		if (t->in_long_line) {
+			t->has_8bit |= !utf8_is_ascii(line);
 			buf_append_slice(out, line);
 			t->in_long_line = !ends_line(line);
 			continue;

@@ -22,13 +22,22 @@ void trace_received(struct buf *out, const struct queue_message *m, const struct
 		    const char *hostname, const char *mail_name);
 
 /*
+ * The field of notices to postmasters about reports that could not be
+ * delivered. Two servers that cannot reach each other's postmaster would tell
+ * each other so for ever if they did not know them.
+ */
+#define TRACE_NOTICE "X-Posthouse-Notice: double-bounce"
+
+/*
  * Reads the header of a message as it passes by: counts Received fields, and
  * tells where a header runs into the body without a blank line.
  */
 struct trace_scanner {
 	unsigned int received_count;
 	bool in_body;
-	bool repair; /* insert the missing blank line (mail from users) */
+	bool repair;	/* insert the missing blank line (mail from users) */
+	bool has_8bit;	/* in the header: it is UTF-8, or was never encoded */
+	bool is_notice; /* it is a notice to a postmaster: TRACE_NOTICE */
 	/* the scanner's */
 	bool seen_field, in_long_line;
 	struct buf line;

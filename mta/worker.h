@@ -10,7 +10,6 @@
 #include "mta/mta.h"
 #include "net/loop.h"
 
-struct health;
 struct inbound_limits;
 struct mta_view;
 struct scheduler;
@@ -20,8 +19,7 @@ struct mta_worker {
 		*options;      /* the newest: of view; good until the callback returns */
 	struct mta_view *view; /* a reference; whatever lasts takes its own */
 	struct inbound_limits
-		*limits;       /* connections for each client address, shared by all workers */
-	struct health *health; /* of next hops, shared by all workers */
+		*limits; /* connections for each client address, shared by all workers */
 	unsigned int index;
 	struct loop *loop;
 	struct queue_port *port;
