@@ -220,6 +220,24 @@ void lane_succeeded(struct lane *lane)
 		run_soon(lane);
 }
 
+void lane_forget_failures(struct lane *lane)
+{
+	lane->failures = 0;
+	lane->retry_ms = 0;
+	if (!list_is_empty(&lane->ready))
+		run_soon(lane);
+}
+
+void lane_drop_waiting(struct lane *lane)
+{
+	struct list *link;
+
+	while ((link = list_pop(&lane->ready)) != NULL) {
+		lane->ready_count--;
+		delivery_drop(CONTAINER_OF(link, struct delivery, link));
+	}
+}
+
 /* No next hop could be used: it concerns all that waits, and for a while what comes. */
 static void back_off(struct lane *lane)
 {

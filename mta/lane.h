@@ -51,6 +51,12 @@ bool lane_is_idle(const struct lane *lane);
 /* Deliver, now or as soon as a connection is free. */
 void lane_push(struct lane *lane, struct delivery *d);
 
+/* Try at once, as if nothing had failed. */
+void lane_forget_failures(struct lane *lane);
+
+/* Drop what waits for a connection; it stays in the queue. */
+void lane_drop_waiting(struct lane *lane);
+
 /* The connection is ready. Returns its next delivery; NULL: none, it is now idle. */
 struct delivery *lane_take(struct lane *lane, struct lane_connection *c);
 

@@ -27,7 +27,8 @@
 struct thread {
 	struct mta_worker worker;
 	struct mta *mta;
-	struct loop_notify *port_notify, *stop_notify;
+	struct loop_notify *port_notify, *stop_notify, *wish_notify;
+	atomic_uint wishes; /* enum wish, or-ed */
 	struct loop_timer *stop_timer;
 	int64_t stop_deadline_ms;
 	bool hurried;
@@ -114,6 +115,51 @@ void mta_stop(struct mta *mta, int64_t grace_ms)
 	atomic_store(&mta->grace_ms, grace_ms);
 	for (unsigned int i = 0; i < mta->workers; i++)
 		loop_notify_send(mta->threads[i].stop_notify);
+}
+
+/* ---- after actions on the queue ---- */
+
+enum wish {
+	WISH_LOOK = 1,
+	WISH_RETRY = 2,
+	WISH_REROUTE = 4,
+};
+
+static void wishes_arrived(void *arg)
+{
+	struct thread *t = arg;
+	struct scheduler *s = t->worker.scheduler;
+	unsigned int wishes = atomic_exchange(&t->wishes, 0);
+
+	if (wishes & (WISH_RETRY | WISH_REROUTE))
+		scheduler_forget_failures(s);
+	if (wishes & WISH_REROUTE)
+		scheduler_give_back(s);
+	if (wishes)
+		scheduler_look(s);
+}
+
+static void wish_all(struct mta *mta, enum wish wish)
+{
+	for (unsigned int i = 0; i < mta->workers; i++) {
+		atomic_fetch_or(&mta->threads[i].wishes, wish);
+		loop_notify_send(mta->threads[i].wish_notify);
+	}
+}
+
+void mta_look(struct mta *mta)
+{
+	wish_all(mta, WISH_LOOK);
+}
+
+void mta_retry(struct mta *mta)
+{
+	wish_all(mta, WISH_RETRY);
+}
+
+void mta_reroute(struct mta *mta)
+{
+	wish_all(mta, WISH_REROUTE);
 }
 
 /* ---- reloading ---- */
@@ -254,6 +300,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 		return r;
 	t->port_notify = loop_notify_new(w->loop, port_ready, t);
 	t->stop_notify = loop_notify_new(w->loop, stop_wanted, t);
+	t->wish_notify = loop_notify_new(w->loop, wishes_arrived, t);
 	t->stop_timer = loop_timer_new(w->loop, stop_tick, t);
 	w->port = queue_port_new(options->queue, port_wake, t);
 	r = mta_view_new(mta->snapshot, w->loop, &w->view, err);
@@ -277,6 +324,7 @@ static void thread_done(struct thread *t)
 	queue_port_free(w->port);
 	loop_notify_free(t->port_notify);
 	loop_notify_free(t->stop_notify);
+	loop_notify_free(t->wish_notify);
 	loop_timer_free(t->stop_timer);
 	loop_free(w->loop);
 }

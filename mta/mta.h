@@ -107,5 +107,16 @@ int mta_reload(struct mta *mta, const struct mta_options *options, void (*releas
  */
 void mta_stop(struct mta *mta, int64_t grace_ms);
 
+/*
+ * After something was done to the queue (queue/action.h); from any thread, and
+ * they return at once. look: each worker looks for due mail. retry: next hops
+ * that failed are tried again as well, whatever time was set for that.
+ * reroute: and what waits for a connection goes back to the queue, whose rows
+ * then say what becomes of it, over which route.
+ */
+void mta_look(struct mta *mta);
+void mta_retry(struct mta *mta);
+void mta_reroute(struct mta *mta);
+
 /* Joins the threads, after stopped(), and frees. */
 void mta_free(struct mta *mta);

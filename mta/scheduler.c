@@ -53,25 +53,6 @@ static void look_for_work(struct scheduler *s);
 
 /* ---- claims ---- */
 
-static void released(struct queue_request *request)
-{
-	struct release *release = CONTAINER_OF(request, struct release, request.request);
-
-	release->s->releases--;
-	free(release);
-}
-
-static void release(struct scheduler *s, int64_t id)
-{
-	struct release *release = memory_zeroed(sizeof(*release));
-
-	release->s = s;
-	release->request.id = id;
-	release->request.request.done = released;
-	s->releases++;
-	queue_submit_release(s->worker->port, &release->request);
-}
-
 static void wait_until(struct scheduler *s, int64_t due_ms)
 {
 	int64_t wait_ms = due_ms - mta_now_ms(s->worker);
@@ -90,6 +71,27 @@ static void due_at(struct scheduler *s, int64_t due_ms)
 		wait_until(s, due_ms);
 }
 
+static void released(struct queue_request *request)
+{
+	struct release *release = CONTAINER_OF(request, struct release, request.request);
+	struct scheduler *s = release->s;
+
+	s->releases--;
+	due_at(s, release->request.due_ms); /* an operator may have changed it */
+	free(release);
+}
+
+static void release(struct scheduler *s, int64_t id)
+{
+	struct release *release = memory_zeroed(sizeof(*release));
+
+	release->s = s;
+	release->request.id = id;
+	release->request.request.done = released;
+	s->releases++;
+	queue_submit_release(s->worker->port, &release->request);
+}
+
 /* ---- messages in memory ---- */
 
 static void drop_active(struct scheduler *s, struct active *a)
@@ -106,12 +108,10 @@ static void unhold(struct scheduler *s, struct active *a)
 	assert(a->holds > 0);
 	if (--a->holds > 0)
 		return;
-	if (a->removed) {
+	if (a->removed)
 		maillog_removed(s->worker->options->log, a->message->name);
-	} else {
+	else
 		release(s, a->message->id);
-		due_at(s, a->due_ms); /* not before: while it was held nobody could claim it */
-	}
 	drop_active(s, a);
 	look_for_work(s);
 }
@@ -188,8 +188,8 @@ static const struct transport_route *returning_route(void)
 {
 	struct smtp_status status;
 
-	smtp_status_set(&status, 554, ESC(5, 0, 0), "returned by the administrator");
-	return transport_route_new_retry(&status);
+	smtp_status_set(&status, 554, ESC(5, 7, 0), "returned by the operator");
+	return transport_route_new_error(&status);
 }
 
 static size_t delivery_bytes(const struct delivery *d)
@@ -475,6 +475,30 @@ void scheduler_start(struct scheduler *s)
 {
 	s->passed_over = true;
 	look_for_work(s);
+}
+
+void scheduler_look(struct scheduler *s)
+{
+	s->next_due_ms = 0;
+	look_for_work(s);
+}
+
+void scheduler_forget_failures(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		lane_forget_failures(entry->value);
+}
+
+void scheduler_give_back(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		lane_drop_waiting(entry->value);
 }
 
 void scheduler_reload(struct scheduler *s)

@@ -12,6 +12,13 @@ void scheduler_free(struct scheduler *s);
 /* Look for due messages now. */
 void scheduler_start(struct scheduler *s);
 
+/* Look, whatever was believed to be due when. */
+void scheduler_look(struct scheduler *s);
+
+/* Lanes that back off try at once; and what waits in lanes goes back to the queue. */
+void scheduler_forget_failures(struct scheduler *s);
+void scheduler_give_back(struct scheduler *s);
+
 /* A message that was just appended, claimed by this worker: deliver it. Takes ownership. */
 void scheduler_submit(struct scheduler *s, struct queue_message *message);
 

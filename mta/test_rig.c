@@ -638,6 +638,11 @@ void rig_wait_queued(struct rig *rig, int64_t messages)
 		 (long long)messages);
 }
 
+struct mta *rig_mta(struct rig *rig)
+{
+	return rig->mta;
+}
+
 /* ---- clients ---- */
 
 static void set_small_buffers(int fd)

@@ -25,6 +25,7 @@ struct rig;
 struct rig *rig_new(const char *routes, ...) __attribute__((format(printf, 1, 2)));
 struct mta_options *rig_options(struct rig *rig);
 void rig_start(struct rig *rig);
+struct mta *rig_mta(struct rig *rig);
 
 /*
  * Go on with other routes, and what else was changed in rig_options(). What

@@ -94,17 +94,28 @@ const struct transport_route *route_new(const struct transport_route *draft)
 	return route;
 }
 
-const struct transport_route *transport_route_new_retry(const struct smtp_status *status)
+static const struct transport_route *new_with_status(enum transport_kind kind,
+						     const struct smtp_status *status)
 {
 	const struct transport_route draft = {
-		.kind = TRANSPORT_RETRY,
-		.name = type_of(TRANSPORT_RETRY)->name,
+		.kind = kind,
+		.name = type_of(kind)->name,
 		.nexthop = status->text,
 		.status = *status,
 		.source = "",
 	};
 
 	return route_new(&draft);
+}
+
+const struct transport_route *transport_route_new_retry(const struct smtp_status *status)
+{
+	return new_with_status(TRANSPORT_RETRY, status);
+}
+
+const struct transport_route *transport_route_new_error(const struct smtp_status *status)
+{
+	return new_with_status(TRANSPORT_ERROR, status);
 }
 
 /* Routes are const to everybody but their own counting. */

@@ -98,8 +98,12 @@ int transport_resolve(struct transport *transport, const char *address,
 const struct transport_route *transport_route_ref(const struct transport_route *route);
 void transport_route_unref(const struct transport_route *route); /* NULL is fine */
 
-/* A route that defers with this status: where no decision could be made. */
+/*
+ * A route that defers with this status, where no decision could be made; and
+ * one that fails with it, where somebody has decided so.
+ */
 const struct transport_route *transport_route_new_retry(const struct smtp_status *status);
+const struct transport_route *transport_route_new_error(const struct smtp_status *status);
 
 /*
  * Parse one right-hand side: "TRANSPORT:NEXTHOP[, NEXTHOP] [tls=...]". Errors
