@@ -44,6 +44,7 @@ struct settlement {
 	struct mta_view *view; /* a reference */
 	struct delivery *delivery;
 	struct arena arena;
+	uint32_t random; /* what fails together is tried, and told of, together */
 	struct queue_outcome *outcomes;
 	struct queue_ledger_row *rows;
 	struct news news[REPORT_KIND_COUNT];
@@ -108,8 +109,8 @@ static void collect_facts(const struct settlement *t, unsigned int i, int64_t no
 		.is_untried = r->untried,
 		.retry_ms = r->due_ms,
 		.now_ms = now_ms,
+		.random = t->random,
 	};
-	(void)!getrandom(&ret->random, sizeof(ret->random), 0);
 }
 
 static void add_news(struct settlement *t, unsigned int i, const struct fate *fate, int64_t now_ms)
@@ -430,6 +431,7 @@ void settler_add(struct settler *settler, struct delivery *d)
 	t->settler = settler;
 	t->view = mta_view_ref(settler->worker->view);
 	t->delivery = d;
+	(void)!getrandom(&t->random, sizeof(t->random), 0);
 	t->outcomes = arena_alloc(&t->arena, d->count * sizeof(*t->outcomes));
 	t->rows = arena_alloc(&t->arena, d->count * sizeof(*t->rows));
 	if (!d->attempt.done_ms)
