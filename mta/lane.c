@@ -7,14 +7,20 @@
 #include "mta/lane.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "base/memory.h"
 #include "mta/backoff.h"
 #include "mta/outbound.h"
+#include "mta/scheduler.h"
 
 #define HOP_MEMORY_MS 300000
+#define FEED_MAX      512  /* suspended messages that are claimed at a time */
+#define FRUITLESS_MAX 10   /* connections in a row that broke: as bad as if there were none */
+#define PROBE_MS      1000 /* usually enough for a probe */
+#define PATIENCE_S    4	   /* what the next hop takes in this time may wait in memory */
 
 static uint32_t random_u32(void)
 {
@@ -24,57 +30,262 @@ static uint32_t random_u32(void)
 	return value;
 }
 
-static bool is_backing_off(const struct lane *lane)
+/* FNV-1a: the same after a restart and in every version, as it is stored with what waits. */
+static int64_t name_of(const char *text)
 {
-	return lane->retry_ms > mta_now_ms(lane->worker);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	return hash ? (int64_t)hash : 1;
 }
 
-/* When to come again: not all at once, and not in vain while the lane still backs off. */
-static void set_due(const struct lane *lane, struct delivery *d)
+static bool is_shut_out(const struct lane *lane)
 {
-	for (unsigned int i = 0; i < d->count; i++)
-		d->recipients[i].due_ms = lane->retry_ms + random_u32() % 2000;
+	return lane->shut_out_ms > mta_now_ms(lane->worker);
 }
 
-static void defer_waiting(struct lane *lane)
+static bool is_down(const struct lane *lane)
 {
-	struct list *link;
-
-	while ((link = list_pop(&lane->ready)) != NULL) {
-		struct delivery *d = CONTAINER_OF(link, struct delivery, link);
-
-		lane->ready_count--;
-		d->attempt = lane->trouble;
-		set_due(lane, d);
-		delivery_report_rest(d, &lane->status);
-		delivery_finish(d);
-	}
+	return health_is_down(lane->health);
 }
 
-/* Deferred because others have just failed: not an attempt of its own, and due when the lane is. */
-static void defer_untried(struct lane *lane, struct delivery *d)
+bool lane_is_closing(const struct lane *lane)
 {
-	struct smtp_status status;
+	return lane->stopping || lane->retired;
+}
 
-	smtp_status_set(&status, lane->status.code, lane->status.enhanced,
-			"delivery temporarily suspended: %s", lane->status.text);
-	for (unsigned int i = 0; i < d->count; i++)
+static void run_soon(struct lane *lane)
+{
+	loop_defer(lane->worker->loop, &lane->run_task);
+}
+
+/* ---- what waits in the queue ---- */
+
+/*
+ * The time at which a suspended message is looked at for its own sake: to be
+ * returned, or routed by other maps. The older it is the longer that takes,
+ * and messages of the same age spread over half of it: so a backlog is touched
+ * rarely, and never all of it at once.
+ */
+static int64_t suspended_until_ms(const struct lane *lane, const struct queue_message *m)
+{
+	const struct mta_options *options = lane->view->options;
+	int64_t now_ms = mta_now_ms(lane->worker);
+	int64_t wait_ms = MIN(MAX(now_ms - m->arrived_ms, options->minimal_backoff_s * 1000),
+			      options->maximal_backoff_s * 1000);
+
+	wait_ms = MAX(wait_ms, 1000);
+	wait_ms = wait_ms * 3 / 4 + random_u32() % (wait_ms / 2);
+	/* Not before the next probe is over, as a rule: if that goes well there is no need. */
+	return MAX(now_ms + wait_ms, health_retry_ms(lane->health) + PROBE_MS + wait_ms / 4);
+}
+
+/* Not an attempt of its own. */
+static void suspend(struct lane *lane, struct delivery *d, const struct smtp_status *why)
+{
+	int64_t due_ms = suspended_until_ms(lane, d->message);
+
+	for (unsigned int i = 0; i < d->count; i++) {
 		d->recipients[i].untried = true;
-	set_due(lane, d);
-	delivery_report_rest(d, &status);
+		d->recipients[i].due_ms = due_ms;
+	}
+	d->waits_for = lane->name;
+	delivery_report_rest(d, why);
 	delivery_finish(d);
 }
 
+/* Why mail is suspended now. */
+static struct smtp_status reason(const struct lane *lane)
+{
+	struct smtp_status last, status;
+
+	if (is_down(lane) || is_shut_out(lane)) {
+		health_last_error(lane->health, &last);
+		smtp_status_set(&status, last.code, last.enhanced,
+				"delivery temporarily suspended: %s", last.text);
+	} else {
+		smtp_status_set(&status, 451, ESC(4, 4, 5),
+				"delivery temporarily suspended: the next hop takes mail "
+				"more slowly than it comes");
+	}
+	return status;
+}
+
+/* What waits here beyond so many deliveries, the last first. */
+static void suspend_beyond(struct lane *lane, unsigned int count)
+{
+	struct smtp_status why;
+
+	if (lane->ready_count <= count)
+		return;
+	why = reason(lane);
+	while (lane->ready_count > count) {
+		struct list *last = lane->ready.prev;
+
+		list_remove(last);
+		lane->ready_count--;
+		suspend(lane, CONTAINER_OF(last, struct delivery, link), &why);
+	}
+}
+
+void lane_suspended(struct lane *lane)
+{
+	lane->has_suspended = true;
+	if (is_shut_out(lane))
+		health_offer(lane->health);
+	else if (lane->is_proven)
+		run_soon(lane);
+}
+
+static unsigned int room(const struct lane *lane)
+{
+	return MIN(lane->allowance, FEED_MAX);
+}
+
+unsigned int lane_appetite(const struct lane *lane)
+{
+	if (lane->is_probing)
+		return lane->ready_count == 0 && lane->connections == 0;
+	if (lane_is_closing(lane) || is_down(lane) || is_shut_out(lane) ||
+	    lane->ready_count > room(lane) / 2)
+		return 0;
+	return room(lane) - lane->ready_count;
+}
+
+/* It asks for more before it has run dry. */
+static void ask_for_more(struct lane *lane)
+{
+	if (lane->turns != health_turns(lane->health)) {
+		lane->turns = health_turns(lane->health);
+		lane->has_suspended = lane->is_proven = true;
+	}
+	if (lane->has_suspended && lane->is_proven && !lane->is_fed && lane_appetite(lane) > 0)
+		scheduler_feed(lane->worker->scheduler, lane);
+}
+
+/* What is suspended from here on is not seen by the claim, and lane_suspended() tells of it. */
+void lane_feed(struct lane *lane, struct queue_claim *claim)
+{
+	lane->is_fed = true;
+	lane->has_suspended = false;
+	claim->after_id = lane->fed_until_id;
+	claim->max_messages = lane_appetite(lane);
+}
+
+static void drop_probe(struct lane *lane)
+{
+	if (lane->is_probing)
+		health_probe_dropped(lane->health);
+	lane->is_probing = false;
+}
+
+void lane_fed(struct lane *lane, const struct queue_claim *claim)
+{
+	bool is_over = claim->after_id == 0 && lane->fed_until_id == 0;
+
+	lane->is_fed = false;
+	lane->fed_until_id = claim->after_id;
+	if (claim->request.result < 0 || claim->message_count > 0 || !is_over)
+		lane->has_suspended = true;
+	if (lane->is_probing && list_is_empty(&lane->ready) && lane->connections == 0) {
+		drop_probe(lane); /* nothing waits: the next mail that comes will find out */
+		return;
+	}
+	if (claim->request.result == 0)
+		run_soon(lane);
+}
+
+bool lane_measure(struct lane *lane, bool is_short_of_memory)
+{
+	unsigned int rate = lane->taken;
+
+	lane->taken = 0;
+	if (!is_short_of_memory && lane->allowance == UINT_MAX)
+		return false;
+	lane->allowance = MAX(rate * PATIENCE_S, lane->limit_max);
+	if (is_short_of_memory)
+		suspend_beyond(lane, lane->allowance);
+	else if (!lane->has_suspended && lane->ready_count < lane->allowance)
+		lane->allowance = UINT_MAX;
+	return lane->allowance != UINT_MAX;
+}
+
+/* ---- next hops that are down ---- */
+
+static void look_at(struct lane *lane, int64_t at_ms)
+{
+	int64_t now_ms = mta_now_ms(lane->worker);
+
+	if (lane->timer_ms == at_ms || at_ms <= now_ms)
+		return; /* somebody is probing: we will be told */
+	lane->timer_ms = at_ms;
+	loop_timer_start(lane->timer, at_ms - now_ms);
+}
+
+/* Whether the lane may connect: it asks, and comes again if it may not. */
+static bool has_hope(struct lane *lane)
+{
+	if (lane->is_probing)
+		return true;
+	if (is_shut_out(lane)) {
+		look_at(lane, lane->shut_out_ms);
+		return false;
+	}
+	switch (health_ask(lane->health, mta_now_ms(lane->worker))) {
+	case HEALTH_UP:
+		return true;
+	case HEALTH_PROBE:
+		lane->is_probing = true;
+		return true;
+	case HEALTH_DOWN:
+		break;
+	}
+	lane->is_proven = false;
+	look_at(lane, health_retry_ms(lane->health));
+	return false;
+}
+
+void lane_look(struct lane *lane)
+{
+	if (lane_is_closing(lane) || lane->is_probing)
+		return;
+	if (!is_down(lane)) {
+		if (lane->has_suspended || lane->turns != health_turns(lane->health))
+			run_soon(lane);
+	} else if (has_hope(lane) && lane->is_probing) {
+		scheduler_feed(lane->worker->scheduler, lane);
+	}
+}
+
+static void on_timer(void *arg)
+{
+	struct lane *lane = arg;
+
+	lane->timer_ms = 0;
+	if (lane->shut_out_ms != 0 && !is_shut_out(lane)) {
+		lane->shut_out_ms = 0;
+		lane->is_proven = !is_down(lane); /* so what was left is tried again */
+	}
+	lane_look(lane);
+}
+
+/* ---- connections ---- */
+
 static bool may_connect(const struct lane *lane)
 {
-	if (lane->failures > 0)
-		return lane->connections == 0; /* a single probe */
+	if (is_down(lane))
+		return lane->is_probing && lane->connections == 0;
 	return lane->connections < lane->limit && lane->connecting < lane->ready_count;
 }
 
 static void lane_run(struct loop_task *task)
 {
 	struct lane *lane = CONTAINER_OF(task, struct lane, run_task);
+
+	/* Others have found out that it is down. */
+	if (!lane_is_closing(lane) && is_down(lane) && !lane->is_probing && lane->connections == 0)
+		suspend_beyond(lane, 0);
 
 	while (!lane_is_closing(lane) && !list_is_empty(&lane->ready)) {
 		if (!list_is_empty(&lane->idle)) {
@@ -94,6 +305,11 @@ static void lane_run(struct loop_task *task)
 			break;
 		}
 	}
+	if (list_is_empty(&lane->ready) && lane->connections == 0 && !lane->is_fed &&
+	    list_is_empty(&lane->hungry))
+		drop_probe(lane); /* what it was for has gone other ways */
+	if (!lane_is_closing(lane))
+		ask_for_more(lane);
 }
 
 static void run_free(struct loop_task *task)
@@ -117,6 +333,13 @@ struct lane *lane_new(struct mta_worker *worker, const struct transport_route *r
 	lane->run_task.run = lane_run;
 	lane->free_task.run = run_free;
 	list_init(&lane->link);
+	lane->health = health_get(worker->health, route->lane);
+	lane->turns = health_turns(lane->health);
+	lane->timer = loop_timer_new(worker->loop, on_timer, lane);
+	lane->name = name_of(route->lane);
+	lane->has_suspended = true; /* from before a restart, perhaps */
+	lane->allowance = UINT_MAX;
+	list_init(&lane->hungry);
 	return lane;
 }
 
@@ -127,6 +350,10 @@ void lane_free(struct lane *lane)
 	loop_defer_cancel(&lane->run_task);
 	loop_defer_cancel(&lane->free_task);
 	list_remove(&lane->link);
+	drop_probe(lane);
+	health_put(lane->health);
+	loop_timer_free(lane->timer);
+	list_remove(&lane->hungry);
 	transport_route_unref(lane->route);
 	mta_view_unref(lane->view);
 	free(lane);
@@ -134,28 +361,26 @@ void lane_free(struct lane *lane)
 
 bool lane_is_idle(const struct lane *lane)
 {
-	return list_is_empty(&lane->ready) && lane->connections == 0 && !is_backing_off(lane);
-}
-
-static void run_soon(struct lane *lane)
-{
-	loop_defer(lane->worker->loop, &lane->run_task);
+	return list_is_empty(&lane->ready) && lane->connections == 0 && !lane->is_probing &&
+	       !lane->is_fed && list_is_empty(&lane->hungry) &&
+	       !(lane->has_suspended && (is_down(lane) || is_shut_out(lane)));
 }
 
 void lane_push(struct lane *lane, struct delivery *d)
 {
-	if (is_backing_off(lane)) {
-		defer_untried(lane, d);
+	struct smtp_status why;
+	bool has_room = has_hope(lane) && (lane->is_probing ? lane_appetite(lane) > 0
+							    : lane->ready_count < lane->allowance);
+
+	lane->pushes++;
+	if (!has_room) {
+		why = reason(lane);
+		suspend(lane, d, &why);
 		return;
 	}
 	list_push(&lane->ready, &d->link);
 	lane->ready_count++;
 	run_soon(lane);
-}
-
-bool lane_is_closing(const struct lane *lane)
-{
-	return lane->stopping || lane->retired;
 }
 
 /* Whoever stops tries nothing any more, and it stays in the queue as it was. */
@@ -185,6 +410,8 @@ struct delivery *lane_take(struct lane *lane, struct lane_connection *c)
 	if (!c->ready) {
 		c->ready = true;
 		lane->connecting--;
+		lane->tried = 0;
+		health_connected(lane->health);
 	}
 	list_remove(&c->link);
 	link = lane_is_closing(lane) ? NULL : list_pop(&lane->ready);
@@ -194,6 +421,7 @@ struct delivery *lane_take(struct lane *lane, struct lane_connection *c)
 	}
 	list_push(&lane->busy, &c->link);
 	lane->ready_count--;
+	lane->taken++;
 	return CONTAINER_OF(link, struct delivery, link);
 }
 
@@ -210,22 +438,25 @@ void lane_answered(struct lane *lane, unsigned int hop)
 	lane->hop_until_ms = mta_now_ms(lane->worker) + HOP_MEMORY_MS;
 }
 
-void lane_succeeded(struct lane *lane)
+void lane_succeeded(struct lane *lane, struct lane_connection *c)
 {
-	lane->failures = 0;
-	lane->retry_ms = 0;
+	health_succeeded(lane->health, mta_now_ms(lane->worker));
+	c->is_fruitful = true;
+	lane->is_probing = false;
+	lane->is_proven = true;
+	lane->fruitless = 0;
+	lane->shut_out_ms = 0;
 	if (lane->limit < lane->limit_max)
 		lane->limit++;
-	if (!list_is_empty(&lane->ready))
+	if (!list_is_empty(&lane->ready) || lane->has_suspended)
 		run_soon(lane);
 }
 
 void lane_forget_failures(struct lane *lane)
 {
-	lane->failures = 0;
-	lane->retry_ms = 0;
-	if (!list_is_empty(&lane->ready))
-		run_soon(lane);
+	lane->shut_out_ms = 0;
+	lane->fruitless = 0;
+	lane_look(lane);
 }
 
 void lane_drop_waiting(struct lane *lane)
@@ -236,21 +467,83 @@ void lane_drop_waiting(struct lane *lane)
 		lane->ready_count--;
 		delivery_drop(CONTAINER_OF(link, struct delivery, link));
 	}
+	run_soon(lane);
+}
+
+/* One delivery for each connection that was tried shares its fate. */
+static void defer_tried(struct lane *lane, bool all)
+{
+	struct list *link;
+
+	while ((all || lane->tried > 0) && (link = list_pop(&lane->ready)) != NULL) {
+		struct delivery *d = CONTAINER_OF(link, struct delivery, link);
+		int64_t due_ms;
+
+		lane->ready_count--;
+		lane->tried -= lane->tried > 0;
+		d->attempt = lane->trouble;
+		d->waits_for = lane->name;
+		due_ms =
+			MAX(health_retry_ms(lane->health), lane->shut_out_ms) + random_u32() % 2000;
+		for (unsigned int i = 0; i < d->count; i++)
+			d->recipients[i].due_ms = due_ms;
+		delivery_report_rest(d, &lane->status);
+		delivery_finish(d);
+	}
+	lane->tried = 0;
 }
 
 /* No next hop could be used: it concerns all that waits, and for a while what comes. */
 static void back_off(struct lane *lane)
 {
 	const struct mta_options *options = lane->view->options;
+	struct health_failure failure = {
+		.status = &lane->status,
+		.now_ms = mta_now_ms(lane->worker),
+		.minimal_s = options->minimal_backoff_s,
+		.maximal_s = options->maximal_backoff_s,
+		.random = random_u32(),
+		.is_probe = lane->is_probing,
+	};
 
 	/* Nobody comes back to what has failed for good; the next message finds out for itself. */
-	if (smtp_status_class(&lane->status) != SMTP_FAILED) {
-		lane->failures++;
-		lane->retry_ms = mta_now_ms(lane->worker) +
-				 backoff_ms(lane->failures, options->minimal_backoff_s,
-					    options->maximal_backoff_s, random_u32());
+	if (smtp_status_class(&lane->status) == SMTP_FAILED) {
+		drop_probe(lane);
+		defer_tried(lane, true);
+		return;
 	}
-	defer_waiting(lane);
+	lane->is_proven = false;
+	lane->fruitless = 0;
+	if (!health_failed(lane->health, &failure))
+		lane->shut_out_ms =
+			failure.now_ms + backoff_ms(1, options->minimal_backoff_s,
+						    options->maximal_backoff_s, failure.random);
+	lane->is_probing = false;
+	defer_tried(lane, false);
+	suspend_beyond(lane, 0);
+	look_at(lane, is_down(lane) ? health_retry_ms(lane->health) : lane->shut_out_ms);
+}
+
+void lane_connection_broke(struct lane *lane, struct lane_connection *c,
+			   const struct smtp_status *status, const struct delivery_attempt *attempt)
+{
+	if (c->is_fruitful || smtp_status_class(status) != SMTP_DEFERRED)
+		return;
+	c->is_broken = true;
+	lane->status = *status;
+	lane->trouble = *attempt;
+}
+
+/* It takes connections and no mail: that is no way to spend the day. */
+static bool is_fruitless(struct lane *lane, const struct lane_connection *c)
+{
+	return c->is_broken && (++lane->fruitless >= FRUITLESS_MAX || lane->is_probing);
+}
+
+static void limit_to(struct lane *lane, unsigned int limit)
+{
+	lane->limit = limit;
+	lane->tried = 0;
 }
 
 void lane_connection_ended(struct lane *lane, struct lane_connection *c,
@@ -258,17 +551,24 @@ void lane_connection_ended(struct lane *lane, struct lane_connection *c,
 {
 	list_remove(&c->link);
 	lane->connections--;
-	if (!c->ready)
+	if (c->ready)
+		health_disconnected(lane->health);
+	else
 		lane->connecting--;
 
 	if (status && !lane_is_closing(lane)) {
+		lane->tried++;
 		lane->status = *status;
 		lane->trouble = *attempt;
+	}
+	if ((status || is_fruitless(lane, c)) && !lane_is_closing(lane)) {
 		/* Others work or are still trying: perhaps the peer only limits how many we may open. */
 		if (lane->connections > lane->connecting)
-			lane->limit = MAX(lane->connections, 1);
+			limit_to(lane, MAX(lane->connections, 1));
 		else if (lane->connections == 0)
 			back_off(lane);
+	} else if (lane->connections == 0) {
+		drop_probe(lane);
 	}
 	if (!list_is_empty(&lane->ready))
 		run_soon(lane);
@@ -307,6 +607,8 @@ void lane_retire(struct lane *lane, struct list *retired)
 {
 	lane->retired = true;
 	list_push(retired, &lane->link);
+	list_remove(&lane->hungry);
+	loop_timer_stop(lane->timer);
 	wind_down(lane);
 	if (lane->connections == 0)
 		loop_defer(lane->worker->loop, &lane->free_task);

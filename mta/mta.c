@@ -18,6 +18,7 @@
 
 #include "base/memory.h"
 #include "mta/doors.h"
+#include "mta/health.h"
 #include "mta/inbound.h"
 #include "mta/scheduler.h"
 #include "mta/snapshot.h"
@@ -48,6 +49,8 @@ struct mta {
 	struct mta_snapshot *snapshot; /* in use */
 	unsigned int workers;
 	struct inbound_limits *limits;
+	struct health *health;
+	const struct clock *clock;
 	struct thread *threads;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -123,6 +126,7 @@ enum wish {
 	WISH_LOOK = 1,
 	WISH_RETRY = 2,
 	WISH_REROUTE = 4,
+	WISH_LOOK_AT_LANES = 8,
 };
 
 static void wishes_arrived(void *arg)
@@ -135,16 +139,27 @@ static void wishes_arrived(void *arg)
 		scheduler_forget_failures(s);
 	if (wishes & WISH_REROUTE)
 		scheduler_give_back(s);
-	if (wishes)
+	if (wishes & WISH_LOOK_AT_LANES)
+		scheduler_look_at_lanes(s);
+	if (wishes & (WISH_LOOK | WISH_RETRY | WISH_REROUTE))
 		scheduler_look(s);
+}
+
+static void wish_one(struct thread *t, enum wish wish)
+{
+	atomic_fetch_or(&t->wishes, wish);
+	loop_notify_send(t->wish_notify);
+}
+
+static void health_changed(void *arg)
+{
+	wish_one(arg, WISH_LOOK_AT_LANES);
 }
 
 static void wish_all(struct mta *mta, enum wish wish)
 {
-	for (unsigned int i = 0; i < mta->workers; i++) {
-		atomic_fetch_or(&mta->threads[i].wishes, wish);
-		loop_notify_send(mta->threads[i].wish_notify);
-	}
+	for (unsigned int i = 0; i < mta->workers; i++)
+		wish_one(&mta->threads[i], wish);
 }
 
 void mta_look(struct mta *mta)
@@ -154,11 +169,13 @@ void mta_look(struct mta *mta)
 
 void mta_retry(struct mta *mta)
 {
+	health_retry(mta->health, clock_wall_ms(mta->clock));
 	wish_all(mta, WISH_RETRY);
 }
 
 void mta_reroute(struct mta *mta)
 {
+	health_retry(mta->health, clock_wall_ms(mta->clock));
 	wish_all(mta, WISH_REROUTE);
 }
 
@@ -247,6 +264,7 @@ int mta_reload(struct mta *mta, const struct mta_options *options, void (*releas
 		return t->result;
 	}
 	all_take(mta, change_over);
+	health_retry(mta->health, clock_wall_ms(mta->clock)); /* they may have been mended */
 	old->released = released;
 	old->released_arg = arg;
 	mta_snapshot_unref(old);
@@ -292,6 +310,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	t->step_task.run = take_step;
 	w->options = options;
 	w->limits = mta->limits;
+	w->health = mta->health;
 	w->index = index;
 	list_init(&w->sessions);
 
@@ -307,6 +326,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	if (r < 0)
 		return r;
 	w->scheduler = scheduler_new(w);
+	health_listen(mta->health, health_changed, t);
 	return doors_new(w, options, NULL, &t->doors, err);
 }
 
@@ -339,6 +359,8 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 	pthread_mutex_init(&mta->mutex, NULL);
 	pthread_cond_init(&mta->stepped, NULL);
 	mta->limits = inbound_limits_new();
+	mta->health = health_new();
+	mta->clock = options->clock;
 	mta->threads = memory_zeroed(options->workers * sizeof(*mta->threads));
 	for (unsigned int i = 0; i < mta->workers; i++) {
 		r = thread_init(&mta->threads[i], mta, i, err);
@@ -372,6 +394,7 @@ void mta_free(struct mta *mta)
 		return;
 	for (unsigned int i = 0; i < mta->workers; i++)
 		thread_done(&mta->threads[i]);
+	health_free(mta->health);
 	inbound_limits_free(mta->limits);
 	mta_snapshot_unref(mta->snapshot);
 	pthread_mutex_destroy(&mta->mutex);

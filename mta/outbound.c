@@ -227,6 +227,7 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	struct outbound *o = arg;
 
 	if (o->lane_connection.ready) {
+		lane_connection_broke(o->lane, &o->lane_connection, status, &o->attempt);
 		outbound_mail_failed(o, status);
 		outbound_end(o, NULL);
 		return;

@@ -256,7 +256,7 @@ void outbound_mail_done(void *arg)
 {
 	struct outbound *o = arg;
 
-	lane_succeeded(o->lane);
+	lane_succeeded(o->lane, &o->lane_connection);
 	finish_delivery(o);
 	outbound_mail_next(o);
 }

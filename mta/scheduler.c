@@ -6,7 +6,13 @@
  * the queue, or its claim is released, and the memory is freed.
  *
  * Memory is bounded: past the budget a message that was just accepted is
- * released at once, and claimed again when there is room.
+ * released at once, and claimed again when there is room. Half of the budget
+ * is for what is claimed, so that a backlog leaves room for live mail; and
+ * when that half is taken, lanes are measured, and suspend what waits for a
+ * slow next hop (mta/lane.h): so what is due behind it comes to its turn.
+ *
+ * Two claims may be with the queue, one for what is due and one for what was
+ * suspended. Lanes that are hungry for the latter take turns.
  */
 #include "mta/scheduler.h"
 
@@ -25,6 +31,9 @@
 #define CLAIM_POLL_MS	 60000 /* looks at the queue so often even when nothing seems due */
 #define ACTIVE_OVERHEAD	 2048  /* bytes of bookkeeping for each message, beside its deliveries */
 #define LANE_SWEEP_COUNT 64    /* more lanes than this are looked through for idle ones */
+#define MEASURE_MS	 1000
+#define ORPHAN_MESSAGES	 64
+#define SETTLING_MAX	 512 /* more records with the queue, and live mail would wait behind them */
 
 struct scheduler {
 	struct delivery_owner owner; /* of all deliveries */
@@ -38,10 +47,27 @@ struct scheduler {
 	struct loop_timer *timer;
 	struct queue_claim claim;
 	bool claiming;
+	struct queue_claim feed_claim;
+	bool feeding;
+	const struct transport_route *fed; /* a reference to the route of the lane that is fed */
+	int64_t fed_name;		   /* what its mail waits for */
+	unsigned int fed_pushes;	   /* of the lane, before */
+	bool is_orphan_fed;
+	struct list hungry;  /* struct lane */
+	struct list orphans; /* struct orphan */
+	struct loop_timer *measure_timer;
+	bool measuring;
 	bool passed_over; /* something due was left in the queue for want of memory */
 	bool stopping;
 	unsigned int releases; /* with the queue */
 	int64_t next_due_ms;
+};
+
+/* A lane whose mail was suspended and takes other ways now: all of it is routed anew. */
+struct orphan {
+	struct list link;
+	const struct transport_route *route; /* a reference */
+	int64_t name;
 };
 
 struct release {
@@ -341,11 +367,167 @@ static void claimed(struct queue_request *request)
 	look_for_work(s);
 }
 
+static bool is_short_of_memory(const struct scheduler *s)
+{
+	return s->bytes > s->budget / 2;
+}
+
+/* ---- lanes ---- */
+
+static void measure_lanes(void *arg)
+{
+	struct scheduler *s = arg;
+	bool is_short = is_short_of_memory(s), is_limited = false;
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		is_limited |= lane_measure(entry->value, is_short);
+	s->measuring = is_short || is_limited;
+	if (s->measuring && !s->stopping)
+		loop_timer_start(s->measure_timer, MEASURE_MS);
+	look_for_work(s);
+}
+
+static void start_measuring(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	if (s->measuring || s->stopping)
+		return;
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		((struct lane *)entry->value)->taken = 0;
+	s->measuring = true;
+	loop_timer_start(s->measure_timer, MEASURE_MS);
+}
+
+/* Take care of what waits for a lane that is no more. */
+static void adopt(struct scheduler *s, const struct transport_route *route, int64_t name)
+{
+	struct orphan *orphan = memory_zeroed(sizeof(*orphan));
+
+	orphan->route = transport_route_ref(route);
+	orphan->name = name;
+	list_push(&s->orphans, &orphan->link);
+}
+
+static void free_orphan(struct orphan *orphan)
+{
+	transport_route_unref(orphan->route);
+	free(orphan);
+}
+
+static void fed(struct queue_request *request)
+{
+	struct queue_claim *claim = CONTAINER_OF(request, struct queue_claim, request);
+	struct scheduler *s = CONTAINER_OF(claim, struct scheduler, feed_claim);
+	struct queue_message **messages = claim->messages;
+	struct lane *lane;
+
+	if (request->result < 0)
+		log_write(s->worker->options->log, "qmgr", LOG_LEVEL_ERROR,
+			  "cannot look for suspended mail: %s", request->error.text);
+	for (unsigned int i = 0; i < claim->message_count; i++) {
+		if (s->stopping)
+			queue_message_free(messages[i]);
+		else
+			activate(s, messages[i]);
+	}
+	free(messages);
+	claim->messages = NULL;
+
+	lane = strmap_get(&s->lanes, slice_from(s->fed->lane));
+	if (claim->message_count > 0 && s->fed_pushes == (lane ? lane->pushes : 0))
+		adopt(s, s->fed, s->fed_name); /* its mail takes other ways now: so may the rest */
+	if (lane && !s->is_orphan_fed)
+		lane_fed(lane, claim);
+	transport_route_unref(s->fed);
+	s->fed = NULL;
+	s->feeding = false;
+	look_for_work(s);
+}
+
+/* The first that is still hungry; a probe is a single message, for which there is always room. */
+static struct lane *pick_hungry(struct scheduler *s)
+{
+	LIST_FOREACH (item, &s->hungry) {
+		struct lane *lane = CONTAINER_OF(item, struct lane, hungry);
+
+		if (lane_appetite(lane) == 0) {
+			list_remove(item);
+		} else if (lane->is_probing || !is_short_of_memory(s)) {
+			list_remove(item);
+			return lane;
+		}
+	}
+	return NULL;
+}
+
+static void feed(struct scheduler *s, const struct transport_route *route, int64_t name)
+{
+	struct lane *lane = strmap_get(&s->lanes, slice_from(route->lane));
+
+	s->feeding = true;
+	s->fed = transport_route_ref(route);
+	s->fed_pushes = lane ? lane->pushes : 0;
+	s->fed_name = s->feed_claim.waits_for = name;
+	s->feed_claim.request.done = fed;
+	s->feed_claim.now_ms = mta_now_ms(s->worker);
+	s->feed_claim.max_bytes = s->budget / 4;
+	queue_submit_claim(s->worker->port, &s->feed_claim);
+}
+
+static void feed_lane(struct scheduler *s)
+{
+	struct lane *lane;
+
+	if (s->feeding)
+		return;
+	s->feed_claim = (struct queue_claim){ 0 };
+	s->is_orphan_fed = false;
+	lane = pick_hungry(s);
+	if (lane) {
+		lane_feed(lane, &s->feed_claim);
+		feed(s, lane->route, lane->name);
+	} else if (!list_is_empty(&s->orphans) && !is_short_of_memory(s)) {
+		struct orphan *orphan = CONTAINER_OF(list_pop(&s->orphans), struct orphan, link);
+
+		s->is_orphan_fed = true;
+		s->feed_claim.max_messages = ORPHAN_MESSAGES;
+		feed(s, orphan->route, orphan->name);
+		free_orphan(orphan);
+	}
+}
+
+void scheduler_feed(struct scheduler *s, struct lane *lane)
+{
+	if (list_is_empty(&lane->hungry))
+		list_push(&s->hungry, &lane->hungry);
+	look_for_work(s);
+}
+
+void scheduler_look_at_lanes(struct scheduler *s)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
+		lane_look(entry->value);
+}
+
 static void look_for_work(struct scheduler *s)
 {
 	int64_t now_ms = mta_now_ms(s->worker);
 
-	if (s->stopping || s->claiming || s->bytes > s->budget / 2)
+	if (s->stopping)
+		return;
+	feed_lane(s);
+	if (is_short_of_memory(s)) {
+		start_measuring(s);
+		return;
+	}
+	if (s->claiming || settler_pending(s->settler) > SETTLING_MAX)
 		return;
 	if (!s->passed_over && s->next_due_ms > now_ms) {
 		wait_until(s, s->next_due_ms);
@@ -402,6 +584,12 @@ static void delivery_settled(struct delivery_owner *owner, struct delivery *d, b
 
 	a->due_ms = MIN(a->due_ms, due_ms);
 	a->removed |= removed;
+	if (d->waits_for != 0) {
+		struct lane *lane = strmap_get(&s->lanes, slice_from(d->route->lane));
+
+		if (lane)
+			lane_suspended(lane);
+	}
 	delivery_free(d);
 	unhold(s, a);
 	for (size_t i = 0; i < count; i++)
@@ -446,6 +634,9 @@ struct scheduler *scheduler_new(struct mta_worker *worker)
 	s->next_due_ms = INT64_MAX;
 	list_init(&s->active);
 	list_init(&s->retired);
+	list_init(&s->hungry);
+	list_init(&s->orphans);
+	s->measure_timer = loop_timer_new(worker->loop, measure_lanes, s);
 	s->timer = loop_timer_new(worker->loop, on_timer, s);
 	s->local = local_new(worker);
 	s->settler = settler_new(worker);
@@ -467,6 +658,9 @@ void scheduler_free(struct scheduler *s)
 	strmap_done(&s->lanes);
 	local_free(s->local);
 	settler_free(s->settler);
+	while (!list_is_empty(&s->orphans))
+		free_orphan(CONTAINER_OF(list_pop(&s->orphans), struct orphan, link));
+	loop_timer_free(s->measure_timer);
 	loop_timer_free(s->timer);
 	free(s);
 }
@@ -510,10 +704,16 @@ void scheduler_reload(struct scheduler *s)
 	/* What comes out of the old lanes goes into new ones. */
 	s->lanes = (struct strmap){ 0 };
 	set_budget(s);
-	while ((entry = strmap_next(&lanes, &cursor)) != NULL)
-		lane_retire(entry->value, &s->retired);
+	while ((entry = strmap_next(&lanes, &cursor)) != NULL) {
+		struct lane *lane = entry->value;
+
+		if (lane->has_suspended && !lane->is_proven)
+			adopt(s, lane->route, lane->name);
+		lane_retire(lane, &s->retired);
+	}
 	strmap_done(&lanes);
 	local_retire(s->local);
+	look_for_work(s);
 }
 
 void scheduler_stop(struct scheduler *s)
@@ -522,6 +722,7 @@ void scheduler_stop(struct scheduler *s)
 	size_t cursor = 0;
 
 	s->stopping = true;
+	loop_timer_stop(s->measure_timer);
 	loop_timer_stop(s->timer);
 	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
 		lane_stop(entry->value);
@@ -532,8 +733,8 @@ void scheduler_stop(struct scheduler *s)
 
 bool scheduler_is_idle(const struct scheduler *s)
 {
-	return list_is_empty(&s->active) && !s->claiming && s->releases == 0 &&
-	       settler_is_idle(s->settler);
+	return list_is_empty(&s->active) && !s->claiming && !s->feeding && s->releases == 0 &&
+	       settler_pending(s->settler) == 0;
 }
 
 void scheduler_abort(struct scheduler *s)

@@ -25,6 +25,13 @@ void scheduler_submit(struct scheduler *s, struct queue_message *message);
 /* The worker's options are new: what waits is routed anew, what runs ends as it began. */
 void scheduler_reload(struct scheduler *s);
 
+/* The lane is hungry: claim for it what was suspended, when there is room (mta/lane.h). */
+struct lane;
+void scheduler_feed(struct scheduler *s, struct lane *lane);
+
+/* Something is known about the health of next hops. */
+void scheduler_look_at_lanes(struct scheduler *s);
+
 /* Start no more deliveries; running ones go on. idle() says when none is left. */
 void scheduler_stop(struct scheduler *s);
 bool scheduler_is_idle(const struct scheduler *s);

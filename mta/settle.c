@@ -151,6 +151,7 @@ static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 		.enhanced = smtp_status_enhanced_text(
 			&r->status, arena_alloc(&t->arena, SMTP_ENHANCED_TEXT_SIZE)),
 		.reason = r->status.text,
+		.waits_for = fate.status == QUEUE_DEFERRED ? d->waits_for : 0,
 		.is_warned = fate.report == REPORT_DELAY,
 	};
 	if (fate.report != REPORT_NONE)
@@ -482,7 +483,7 @@ void settler_abort(struct settler *settler)
 		give_up(CONTAINER_OF(link, struct settlement, link));
 }
 
-bool settler_is_idle(const struct settler *settler)
+unsigned int settler_pending(const struct settler *settler)
 {
-	return settler->open == 0;
+	return settler->open;
 }

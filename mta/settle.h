@@ -19,4 +19,6 @@ void settler_add(struct settler *settler, struct delivery *d);
 
 /* Try no record again that fails, or has failed: such a delivery is dropped. */
 void settler_abort(struct settler *settler);
-bool settler_is_idle(const struct settler *settler);
+
+/* Deliveries that have not come back yet. */
+unsigned int settler_pending(const struct settler *settler);

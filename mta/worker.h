@@ -10,6 +10,7 @@
 #include "mta/mta.h"
 #include "net/loop.h"
 
+struct health;
 struct inbound_limits;
 struct mta_view;
 struct scheduler;
@@ -19,7 +20,8 @@ struct mta_worker {
 		*options;      /* the newest: of view; good until the callback returns */
 	struct mta_view *view; /* a reference; whatever lasts takes its own */
 	struct inbound_limits
-		*limits; /* connections for each client address, shared by all workers */
+		*limits;       /* connections for each client address, shared by all workers */
+	struct health *health; /* of next hops, shared by all workers */
 	unsigned int index;
 	struct loop *loop;
 	struct queue_port *port;
