@@ -128,6 +128,17 @@ def send(postfix, recipient, message):
         transact(client, "carol@vm9.vm", recipient, message)
 
 
+def ask(port, sender, recipient):
+    """With all that DSN offers, and a success to be told of."""
+    with smtplib.SMTP(HOST, port, "client.example", timeout=PATIENCE_S) as client:
+        client.ehlo()
+        assert client.mail(sender, ["RET=HDRS", "ENVID=Q+2B1"])[0] == 250
+        assert client.rcpt(recipient, ["NOTIFY=SUCCESS,FAILURE",
+                                       f"ORCPT=rfc822;Old+2B{recipient}"])[0] == 250
+        code, reply = client.data(text(recipient, sender=sender))
+        assert code == 250, reply
+
+
 @pytest.mark.parametrize("transport, service", [("relay", "smtp"), ("relay-smtps", "smtps")])
 def test_postfix_sends_to_the_hub(site, neighbour, transport, service):
     """It verifies the hub's certificate; and the message goes on to where the map says."""
@@ -178,3 +189,40 @@ def test_the_hub_sends_to_postfix(site, neighbour, transport):
         assert message.replace(b"\n", b"\r\n").endswith(body)
         assert b"from mta.vm.vm" in message and b"(using TLSv1.3 with cipher " in message
     assert postfix.log().count(": connect from ") == 1
+
+
+def test_postfix_reports_what_the_hub_was_asked_for(site, neighbour):
+    peer = site.peer()
+    hub = site.hub(relay_domains="vm1.vm vm9.vm")
+    postfix = neighbour(f"relay:[{HOST}]:{hub.port()}")
+    hub.write("ts", f"vm9.vm relay:{HOST}:{postfix.smtp} tls=verify\n"
+                    f"vm1.vm relay:{HOST}:{peer.port} tls=none\n")
+    hub.wait_for("ts has changed and was taken up")
+    ask(hub.port(), "alice@vm1.vm", "carol@vm9.vm")
+    (message,) = peer.wait_for_messages(1)
+    assert (message.sender, message.recipients) == ("", ["alice@vm1.vm"])
+    for field in (b"Reporting-MTA: dns; neighbour.vm9.vm", b"Original-Envelope-Id: Q+1",
+                  b"Original-Recipient: rfc822;Old+carol@vm9.vm", b"Action: delivered"):
+        assert field + b"\r\n" in message.body
+
+
+def test_the_hub_reports_what_postfix_was_asked_for(site, neighbour):
+    """The peer behind the hub knows no DSN, so the hub says that the message was relayed."""
+    peer = site.peer(replies={"RCPT": lambda session, argument:
+                              "550 5.1.1 nobody" if argument.startswith("TO:<bob@") else None})
+    hub = site.hub(relay_domains="vm1.vm vm9.vm")
+    postfix = neighbour(f"relay:[{HOST}]:{hub.port()}")
+    hub.write("ts", f"vm9.vm relay:{HOST}:{postfix.smtp} tls=verify\n"
+                    f"vm1.vm relay:{HOST}:{peer.port} tls=none\n")
+    hub.wait_for("ts has changed and was taken up")
+    for recipient, action, kind in (("alice@vm1.vm", b"relayed", "delivery status"),
+                                    ("bob@vm1.vm", b"failed", "non-delivery")):
+        since = postfix.mark()
+        ask(postfix.smtp, "carol@vm9.vm", recipient)
+        note_id = hub.wait_for(f": sender {kind} notification: ").split()[-1]
+        hub.removed(note_id)
+        postfix.wait_for(r"to=<carol@vm9\.vm>.* status=sent", since)
+        (report,) = [m for m in postfix.mailbox() if b"Action: " + action in m]
+        for field in (b"Reporting-MTA: dns; mta.vm.vm", b"Original-Envelope-Id: Q+1",
+                      b"Original-Recipient: rfc822;Old+" + recipient.encode()):
+            assert field + b"\n" in report
