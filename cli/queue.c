@@ -133,7 +133,7 @@ int cli_queue_list(const struct cli *cli, int argc, char **argv)
 	r = open_reader(cli, &reader);
 	if (r != CLI_DONE)
 		return r;
-	r = reader ? queue_reader_list(reader, list_message, &listing, &err) : 0;
+	r = reader ? queue_reader_list(reader, NULL, list_message, &listing, &err) : 0;
 	if (r == 0 && !listing.as_json)
 		print_total(&listing);
 	buf_done(&listing.out);

@@ -2,11 +2,14 @@
  * reader - looking at a queue from another process, while a server runs or not
  *
  * Opens the database read-only. Reads are short, since a reader that stays
- * open keeps the write-ahead log from shrinking.
+ * open keeps the write-ahead log from shrinking: what is shown was read in
+ * steps, each of which is one state of the queue.
  */
 #pragma once
 
 #include "base/cleanup.h"
+#include "queue/action.h"
+#include "queue/ledger.h"
 #include "queue/message.h"
 
 struct queue_reader;
@@ -21,11 +24,24 @@ void queue_reader_close(struct queue_reader *r);
 DEFINE_CLEANUP(struct queue_reader *, queue_reader_close);
 
 /*
- * Oldest first. The message has no body (NULL), only recipients that are not
- * done, and is valid during the call. Stops at non-zero, and returns it.
- * Messages that are damaged are left out; then -EBADMSG comes at the end.
+ * Which messages somebody works on, in ascending order (struct queue_active of
+ * a running server), and what time it is: without this nobody is active. The
+ * ids stay the caller's, and are used until the reader is closed.
  */
-int queue_reader_list(struct queue_reader *r,
+void queue_reader_set_active(struct queue_reader *r, const int64_t *ids, size_t count,
+			     int64_t now_ms);
+
+/* Whether somebody works on the recipient. Its status is then shown as "active". */
+bool queue_reader_is_active(const struct queue_reader *r, const struct queue_message *m,
+			    const struct queue_recipient *recipient);
+
+/*
+ * Oldest first. The message has no body (NULL), only recipients that are not
+ * done and that the filter names (NULL: all), and is valid during the call.
+ * Stops at non-zero, and returns it. Messages that are damaged are left out;
+ * then -EBADMSG comes at the end.
+ */
+int queue_reader_list(struct queue_reader *r, const struct queue_filter *filter,
 		      int (*visit)(void *arg, const struct queue_message *m), void *arg,
 		      struct error *err);
 
@@ -36,3 +52,32 @@ int queue_reader_list(struct queue_reader *r,
  */
 int queue_reader_load(struct queue_reader *r, int64_t id, struct queue_message **ret_message,
 		      struct error *err);
+
+/* What is not done yet for one next hop, in one state. */
+struct queue_stats {
+	const char *next_hop; /* of the last attempt; "": there was none */
+	enum queue_status status;
+	int64_t recipients, messages; /* a message counts wherever one of its recipients does */
+	int64_t active;		      /* of the recipients */
+	int64_t oldest_ms;	      /* arrival of the oldest of these messages */
+	int64_t next_due_ms;	      /* the first next attempt; INT64_MAX: all are held */
+};
+
+/* In the order of next hops, then states. Stops at non-zero, and returns it. */
+int queue_reader_stats(struct queue_reader *r,
+		       int (*visit)(void *arg, const struct queue_stats *stats), void *arg,
+		       struct error *err);
+
+/*
+ * The attempts of one message, oldest first, also when it is gone from the
+ * queue; all is valid during the call. Stops at non-zero, and returns it.
+ */
+struct queue_attempt {
+	const struct queue_ledger_row *ledger;
+	const char *recipient;
+	enum queue_status status;
+};
+
+int queue_reader_history(struct queue_reader *r, int64_t id,
+			 int (*visit)(void *arg, const struct queue_attempt *attempt), void *arg,
+			 struct error *err);

@@ -181,12 +181,21 @@ int queue_store_open(const char *path, bool read_only, struct queue_store **ret_
 	return 0;
 }
 
+int queue_store_prepare_late(struct queue_store *s, enum store_late_statement which,
+			     const char *text, struct sqlite3_stmt **ret, struct error *err)
+{
+	int r = s->late[which] ? 0 : sql_prepare_one(&s->sql, text, &s->late[which], err);
+
+	*ret = s->late[which];
+	return r;
+}
+
 void queue_store_close(struct queue_store *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < STORE_ACTION_STATEMENTS; i++)
-		sql_finalize(s->actions[i]);
+	for (size_t i = 0; i < STORE_LATE_STATEMENTS; i++)
+		sql_finalize(s->late[i]);
 	sql_close(&s->sql);
 	free(s);
 }

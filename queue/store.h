@@ -116,6 +116,33 @@ int queue_store_list(struct queue_store *s, int64_t after, int64_t *ids, int max
 /* 1 when the message exists and has its body in a file, else 0. */
 int queue_store_has_file(struct queue_store *s, int64_t id, struct error *err);
 
+/* For statistics: one recipient that is pending, in the order of messages. 1, or 0 at the end. */
+struct queue_stats_row {
+	int64_t id, due_ms;
+	enum queue_status status;
+	const char *next_hop; /* valid until the next */
+};
+
+int queue_store_stats_begin(struct queue_store *s, struct error *err);
+int queue_store_stats_next(struct queue_store *s, struct queue_stats_row *ret, struct error *err);
+void queue_store_stats_end(struct queue_store *s);
+
+/* When a message arrived. 0 or NOT_FOUND. */
+int queue_store_arrived(struct queue_store *s, int64_t id, int64_t *ret_ms, struct error *err);
+
+/* Rows of the ledger for one message, behind a given one. 1, or 0 at the end. */
+struct queue_history_row {
+	int64_t number;
+	struct queue_ledger_row ledger; /* its texts are valid until the next */
+	const char *recipient;
+	enum queue_status status;
+};
+
+int queue_store_history_begin(struct queue_store *s, int64_t id, int64_t after, struct error *err);
+int queue_store_history_next(struct queue_store *s, struct queue_history_row *ret,
+			     struct error *err);
+void queue_store_history_end(struct queue_store *s);
+
 /* Several reads of one state of the database. */
 int queue_store_snapshot_begin(struct queue_store *s, struct error *err);
 void queue_store_snapshot_end(struct queue_store *s);

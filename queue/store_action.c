@@ -3,32 +3,20 @@
  *
  * Recipients that are pending are read in the order of their messages, and
  * changed one by one by their keys, after the reading has stopped: so what is
- * read never depends on what was just changed, and memory stays flat. The
- * statements are prepared when they are first needed.
+ * read never depends on what was just changed, and memory stays flat.
  */
 #include "queue/private.h"
 #include "queue/store_sql.h"
 
-static const char *const texts[STORE_ACTION_STATEMENTS] = {
-	/* CROSS: the order of the tables is the order of the loops. */
-	[STORE_ACTION_PENDING] =
-		"SELECT m.id, m.arrived_ms, m.due_ms, m.size, m.in_file, m.sender, r.position,"
-		" r.status, r.attempts, r.due_ms, r.is_returning, r.address, r.next_hop"
-		" FROM q_message m CROSS JOIN q_recipient r ON r.message = m.id"
-		" WHERE m.id BETWEEN ? AND ? AND r.status < 3 ORDER BY m.id, r.position",
-	[STORE_ACTION_CHANGE] = "UPDATE q_recipient SET status = ?, due_ms = ?, is_returning = ?"
-				" WHERE message = ? AND position = ?",
-};
+/* CROSS: the order of the tables is the order of the loops. */
+static const char pending_text[] =
+	"SELECT m.id, m.arrived_ms, m.due_ms, m.size, m.in_file, m.sender, r.position, r.status,"
+	" r.attempts, r.due_ms, r.is_returning, r.address, r.next_hop"
+	" FROM q_message m CROSS JOIN q_recipient r ON r.message = m.id"
+	" WHERE m.id BETWEEN ? AND ? AND r.status < 3 ORDER BY m.id, r.position";
 
-static int prepare(struct queue_store *s, enum store_action_statement which,
-		   struct sqlite3_stmt **ret, struct error *err)
-{
-	int r = s->actions[which] ? 0
-				  : sql_prepare_one(&s->sql, texts[which], &s->actions[which], err);
-
-	*ret = s->actions[which];
-	return r;
-}
+static const char change_text[] = "UPDATE q_recipient SET status = ?, due_ms = ?, is_returning = ?"
+				  " WHERE message = ? AND position = ?";
 
 /* What makes no sense waits for the operator, and it is he who asks. */
 static enum queue_status status_of(int64_t number)
@@ -41,7 +29,7 @@ int queue_store_pending_begin(struct queue_store *s, int64_t first_id, int64_t l
 			      struct error *err)
 {
 	struct sqlite3_stmt *st;
-	int r = prepare(s, STORE_ACTION_PENDING, &st, err);
+	int r = queue_store_prepare_late(s, STORE_LATE_PENDING, pending_text, &st, err);
 
 	if (r < 0)
 		return r;
@@ -52,7 +40,7 @@ int queue_store_pending_begin(struct queue_store *s, int64_t first_id, int64_t l
 
 int queue_store_pending_next(struct queue_store *s, struct queue_pending *ret, struct error *err)
 {
-	struct sqlite3_stmt *st = s->actions[STORE_ACTION_PENDING];
+	struct sqlite3_stmt *st = s->late[STORE_LATE_PENDING];
 	int r = sql_step(&s->sql, st, err);
 
 	if (r <= 0)
@@ -77,13 +65,13 @@ int queue_store_pending_next(struct queue_store *s, struct queue_pending *ret, s
 
 void queue_store_pending_end(struct queue_store *s)
 {
-	sql_reset(s->actions[STORE_ACTION_PENDING]);
+	sql_reset(s->late[STORE_LATE_PENDING]);
 }
 
 int queue_store_change(struct queue_store *s, const struct queue_pending *p, struct error *err)
 {
 	struct sqlite3_stmt *st;
-	int r = prepare(s, STORE_ACTION_CHANGE, &st, err);
+	int r = queue_store_prepare_late(s, STORE_LATE_CHANGE, change_text, &st, err);
 
 	if (r < 0)
 		return r;

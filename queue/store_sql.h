@@ -36,17 +36,24 @@ enum store_statement {
 	STORE_STATEMENTS, /* their number */
 };
 
-enum store_action_statement {
-	STORE_ACTION_PENDING,
-	STORE_ACTION_CHANGE,
-	STORE_ACTION_STATEMENTS, /* their number */
+/* Prepared when they are first needed. */
+enum store_late_statement {
+	STORE_LATE_PENDING,
+	STORE_LATE_CHANGE,
+	STORE_LATE_STATS,
+	STORE_LATE_ARRIVED,
+	STORE_LATE_HISTORY,
+	STORE_LATE_STATEMENTS, /* their number */
 };
 
 struct queue_store {
 	struct sql sql;
-	struct sqlite3_stmt *actions[STORE_ACTION_STATEMENTS]; /* NULL: not needed yet */
+	struct sqlite3_stmt *late[STORE_LATE_STATEMENTS]; /* NULL: not needed yet */
 	struct queue_counts counts, committed;
 	int64_t ids_mark, committed_ids_mark;
 	struct queue_due scan_after; /* where the scan began */
 	bool scan_is_later;	     /* beyond the due time where it began */
 };
+
+int queue_store_prepare_late(struct queue_store *s, enum store_late_statement which,
+			     const char *text, struct sqlite3_stmt **ret, struct error *err);

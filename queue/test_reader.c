@@ -33,7 +33,7 @@ static unsigned int count_all(struct tester *t)
 	unsigned int count = 0;
 	struct error err;
 
-	if (queue_reader_list(r, count_one, &count, &err) != 0)
+	if (queue_reader_list(r, NULL, count_one, &count, &err) != 0)
 		fail_msg("list: %s", err.text);
 	queue_reader_close(r);
 	return count;
@@ -163,11 +163,11 @@ static void test_list_pages(void **state)
 	}
 
 	r = open_reader(t);
-	assert_int_equal(queue_reader_list(r, visit, &walk, &err), 0);
+	assert_int_equal(queue_reader_list(r, NULL, visit, &walk, &err), 0);
 	assert_true(walk.count >= 700);
 
 	walk = (struct walk){ .tester = t, .stop_at = 300 };
-	assert_int_equal(queue_reader_list(r, visit, &walk, &err), 7);
+	assert_int_equal(queue_reader_list(r, NULL, visit, &walk, &err), 7);
 	assert_int_equal(walk.count, 300);
 	queue_reader_close(r);
 }
@@ -196,7 +196,7 @@ static void test_done_recipients(void **state)
 	queue_message_free(m);
 
 	r = open_reader(t);
-	assert_int_equal(queue_reader_list(r, check_pending, NULL, &err), 0);
+	assert_int_equal(queue_reader_list(r, NULL, check_pending, NULL, &err), 0);
 	assert_int_equal(queue_reader_load(r, id, &m, &err), 0);
 	assert_int_equal(m->recipient_count, 2);
 	assert_int_equal(m->recipients[0].status, QUEUE_DELIVERED);
@@ -225,7 +225,7 @@ static void test_damaged(void **state)
 
 	tester_sql(t, "UPDATE q_recipient SET status = 77 WHERE message = %lld", (long long)id);
 	assert_int_equal(queue_reader_load(r, id, &m, &err), -EBADMSG);
-	assert_int_equal(queue_reader_list(r, count_one, &count, &err), -EBADMSG);
+	assert_int_equal(queue_reader_list(r, NULL, count_one, &count, &err), -EBADMSG);
 	assert_int_equal(count, 1);
 	queue_id_format(id, name);
 	assert_non_null(strstr(err.text, name));
