@@ -129,6 +129,28 @@ static int create_database(struct queue *q, const char *directory, const char *p
 	return sync_directory(directory, err);
 }
 
+/*
+ * What SQLite has read from the log may be in the system's cache only, as the process that wrote
+ * it was killed before it could sync it. Before anything is done that can't be taken back, such
+ * as removing the file of a message that has no row, it must be on the disk. (SQLite has no locks
+ * on the log, so that to close it here loses none.)
+ */
+static int sync_log(const char *directory, struct error *err)
+{
+	CLEANUP(close_fdp) int fd = -1;
+	char path[PATH_SIZE];
+	int r = join_path(directory, "queue.db-wal", path, err);
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || fsync(fd) < 0)
+		return error_set(err, queue_errno(errno), "%s: %s", path, strerror(errno));
+	return 0;
+}
+
 static int sweep_file(void *arg, int64_t id, struct error *err)
 {
 	struct queue *q = arg;
@@ -205,7 +227,9 @@ static int open_files(struct queue *q, const struct queue_options *options, stru
 	if (r < 0)
 		return r;
 	queue_upkeep_start(q);
-	r = queue_bodies_each(&q->bodies, sweep_file, q, err);
+	r = sync_log(directory, err);
+	if (r == 0)
+		r = queue_bodies_each(&q->bodies, sweep_file, q, err);
 	if (r == 0)
 		r = reserve_ids(q, err);
 	return r;
