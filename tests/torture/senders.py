@@ -1,0 +1,104 @@
+"""Clients under which the server groans: STARTTLS, small mail and large, one or many recipients."""
+
+import contextlib
+import random
+import smtplib
+import ssl
+import threading
+
+from book import Sent
+
+CLIENTS = 5
+SIZES = (0, 500, 3000, 3000, 8000, 30000, 100000, 140000, 400000)
+FAT = (95000,)  # as large as a body in the database can be
+
+
+class Senders:
+    """choose(rng, number) -> the sender and recipients of a message."""
+
+    def __init__(self, book, port, certs, seed, choose):
+        self._book, self._port, self._choose = book, port, choose
+        self._tls = ssl.create_default_context(cafile=certs / "ca.pem")
+        self._lock = threading.Lock()
+        self._number = 0
+        self._sizes = SIZES
+        self._may_send, self._is_done = threading.Event(), threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(f"{seed} {i}",), daemon=True)
+                         for i in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def pause(self):
+        self._may_send.clear()
+
+    def resume(self):
+        self._may_send.set()
+
+    @contextlib.contextmanager
+    def fat(self):
+        """Meanwhile, messages that make the database grow."""
+        self._sizes = FAT
+        try:
+            yield
+        finally:
+            self._sizes = SIZES
+
+    def finish(self):
+        self._is_done.set()
+        self._may_send.set()
+        for thread in self._threads:
+            thread.join(60)
+            if thread.is_alive():
+                raise TimeoutError("a client does not end")
+
+    def _run(self, seed):
+        rng = random.Random(seed)
+        client, sent = None, None
+        while not self._is_done.is_set():
+            self._may_send.wait()
+            sent = sent or self._make(rng)
+            try:
+                client = client or self._connect()
+                if self._send(client, sent) or rng.random() < 0.2:
+                    sent = None  # else it comes again
+                if rng.random() < 0.1:
+                    client.quit()
+                    client = None
+            except (OSError, smtplib.SMTPException):
+                if client:
+                    client.close()
+                client = None
+                self._is_done.wait(0.01)
+        if client:
+            client.close()
+
+    def _make(self, rng):
+        with self._lock:
+            self._number += 1
+            number = self._number
+        sender, recipients = self._choose(rng, number)
+        size = rng.choice(self._sizes)
+        return Sent(number, sender, recipients, rng.randrange(size + 1, size * 5 // 4 + 100), rng)
+
+    def _connect(self):
+        client = smtplib.SMTP("127.0.0.1", self._port, "client.example", timeout=60)
+        try:
+            client.starttls(context=self._tls)
+            client.ehlo()
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _send(self, client, sent):
+        """Returns whether it was taken."""
+        if client.mail(sent.sender)[0] != 250:
+            return False
+        for recipient in sent.recipients:
+            if client.rcpt(recipient)[0] != 250:
+                client.rset()
+                return False
+        code, reply = client.data(sent.bytes)
+        if code == 250:
+            self._book.accept(reply.decode().split()[-1], sent)
+        return code == 250
