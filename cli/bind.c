@@ -46,7 +46,8 @@ int bind_services(const struct config *config, struct arena *arena,
 			bound++;
 		} else if (!listeners[i].is_second_half || !is_family_missing(r)) {
 			bind_close(services, bound);
-			error_prefix(err, "listen: %s", mta_service_name(listeners[i].kind));
+			error_prefix(err, "%s: listen: %s", config_source(config, CONFIG_LISTEN),
+				     mta_service_name(listeners[i].kind));
 			return r;
 		}
 	}

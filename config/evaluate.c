@@ -294,6 +294,11 @@ const char *config_value(const struct config *config, enum config_parameter_id i
 	return config->settings[id].state == SETTING_READY ? config->settings[id].value : NULL;
 }
 
+const char *config_source(const struct config *config, enum config_parameter_id id)
+{
+	return config->settings[id].source ? config->settings[id].source : "default";
+}
+
 const char *config_default(struct config *config, enum config_parameter_id id)
 {
 	const struct frame frame = { id, NULL };
