@@ -6,6 +6,8 @@
 
 #include "cli/cli.h"
 
+#define TRY_PATIENCE_MS 5000 /* for what is nice to have */
+
 /* Where cli/run.c puts it; NULL where the configuration has no run_directory. */
 static char *socket_path(const struct config *config)
 {
@@ -31,6 +33,14 @@ int ask_connect(const struct config *config, struct control_client **ret_client)
 	else if (r < 0)
 		return cli_fail(&err);
 	return r < 0 ? CLI_NOT_PERMITTED : CLI_DONE;
+}
+
+struct control_client *ask_try(const struct config *config)
+{
+	CLEANUP(free_strp) char *path = socket_path(config);
+	struct control_client *client = NULL;
+
+	return path && control_connect(path, TRY_PATIENCE_MS, &client, NULL) == 0 ? client : NULL;
 }
 
 int ask_no_server(const struct config *config)

@@ -38,9 +38,11 @@ struct cli_command {
 int cli_check(const struct cli *cli, int argc, char **argv);
 int cli_config(const struct cli *cli, int argc, char **argv);
 int cli_map_query(const struct cli *cli, int argc, char **argv);
+int cli_queue_action(const struct cli *cli, int argc, char **argv); /* hold, release, ... */
 int cli_queue_cat(const struct cli *cli, int argc, char **argv);
 int cli_queue_list(const struct cli *cli, int argc, char **argv);
 int cli_queue_show(const struct cli *cli, int argc, char **argv);
+int cli_queue_stats(const struct cli *cli, int argc, char **argv);
 int cli_run(const struct cli *cli, int argc, char **argv);
 
 /* message.c: "posthouse: TEXT" on standard error; text from outside is escaped. */
@@ -52,9 +54,11 @@ int cli_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)
 /* Tell an error of a module; returns the exit code that goes with it. */
 int cli_fail(const struct error *err);
 
+/* One of is_set and value is given. */
 struct cli_flag {
 	const char *name; /* "--json", "-d" */
 	bool *is_set;
+	const char **value; /* takes one, as the next argument or behind "=" */
 };
 
 /*

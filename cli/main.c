@@ -4,6 +4,7 @@
  * A command is one or two words. Those of the contract that this version does
  * not have are in the table too, so that they are refused by name.
  */
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/macros.h"
@@ -12,6 +13,24 @@
 
 #define DEFAULT_CONFIG_FILE "/etc/posthouse/posthouse.conf"
 #define NAME_MAX_LEN	    64
+
+#define WHICH "ID...|--all|FILTER... [--dry-run] [--json]"
+
+#define ACTIONS                                                                                    \
+	"Acts on all that match, in one transaction, on a running server or, when none runs, on\n" \
+	"the queue itself. Asks nothing; prints how many recipients of how many messages were\n"   \
+	"changed. Exits 1 when an ID is not in the queue, or nothing matches.\n\n"                 \
+	"  --dry-run          count only, change nothing\n"                                        \
+	"  --json             as one JSON object\n"                                                \
+	"  --all              everything in the queue\n"
+
+#define FILTERS                                                                                    \
+	"Filters; what is given must all match, and ids too:\n"                                    \
+	"  --sender ADDRESS     * stands for any characters, @DOMAIN for all addresses of a\n"     \
+	"  --recipient ADDRESS  domain, <> for the null sender; quote them for the shell\n"        \
+	"  --next-hop HOP       as `queue list` shows it; * as above\n"                            \
+	"  --status STATUS      queued, active, deferred, held, or several with commas\n"          \
+	"  --older-than TIME    in the queue for longer than 30s, 5m, 4h, 5d\n"
 
 static const struct cli_command commands[] = {
 	{ "run", "", "run the server in the foreground, in the mode that the configuration names",
@@ -28,22 +47,32 @@ static const struct cli_command commands[] = {
 	  "A relative file is looked for here, then beside the configuration file. Exits 1 when\n"
 	  "the map does not have the key.\n",
 	  cli_map_query },
-	{ "queue list", "[--json]", "list the messages that wait, and why",
-	  "  --json  one JSON object a line\n", cli_queue_list },
-	{ "queue show", "[--json] ID", "show one message: envelope, and each recipient's state",
+	{ "queue list", "[--json] [FILTER...]", "list the messages that wait, and why",
+	  "  --json  one JSON object a line\n\n" FILTERS, cli_queue_list },
+	{ "queue show", "[--json] ID", "show one message: envelope, each recipient's fate, history",
 	  "  --json  as one JSON object\n", cli_queue_show },
 	{ "queue cat", "ID", "print a message exactly as it is stored", NULL, cli_queue_cat },
+	{ "queue stats", "[--json]", "count what waits, by next hop and status",
+	  "  --json  one JSON object a line\n", cli_queue_stats },
+	{ "queue hold", WHICH, "keep recipients from being tried until they are released",
+	  ACTIONS FILTERS, cli_queue_action },
+	{ "queue release", WHICH, "end a hold: they are due at once", ACTIONS FILTERS,
+	  cli_queue_action },
+	{ "queue retry", WHICH, "try deferred recipients at once, back-offs forgotten",
+	  ACTIONS FILTERS, cli_queue_action },
+	{ "queue reroute", WHICH, "look for changed maps, then try recipients at once",
+	  "Every attempt looks its route up, so a changed map applies to what waits by itself; "
+	  "this\n"
+	  "takes the change up now.\n\n" ACTIONS FILTERS,
+	  cli_queue_action },
+	{ "queue bounce", WHICH, "give up on recipients: return them to the sender",
+	  ACTIONS FILTERS, cli_queue_action },
+	{ "queue delete", WHICH, "drop recipients; nobody is told", ACTIONS FILTERS,
+	  cli_queue_action },
 	{ .name = "certs" },
 	{ .name = "explain" },
 	{ .name = "fleet" },
 	{ .name = "ledger" },
-	{ .name = "queue bounce" },
-	{ .name = "queue delete" },
-	{ .name = "queue hold" },
-	{ .name = "queue release" },
-	{ .name = "queue reroute" },
-	{ .name = "queue retry" },
-	{ .name = "queue stats" },
 	{ .name = "reload" },
 	{ .name = "status" },
 	{ .name = "trace" },
@@ -56,7 +85,7 @@ static void print_usage(void)
 	       "Commands (posthouse COMMAND --help tells more):\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (commands[i].run)
-			printf("  %-11s  %s\n", commands[i].name, commands[i].summary);
+			printf("  %-13s  %s\n", commands[i].name, commands[i].summary);
 	printf("\nOptions:\n"
 	       "  -c FILE      configuration; default: " DEFAULT_CONFIG_FILE "\n"
 	       "  --version    print the version\n"
@@ -196,8 +225,11 @@ static int finish(int code)
 int main(int argc, char **argv)
 {
 	struct cli cli = { .config_file = DEFAULT_CONFIG_FILE };
-	int index = 1;
-	int code = take_options(&cli, argc, argv, &index);
+	int index = 1, code;
+
+	/* `queue list | head` ends quietly, whoever starts it; the server decides for itself. */
+	signal(SIGPIPE, SIG_DFL);
+	code = take_options(&cli, argc, argv, &index);
 
 	if (code >= 0)
 		return finish(code);

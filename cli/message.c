@@ -51,15 +51,46 @@ int cli_fail(const struct error *err)
 	}
 }
 
-static bool take_flag(const char *argument, const struct cli_flag *flags, size_t count)
+enum taken {
+	TAKEN = 1,
+	TAKEN_WITH_NEXT, /* the next argument was its value */
+};
+
+/* How the flag was taken, or -1 when that is not possible, which has been told. */
+static int set_flag(const char *command, const struct cli_flag *flag, const char *value,
+		    const char *next)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (strcmp(argument, flags[i].name) == 0) {
-			*flags[i].is_set = true;
-			return true;
-		}
+	if (flag->is_set && value) {
+		cli_error("%s: %s takes no value", command, flag->name);
+		return -1;
 	}
-	return false;
+	if (flag->is_set) {
+		*flag->is_set = true;
+		return TAKEN;
+	}
+	if (*flag->value) {
+		cli_error("%s: %s is given twice", command, flag->name);
+		return -1;
+	}
+	*flag->value = value ? value : next;
+	if (!*flag->value || **flag->value == '\0') {
+		cli_error("%s: %s needs a value", command, flag->name);
+		return -1;
+	}
+	return value ? TAKEN : TAKEN_WITH_NEXT;
+}
+
+static int take_flag(const char *command, const char *argument, const char *next,
+		     const struct cli_flag *flags, size_t count)
+{
+	size_t len = strcspn(argument, "=");
+
+	for (size_t i = 0; i < count; i++)
+		if (strlen(flags[i].name) == len && strncmp(argument, flags[i].name, len) == 0)
+			return set_flag(command, &flags[i],
+					argument[len] ? argument + len + 1 : NULL, next);
+	cli_error("%s: unknown option %s; see posthouse %s --help", command, argument, command);
+	return -1;
 }
 
 int cli_arguments(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
@@ -70,22 +101,25 @@ int cli_arguments(int argc, char **argv, const struct cli_flag *flags, size_t fl
 	bool only_arguments = false;
 
 	for (int i = 1; i < argc; i++) {
+		int taken;
+
 		if (!only_arguments && strcmp(argv[i], "--") == 0) {
 			only_arguments = true;
-		} else if (only_arguments || argv[i][0] != '-' || argv[i][1] == '\0') {
-			argv[1 + count++] = argv[i];
-		} else if (!take_flag(argv[i], flags, flag_count)) {
-			cli_error("%s: unknown option %s; see posthouse %s --help", command,
-				  argv[i], command);
-			return -1;
+			continue;
 		}
+		if (only_arguments || argv[i][0] != '-' || argv[i][1] == '\0') {
+			argv[1 + count++] = argv[i];
+			continue;
+		}
+		taken = take_flag(command, argv[i], i + 1 < argc ? argv[i + 1] : NULL, flags,
+				  flag_count);
+		if (taken < 0)
+			return -1;
+		i += taken == TAKEN_WITH_NEXT;
 	}
-	if (count < minimum) {
-		cli_error("%s: too few arguments; see posthouse %s --help", command, command);
-		return -1;
-	}
-	if (count > maximum) {
-		cli_error("%s: too many arguments; see posthouse %s --help", command, command);
+	if (count < minimum || count > maximum) {
+		cli_error("%s: too %s arguments; see posthouse %s --help", command,
+			  count < minimum ? "few" : "many", command);
 		return -1;
 	}
 	return count;

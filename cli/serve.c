@@ -84,6 +84,7 @@ int serve_new(struct loop *loop, const struct serve_options *options, struct ser
 		serve_free(s);
 		return r;
 	}
+	serve_queue_register(s);
 	*ret_serve = s;
 	return 0;
 }

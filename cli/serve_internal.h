@@ -10,3 +10,6 @@ struct serve {
 	struct queue_port *port;
 	struct loop_notify *port_notify;
 };
+
+/* serve_queue.c */
+void serve_queue_register(struct serve *s);

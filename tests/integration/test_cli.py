@@ -51,7 +51,9 @@ def test_help(posthouse):
 
 
 @pytest.mark.parametrize("command", ["check", "config", "map query", "queue list", "queue show",
-                                     "queue cat", "run"])
+                                     "queue cat", "queue stats", "queue hold", "queue release",
+                                     "queue retry", "queue bounce", "queue delete",
+                                     "queue reroute", "run"])
 def test_help_of_a_command(posthouse, command):
     got = posthouse(*command.split(), "--help")
     assert got.returncode == 0
@@ -73,13 +75,36 @@ def test_help_of_a_group(posthouse):
     (["queue"], "queue: which command? See posthouse queue --help"),
     (["queue", "lits"], "queue lits: unknown command; did you mean queue list?; "
                         "see posthouse --help"),
+    (["map", "query"], "map query: too few arguments; see posthouse map query --help"),
+    (["map", "query", "hash:ts"], "map query: too few arguments; see posthouse map query --help"),
     (["check", "now"], "check: too many arguments; see posthouse check --help"),
     (["queue", "show"], "queue show: too few arguments; see posthouse queue show --help"),
     (["queue", "list", "--jsno"], "queue list: unknown option --jsno; "
                                   "see posthouse queue list --help"),
     (["explain", "a@b"], "explain: not available in this version"),
     (["ledger", "list"], "ledger: not available in this version"),
-    (["queue", "hold", "1"], "queue hold: not available in this version"),
+    (["queue", "hold"], "queue hold: of which messages? Name ids, filters or --all; "
+                        "see posthouse queue hold --help"),
+    (["queue", "delete", "--dry-run"], "queue delete: of which messages? Name ids, filters or "
+                                       "--all; see posthouse queue delete --help"),
+    (["queue", "delete", "--all", "--sender=a@b"],
+     "queue delete: --all is everything, and goes with no id or filter; "
+     "see posthouse queue delete --help"),
+    (["queue", "retry", "--sender"], "queue retry: --sender needs a value"),
+    (["queue", "retry", "--sender", ""], "queue retry: --sender needs a value"),
+    (["queue", "retry", "--sender="], "queue retry: --sender needs a value"),
+    (["queue", "retry", "--sender=a", "--sender=b"], "queue retry: --sender is given twice"),
+    (["queue", "retry", "--all=yes"], "queue retry: --all takes no value"),
+    (["queue", "list", "--status=done"],
+     "queue list: status done: unknown; expected queued, active, deferred or held"),
+    (["queue", "hold", "--status=held,lost"],
+     "queue hold: status lost: unknown; expected queued, active, deferred or held; "
+     "see posthouse queue hold --help"),
+    (["queue", "list", "--status=,"], "queue list: --status needs a value"),
+    (["queue", "list", "--older-than", "soon"],
+     "queue list: --older-than soon: expected a duration such as 30s, 5m, 4h or 5d"),
+    (["queue", "list", "--all"], "queue list: unknown option --all; "
+                                 "see posthouse queue list --help"),
 ])
 def test_usage_errors(posthouse, arguments, message):
     got = posthouse(*arguments)
