@@ -129,7 +129,8 @@ static void test_back(void **state)
 	rig_wait_queued(rig, 0);
 	rig_stop(rig, 0);
 	assert_int_equal(peer_messages(peer), COUNT);
-	assert_true(rig_count_logged(rig, "status=deferred") <= COUNT + 3);
+	/* Once each and the probes; on a busy machine a few meet two probes. Not all, each time. */
+	assert_true(rig_count_logged(rig, "status=deferred") <= COUNT + COUNT / 4);
 	rig_free(rig);
 	peer_free(peer);
 }
