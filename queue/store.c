@@ -402,8 +402,9 @@ static int run_with_id(struct queue_store *s, enum store_statement statement, in
 	return sql_run(&s->sql, st, err);
 }
 
-int queue_store_remove(struct queue_store *s, int64_t id, int64_t size, bool in_file,
-		       struct error *err)
+/* Recipients that are pending are off the count already, and perhaps all of them gone. */
+static int remove_rows(struct queue_store *s, int64_t id, int64_t size, bool in_file,
+		       bool has_recipients, struct error *err)
 {
 	int r = run_with_id(s, STORE_MESSAGE_DELETE, id, err);
 
@@ -414,15 +415,23 @@ int queue_store_remove(struct queue_store *s, int64_t id, int64_t size, bool in_
 	s->counts.messages--;
 	s->counts.bytes -= size;
 
-	r = run_with_id(s, STORE_RECIPIENTS_DELETE, id, err);
+	if (has_recipients)
+		r = run_with_id(s, STORE_RECIPIENTS_DELETE, id, err);
 	if (r == 0 && !in_file)
 		r = run_with_id(s, STORE_BODY_DELETE, id, err);
 	return r;
 }
 
-static int remove_message(struct queue_store *s, const struct queue_message *m, struct error *err)
+int queue_store_remove(struct queue_store *s, int64_t id, int64_t size, bool in_file,
+		       struct error *err)
 {
-	return queue_store_remove(s, m->id, (int64_t)m->body->size, m->body->in_file, err);
+	return remove_rows(s, id, size, in_file, true, err);
+}
+
+static int remove_message(struct queue_store *s, const struct queue_message *m, bool has_recipients,
+			  struct error *err)
+{
+	return remove_rows(s, m->id, (int64_t)m->body->size, m->body->in_file, has_recipients, err);
 }
 
 static int count_left(struct queue_store *s, int64_t id, int64_t *ret_left, int64_t *ret_due_ms,
@@ -484,7 +493,7 @@ static int record_all(struct queue_store *s, const struct queue_record *record,
 	s->counts.recipients -= found;
 	recorded->is_void = found == 0;
 	recorded->removed = true;
-	return remove_message(s, m, err);
+	return remove_message(s, m, (unsigned int)found < m->recipient_count, err);
 }
 
 /* Some of them: what is left is asked from the rows, which know of all attempts. */
@@ -507,7 +516,7 @@ static int record_some(struct queue_store *s, const struct queue_record *record,
 	recorded->removed = left == 0;
 	if (left > 0)
 		return queue_store_set_due(s, m->id, recorded->due_ms, err);
-	return remove_message(s, m, err);
+	return remove_message(s, m, true, err);
 }
 
 int queue_store_record(struct queue_store *s, const struct queue_record *record,
