@@ -17,7 +17,6 @@ struct active {
 	int64_t active_ms;  /* when it came to the scheduler, Unix milliseconds */
 	size_t bytes;	    /* counted against the memory budget */
 	unsigned int holds; /* deliveries that have not come back */
-	int64_t due_ms;	    /* when one of its recipients is due again; INT64_MAX: none */
 	bool removed;	    /* from the queue: nothing is left to do */
 };
 
@@ -49,12 +48,12 @@ struct delivery_owner {
 	void (*finished)(struct delivery_owner *owner, struct delivery *d);
 
 	/*
-	 * The queue knows what became of it; removed: of the whole message. Some
-	 * recipient is due again at due_ms (INT64_MAX: none). The notifications
-	 * to the sender are claimed and become the owner's; the array does not.
+	 * The queue knows what became of it; removed: of the whole message. The
+	 * notifications to the sender are claimed and become the owner's; the
+	 * array does not.
 	 */
 	void (*settled)(struct delivery_owner *owner, struct delivery *d, bool removed,
-			int64_t due_ms, struct queue_message *const *notifications, size_t count);
+			struct queue_message *const *notifications, size_t count);
 
 	/* Not tried, or not recorded (the server stops): it stays in the queue as it was. */
 	void (*dropped)(struct delivery_owner *owner, struct delivery *d);

@@ -307,7 +307,6 @@ static void activate(struct scheduler *s, struct queue_message *m)
 
 	a->message = m;
 	a->active_ms = now_ms;
-	a->due_ms = INT64_MAX;
 	a->bytes = ACTIVE_OVERHEAD + (queue_body_in_file(m->body) ? 0 : (size_t)m->size);
 	a->holds = 1;
 	list_push(&s->active, &a->link);
@@ -319,8 +318,6 @@ static void activate(struct scheduler *s, struct queue_message *m)
 
 		if (is_waiting(r) && r->due_ms <= now_ms)
 			route_recipient(s, a, i, &deliveries);
-		else if (is_waiting(r))
-			a->due_ms = MIN(a->due_ms, r->due_ms);
 	}
 
 	s->bytes += a->bytes;
@@ -576,13 +573,11 @@ static void delivery_dropped(struct delivery_owner *owner, struct delivery *d)
 }
 
 static void delivery_settled(struct delivery_owner *owner, struct delivery *d, bool removed,
-			     int64_t due_ms, struct queue_message *const *notifications,
-			     size_t count)
+			     struct queue_message *const *notifications, size_t count)
 {
 	struct scheduler *s = CONTAINER_OF(owner, struct scheduler, owner);
 	struct active *a = d->active;
 
-	a->due_ms = MIN(a->due_ms, due_ms);
 	a->removed |= removed;
 	if (d->waits_for != 0) {
 		struct lane *lane = strmap_get(&s->lanes, slice_from(d->route->lane));

@@ -311,7 +311,6 @@ static void recorded(struct queue_request *request)
 	struct queue_message *notes[REPORT_KIND_COUNT];
 	size_t note_count;
 	bool removed = t->record.removed;
-	int64_t due_ms = INT64_MAX;
 
 	if (request->result < 0) {
 		complain(settler, request->error.text);
@@ -324,9 +323,6 @@ static void recorded(struct queue_request *request)
 		return;
 	}
 	settler->complained = false;
-	for (unsigned int i = 0; i < d->count; i++)
-		if (t->outcomes[i].status == QUEUE_DEFERRED)
-			due_ms = MIN(due_ms, t->outcomes[i].due_ms);
 	if (t->record.is_void)
 		free_notifications(t); /* deleted meanwhile: the sender is not told */
 	else
@@ -334,7 +330,7 @@ static void recorded(struct queue_request *request)
 	note_count = t->record.notification_count;
 	memcpy(notes, t->notifications, sizeof(notes));
 	settlement_free(t);
-	d->owner->settled(d->owner, d, removed, due_ms, notes, note_count);
+	d->owner->settled(d->owner, d, removed, notes, note_count);
 }
 
 static void on_timer(void *arg)
