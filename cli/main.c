@@ -22,10 +22,10 @@
 	"changed. Exits 1 when an ID is not in the queue, or nothing matches.\n\n"                 \
 	"  --dry-run          count only, change nothing\n"                                        \
 	"  --json             as one JSON object\n"                                                \
-	"  --all              everything in the queue\n"
+	"  --all              everything in the queue\n\n"
 
 #define FILTERS                                                                                    \
-	"Filters; what is given must all match, and ids too:\n"                                    \
+	"Filters; all that are given must match:\n"                                                \
 	"  --sender ADDRESS     * stands for any characters, @DOMAIN for all addresses of a\n"     \
 	"  --recipient ADDRESS  domain, <> for the null sender; quote them for the shell\n"        \
 	"  --next-hop HOP       as `queue list` shows it; * as above\n"                            \

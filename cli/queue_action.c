@@ -206,6 +206,11 @@ static int order_act(struct order *o, const struct selection_words *typed, int c
 {
 	struct error err = { 0 };
 
+	if (typed->all && count > 0)
+		return cli_usage_error(
+			"%s: --all is everything, and goes with no id or filter; see "
+			"posthouse %s --help",
+			o->command, o->command);
 	o->json = json_pack("{s:s}", "command", o->command);
 	if (o->is_dry_run)
 		json_object_set_new(o->json, "dry_run", json_true());

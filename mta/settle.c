@@ -230,6 +230,7 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 		.peer = a->peer,
 		.source = d->route->source,
 		.reply = reply_text(t, &d->recipients[i].status),
+		.by_peer = d->recipients[i].by_peer,
 		.has_tls_policy = is_relayed(d),
 		.level = is_relayed(d) ? tls_level_name(d->route->tls.level) : "",
 		.mode = is_relayed(d) ? tls_mode_name(mode_used(d)) : "",

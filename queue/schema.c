@@ -117,7 +117,8 @@ static const char tables[] =
 	"	protocol TEXT NOT NULL,"
 	"	cipher TEXT NOT NULL,"
 	"	peer_name TEXT NOT NULL,"
-	"	fingerprint TEXT NOT NULL"
+	"	fingerprint TEXT NOT NULL,"
+	"	by_peer INTEGER NOT NULL DEFAULT 0" /* the reply is the peer's */
 	") STRICT;";
 
 /* Every message that ever had an attempt can be traced; ids grow, so the end of the index is hot. */
@@ -194,7 +195,8 @@ static const char views[] =
 	TLS("verified") " AS tls_verified, "
 	TLS("peer_name") " AS tls_peer_name, "
 	TLS("fingerprint") " AS tls_fingerprint, "
-	TLS("resumed") " AS tls_resumed "
+	TLS("resumed") " AS tls_resumed, "
+	"by_peer "
 	"FROM q_ledger;";
 
 static const char marks[] =
@@ -217,6 +219,7 @@ static const char *const migrations[VERSION] = {
 		"ALTER TABLE q_recipient ADD COLUMN is_returning INTEGER NOT NULL DEFAULT 0;"
 		"ALTER TABLE q_recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';"
 		"ALTER TABLE q_recipient ADD COLUMN waits_for INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN by_peer INTEGER NOT NULL DEFAULT 0;"
 		LEDGER_INDEX WAITING_INDEX,
 };
 /* clang-format on */

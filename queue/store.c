@@ -48,8 +48,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_LEDGER_INSERT] =
 		"INSERT INTO q_ledger (time_ms, message, status, has_tls_policy, verified,"
 		" resumed, sender, recipient, transport, next_hop, peer, source, reply, level,"
-		" mode, protocol, cipher, peer_name, fingerprint)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" mode, protocol, cipher, peer_name, fingerprint, by_peer)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 
 	/*
 	 * What the operator wanted while the attempt was running stays: a hold, and
@@ -367,6 +367,7 @@ static int insert_ledger(struct queue_store *s, const struct queue_message *m,
 	sql_bind_text(st, 17, row->cipher);
 	sql_bind_text(st, 18, row->peer_name);
 	sql_bind_text(st, 19, row->fingerprint);
+	sql_bind_int(st, 20, row->by_peer);
 	return sql_run(&s->sql, st, err);
 }
 

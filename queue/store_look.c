@@ -11,7 +11,8 @@ static const char stats_text[] =
 static const char arrived_text[] = "SELECT arrived_ms FROM q_message WHERE id = ?";
 static const char history_text[] =
 	"SELECT row, time_ms, status, has_tls_policy, verified, resumed, recipient, transport,"
-	" next_hop, peer, source, reply, level, mode, protocol, cipher, peer_name, fingerprint"
+	" next_hop, peer, source, reply, level, mode, protocol, cipher, peer_name, fingerprint,"
+	" by_peer"
 	" FROM q_ledger WHERE message = ? AND row > ? ORDER BY row";
 
 int queue_store_stats_begin(struct queue_store *s, struct error *err)
@@ -102,6 +103,7 @@ int queue_store_history_next(struct queue_store *s, struct queue_history_row *re
 			.cipher = sql_text(st, 15),
 			.peer_name = sql_text(st, 16),
 			.fingerprint = sql_text(st, 17),
+			.by_peer = sql_int(st, 18) != 0,
 		},
 	};
 	return 1;

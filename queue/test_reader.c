@@ -250,6 +250,7 @@ static void test_views(void **state)
 		.next_hop = "[mta2]:25",
 		.peer = "192.0.2.1:25",
 		.reply = "451 4.7.1 later",
+		.by_peer = true,
 		.has_tls_policy = true,
 		.level = "verify",
 		.mode = "starttls",
@@ -289,7 +290,7 @@ static void test_views(void **state)
 	check_view(t, "ledger WHERE row = 1 AND time = '2026-11-21T07:12:01.007Z' AND "
 		      "status = 'deferred' AND recipient = 'bob0@vm2.vm' AND tls_level = 'verify' "
 		      "AND tls_mode = 'starttls' AND tls_protocol = 'TLSv1.2' AND tls_cipher = 'C' "
-		      "AND tls_verified = 1 AND tls_resumed = 0");
+		      "AND tls_verified = 1 AND tls_resumed = 0 AND by_peer = 1");
 	check_view(t, "ledger WHERE row = 2 AND transport = 'virtual' AND status = 'delivered' "
 		      "AND tls_level IS NULL AND tls_verified IS NULL");
 	queue_message_free(m);

@@ -90,6 +90,9 @@ def test_help_of_a_group(posthouse):
     (["queue", "delete", "--all", "--sender=a@b"],
      "queue delete: --all is everything, and goes with no id or filter; "
      "see posthouse queue delete --help"),
+    (["queue", "delete", "--all", "1A"],
+     "queue delete: --all is everything, and goes with no id or filter; "
+     "see posthouse queue delete --help"),
     (["queue", "retry", "--sender"], "queue retry: --sender needs a value"),
     (["queue", "retry", "--sender", ""], "queue retry: --sender needs a value"),
     (["queue", "retry", "--sender="], "queue retry: --sender needs a value"),

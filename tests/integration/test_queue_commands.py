@@ -296,7 +296,7 @@ def test_show_answers_at_three_in_the_morning(deferring):
     assert re.search(r"\na@vm2\.vm: deferred after 1 attempt, next in \d+m\d*s?, by "
                      r"\[127\.0\.0\.1\]:\d+\n"
                      r"    last:      450 4\.2\.1 mailbox busy\n"
-                     r"               20\S+Z, \d+s ago, with 127\.0\.0\.1:\d+\n"
+                     r"               said by 127\.0\.0\.1:\d+, 20\S+Z, \d+s ago\n"
                      r"    next:      20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, in \d+m\S*\n"
                      r"    given up:  20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, in \S+, and returned to "
                      r"alice@vm1\.vm\n", out)
@@ -304,12 +304,28 @@ def test_show_answers_at_three_in_the_morning(deferring):
                      r"\[127\.0\.0\.1\]:\d+ at 127\.0\.0\.1:\d+ \(ts:1\)\n"
                      r"        TLS none: none\n"
                      r"        450 4\.2\.1 mailbox busy\n", out)
+    out = run(deferring, "show", deferring.ids[2])[1]
+    assert "; there is no sender, so this is told to postmaster@vm.vm\n" in out
     act(deferring, "hold", deferring.ids[0])
     assert (f"    next:      nothing, until somebody says: posthouse queue release "
             f"{deferring.ids[0]}\n") in run(deferring, "show", deferring.ids[0])[1]
     assert "server:" not in out
     deferring.stop()
     assert "server:   none is running" in run(deferring, "show", deferring.ids[0])[1]
+
+
+def test_show_says_who_said_it(site):
+    """A connection that is refused: our own words, though there is a peer's address."""
+    hub = site.hub(f"* relay:[{HOST}]:{site.port()}\n", delay_warning_time="4h")
+    message_id = relay(hub, SENDER, "a@vm2.vm")
+    hub.waiting("a@vm2.vm")
+    out = run(hub, "show", message_id)[1]
+    assert re.search(r"    last:      450 4\.4\.1 connect to .*: Connection refused\n"
+                     r"               said by this server, ", out)
+    assert re.search(r"    warning:   the sender is told of the delay 20\S+Z, in 3h59m\n", out)
+    assert re.search(r"\(ts:1\)\n        TLS encrypt: no session\n", out)
+    (message,) = hub.queue("show", message_id)
+    assert [row["by_peer"] for row in message["history"]] == [False]
 
 
 def test_show_for_programs(deferring):
@@ -320,6 +336,7 @@ def test_show_for_programs(deferring):
         ("a@vm2.vm", "deferred", "450 4.2.1 mailbox busy"),
         ("b@vm3.vm", "deferred", "450 4.2.1 mailbox busy")]
     assert message["history"][0]["tls"]["mode"] == "none"
+    assert message["history"][0]["by_peer"] is True
     assert message["given_up_at"] > message["arrived_at"]
 
 

@@ -1,0 +1,29 @@
+/*
+ * queue_show - what is known of one message, gathered for people or programs
+ */
+#pragma once
+
+#include "base/strmap.h"
+#include "cli/queue_view.h"
+#include "mta/mta.h"
+
+/* One attempt for one recipient, from the ledger. */
+struct attempt {
+	struct attempt *next;
+	const char *recipient;
+	enum queue_status status;
+	struct queue_ledger_row row;
+};
+
+struct showing {
+	struct queue_view *view;
+	const struct queue_message *message;
+	struct mta_options rules; /* what decides about the end: lifetimes, warning, postmaster */
+	bool has_rules;		  /* the configuration tells them */
+	struct attempt *first, *last; /* what was tried, the oldest first */
+	struct strmap latest;	      /* recipient -> struct attempt */
+	struct arena arena;
+};
+
+/* queue_show_text.c: for people. */
+void queue_show_text(const struct showing *s, struct buf *out);
