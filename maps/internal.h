@@ -52,6 +52,9 @@ int inline_parse(struct slice text, struct table **ret_table, struct error *err)
 int map_open_reporting(struct slice spec, const char *directory, map_report *report, void *arg,
 		       struct map **ret_map, struct error *err);
 
+/* Another map with the same contents, which are shared. */
+struct map *map_copy(struct map *map);
+
 /* Report each error for which map_open() would fail. */
 void map_diagnose(struct slice spec, const char *directory, map_report *report, void *arg);
 

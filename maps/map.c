@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/macros.h"
+#include "base/memory.h"
 #include "base/nearest.h"
 #include "maps/internal.h"
 #include "maps/text.h"
@@ -138,6 +139,26 @@ int map_open_reporting(struct slice spec, const char *directory, map_report *rep
 int map_open(struct slice spec, const char *directory, struct map **ret_map, struct error *err)
 {
 	return map_open_reporting(spec, directory, NULL, NULL, ret_map, err);
+}
+
+struct map *map_copy(struct map *map)
+{
+	struct map *copy = memory_zeroed(sizeof(*copy));
+
+	pthread_mutex_init(&copy->lock, NULL);
+	pthread_mutex_init(&copy->refresh_lock, NULL);
+	copy->kind = map->kind;
+	copy->spec = arena_strdup(&copy->arena, map->spec);
+	copy->name = arena_strdup(&copy->arena, map->name);
+	copy->path = map->path ? arena_strdup(&copy->arena, map->path) : NULL;
+	copy->table = map_table(map);
+	pthread_mutex_lock(&map->refresh_lock);
+	copy->stat = map->stat;
+	copy->digest = map->digest;
+	copy->is_settled = map->is_settled;
+	copy->trouble = map->trouble;
+	pthread_mutex_unlock(&map->refresh_lock);
+	return copy;
 }
 
 void map_free(struct map *map)

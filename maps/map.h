@@ -88,6 +88,9 @@ void map_check(struct map *map, map_report *report, void *arg);
 struct maps;
 
 int maps_open(struct slice specs, const char *directory, struct maps **ret_maps, struct error *err);
+
+/* The same maps with what they hold now; refreshing the one leaves the other as it is. */
+struct maps *maps_copy(const struct maps *maps);
 void maps_free(struct maps *maps);
 DEFINE_CLEANUP(struct maps *, maps_free);
 size_t maps_count(const struct maps *maps);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/escape.h"
+#include "base/memory.h"
 #include "maps/internal.h"
 
 static bool is_separator(char c)
@@ -85,6 +86,16 @@ int maps_open(struct slice specs, const char *directory, struct maps **ret_maps,
 	*ret_maps = maps;
 	maps = NULL;
 	return 0;
+}
+
+struct maps *maps_copy(const struct maps *maps)
+{
+	struct maps *copy = memory_zeroed(sizeof(*copy));
+
+	copy->maps = memory_zeroed(maps->count * sizeof(struct map *));
+	for (; copy->count < maps->count; copy->count++)
+		copy->maps[copy->count] = map_copy(maps->maps[copy->count]);
+	return copy;
 }
 
 void maps_free(struct maps *maps)
