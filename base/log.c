@@ -2,7 +2,8 @@
  * log - a line is put together on the stack and leaves in one piece
  *
  * Reopening puts the new file under the old descriptor with dup3(), so that
- * threads which are writing need no lock. syslog(3) keeps one ident for the
+ * threads which are writing need no lock; nor is a descriptor that they may
+ * have in hand ever closed before the log is. syslog(3) keeps one ident for the
  * process, while ours changes with the program: there a mutex keeps the two
  * calls together.
  *
@@ -32,8 +33,9 @@
 #define TOO_LONG   "..."
 
 struct log {
-	int fd;	    /* -1: syslog */
-	char *path; /* NULL: no file of ours */
+	atomic_int fd; /* lines go there: file_fd or standard error; -1: syslog */
+	int file_fd;   /* ours, once there was a file; else -1 */
+	char *path;    /* NULL: no file */
 	char *hostname;
 	atomic_uint lost;   /* lines since the last that could be written */
 	atomic_bool is_cut; /* the last of them was begun */
@@ -60,27 +62,51 @@ static int open_file(const char *path, struct error *err)
 	return fd;
 }
 
+/* Returns a descriptor of ours that the file is open under. */
+static int open_under(const struct log *log, const char *path, struct error *err)
+{
+	CLEANUP(close_fdp) int fd = open_file(path, err);
+	int own;
+
+	if (fd < 0)
+		return fd;
+	if (log->file_fd >= 0) {
+		own = dup3(fd, log->file_fd, O_CLOEXEC);
+		return own < 0 ? error_set(err, -errno, "%s: %s", path, strerror(errno)) : own;
+	}
+	own = fd;
+	fd = -1;
+	return own;
+}
+
 static int open_destination(struct log *log, const char *destination, struct error *err)
 {
 	static const char file_prefix[] = "file:";
 	const size_t prefix_len = sizeof(file_prefix) - 1;
+	char *path = NULL;
+	int fd = -1;
 
-	if (strcmp(destination, "syslog") == 0)
-		return 0;
 	if (strcmp(destination, "stderr") == 0) {
-		log->fd = STDERR_FILENO;
-		return 0;
-	}
-	if (strncmp(destination, file_prefix, prefix_len) != 0 || !destination[prefix_len])
+		fd = STDERR_FILENO;
+	} else if (strncmp(destination, file_prefix, prefix_len) == 0 && destination[prefix_len]) {
+		path = strdup(destination + prefix_len);
+		if (!path)
+			return error_set(err, -ENOMEM, "log: out of memory");
+		fd = open_under(log, path, err);
+		if (fd < 0) {
+			free(path);
+			return fd;
+		}
+		log->file_fd = fd;
+	} else if (strcmp(destination, "syslog") != 0) {
 		return error_set(err, -EINVAL,
 				 "%s: unknown log destination; expected stderr, syslog, file:PATH",
 				 destination);
-
-	log->path = strdup(destination + prefix_len);
-	if (!log->path)
-		return error_set(err, -ENOMEM, "log: out of memory");
-	log->fd = open_file(log->path, err);
-	return log->fd < 0 ? log->fd : 0;
+	}
+	atomic_store(&log->fd, fd);
+	free(log->path);
+	log->path = path;
+	return 0;
 }
 
 DEFINE_CLEANUP(struct log *, log_close);
@@ -92,7 +118,8 @@ int log_open(const char *destination, const char *hostname, struct log **ret_log
 
 	if (!log)
 		return error_set(err, -ENOMEM, "log: out of memory");
-	log->fd = -1;
+	log->file_fd = -1;
+	atomic_init(&log->fd, -1);
 	pthread_mutex_init(&log->syslog_lock, NULL);
 	log->hostname = strdup(hostname);
 	if (!log->hostname)
@@ -110,8 +137,8 @@ void log_close(struct log *log)
 {
 	if (!log)
 		return;
-	if (log->path && log->fd >= 0)
-		close(log->fd);
+	if (log->file_fd >= 0)
+		close(log->file_fd);
 	if (log->syslog_ident[0])
 		closelog();
 	pthread_mutex_destroy(&log->syslog_lock);
@@ -122,16 +149,14 @@ void log_close(struct log *log)
 
 int log_reopen(struct log *log, struct error *err)
 {
-	CLEANUP(close_fdp) int fd = -1;
+	int fd = log->path ? open_under(log, log->path, err) : 0;
 
-	if (!log->path)
-		return 0;
-	fd = open_file(log->path, err);
-	if (fd < 0)
-		return fd;
-	if (dup3(fd, log->fd, O_CLOEXEC) < 0)
-		return error_set(err, -errno, "%s: %s", log->path, strerror(errno));
-	return 0;
+	return fd < 0 ? fd : 0;
+}
+
+int log_redirect(struct log *log, const char *destination, struct error *err)
+{
+	return open_destination(log, destination, err);
 }
 
 static size_t put_args(char *out, size_t size, const char *format, va_list args)
@@ -175,12 +200,12 @@ static const char *stamp(char out[STAMP_SIZE])
 }
 
 /* A full disk must not stop mail. What is written in part is ended by whoever writes next. */
-static bool write_all(struct log *log, const char *ptr, size_t len)
+static bool write_all(struct log *log, int fd, const char *ptr, size_t len)
 {
 	size_t done = 0;
 
 	while (done < len) {
-		ssize_t n = write(log->fd, ptr + done, len - done);
+		ssize_t n = write(fd, ptr + done, len - done);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -194,7 +219,7 @@ static bool write_all(struct log *log, const char *ptr, size_t len)
 	return true;
 }
 
-static bool tell_lost(struct log *log, unsigned int lost)
+static bool tell_lost(struct log *log, int fd, unsigned int lost)
 {
 	char line[LINE_SIZE], time_text[STAMP_SIZE];
 	bool is_cut = atomic_exchange(&log->is_cut, false);
@@ -203,20 +228,20 @@ static bool tell_lost(struct log *log, unsigned int lost)
 	len = put(line, sizeof(line),
 		  "%s%s %s posthouse[%ld]: warning: %u lines of this log could not be written\n",
 		  is_cut ? "\n" : "", stamp(time_text), log->hostname, (long)getpid(), lost);
-	if (write_all(log, line, len))
+	if (write_all(log, fd, line, len))
 		return true;
 	if (is_cut)
 		atomic_store(&log->is_cut, true);
 	return false;
 }
 
-static void write_line(struct log *log, const char *line, size_t len)
+static void write_line(struct log *log, int fd, const char *line, size_t len)
 {
 	unsigned int lost = atomic_exchange(&log->lost, 0);
 
-	if (lost > 0 && !tell_lost(log, lost))
+	if (lost > 0 && !tell_lost(log, fd, lost))
 		atomic_fetch_add(&log->lost, lost + 1);
-	else if (!write_all(log, line, len))
+	else if (!write_all(log, fd, line, len))
 		atomic_fetch_add(&log->lost, 1);
 }
 
@@ -241,6 +266,7 @@ static void replace_controls(char *text)
 void log_write(struct log *log, const char *program, enum log_level level, const char *format, ...)
 {
 	const int saved_errno = errno;
+	const int fd = log ? atomic_load(&log->fd) : -1;
 	char line[LINE_SIZE], time_text[STAMP_SIZE];
 	size_t start = 0, len; /* the text is behind start, the line feed behind len */
 	va_list args;
@@ -249,7 +275,7 @@ void log_write(struct log *log, const char *program, enum log_level level, const
 	if (!log)
 		return;
 
-	if (log->fd >= 0)
+	if (fd >= 0)
 		start = put(line, LINE_SIZE / 2, "%s %s posthouse%s%s[%ld]: ", stamp(time_text),
 			    log->hostname, program ? "/" : "", program ? program : "",
 			    (long)getpid());
@@ -259,9 +285,9 @@ void log_write(struct log *log, const char *program, enum log_level level, const
 	va_end(args);
 	replace_controls(line + start);
 
-	if (log->fd >= 0) {
+	if (fd >= 0) {
 		line[len++] = '\n';
-		write_line(log, line, len);
+		write_line(log, fd, line, len);
 	} else {
 		write_syslog(log, program, levels[level].priority, line);
 	}

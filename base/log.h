@@ -32,6 +32,12 @@ void log_close(struct log *log);
 int log_reopen(struct log *log, struct error *err);
 
 /*
+ * From now on to another destination; on failure to the one before. A line that
+ * another thread is writing may still go there. One thread at a time.
+ */
+int log_redirect(struct log *log, const char *destination, struct error *err);
+
+/*
  * program is the part behind "posthouse/": smtpd, smtp, qmgr, virtual, … or
  * NULL for the process itself. log may be NULL: nothing is written.
  */

@@ -225,6 +225,35 @@ static void test_disk_full(void **state)
 				  "not be written\n[^\n]*: fourth\n[^\n]*: fifth\n$"));
 }
 
+static void test_redirect(void **state)
+{
+	struct fixture *f = *state;
+	char other[160], destination[200];
+	struct error err = { 0 };
+
+	snprintf(other, sizeof(other), "%s.other", f->path);
+	snprintf(destination, sizeof(destination), "file:%s", other);
+	log_write(f->log, "smtp", LOG_LEVEL_INFO, "%0100d end", 1);
+	assert_int_equal(log_redirect(f->log, destination, &err), 0);
+	log_write(f->log, "smtp", LOG_LEVEL_INFO, "%0100d end", 2);
+	assert_int_equal(log_redirect(f->log, "file:/nonexistent/log", &err), -ENOENT);
+	assert_int_equal(log_redirect(f->log, "nowhere", &err), -EINVAL);
+	log_write(f->log, "smtp", LOG_LEVEL_INFO, "%0100d end", 3);
+	assert_int_equal(count_whole_lines(f->path), 1);
+	assert_int_equal(count_whole_lines(other), 2);
+
+	assert_int_equal(log_redirect(f->log, "stderr", &err), 0);
+	log_write(f->log, "smtp", LOG_LEVEL_INFO, "this line belongs to standard error");
+	assert_int_equal(log_redirect(f->log, "syslog", &err), 0);
+	assert_int_equal(log_reopen(f->log, &err), 0);
+	snprintf(destination, sizeof(destination), "file:%s", f->path);
+	assert_int_equal(log_redirect(f->log, destination, &err), 0);
+	log_write(f->log, "smtp", LOG_LEVEL_INFO, "%0100d end", 4);
+	assert_int_equal(count_whole_lines(f->path), 2);
+	assert_int_equal(count_whole_lines(other), 2);
+	assert_int_equal(unlink(other), 0);
+}
+
 static void test_open_errors(void **state)
 {
 	static const char *const cases[] = { "", "stdout", "file:", "/var/log/mail", "Syslog" };
@@ -255,6 +284,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_rotation, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_disk_full, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_redirect, set_up, tear_down),
 		cmocka_unit_test(test_open_errors),
 	};
 

@@ -1,13 +1,12 @@
 /*
  * Certificates and keys are read here and put into the two TLS contexts; the
- * keys themselves are wiped again. What is the same file for both directions
- * is read, and complained about, once.
+ * keys are kept for a reload. What is the same file for both directions is
+ * read, and complained about, once.
  */
 #include "config/state.h"
 
+#include <errno.h>
 #include <time.h>
-
-#include "certs/identity.h"
 
 #define EXPIRES_SOON_DAYS 14
 
@@ -29,26 +28,40 @@ static void check_validity(struct config *c, enum config_parameter_id id,
 				      config_value(c, id));
 }
 
+/* Whoever reads it now is not whoever has read it at the start. */
+static void report_unreadable(struct config *c, enum config_parameter_id id,
+			      const struct error *err)
+{
+	bool is_forbidden = c->running && (err->code == -EACCES || err->code == -EPERM);
+
+	config_report_setting(c, id, CONFIG_ERROR, "%s%s", err->text,
+			      is_forbidden ? "; it has changed, and the account that the server "
+					     "runs as may not read it: chgrp it to a group of that "
+					     "account and chmod g+r, or restart the server"
+					   : "");
+}
+
 /* NULL: none is given, or a problem was reported. */
-static struct certs_identity *load_identity(struct config *c, enum config_parameter_id cert_id,
-					    enum config_parameter_id key_id)
+static struct config_identity *load_identity(struct config *c, enum config_parameter_id cert_id,
+					     enum config_parameter_id key_id)
 {
 	const char *cert_file = config_given_value(c, cert_id),
 		   *key_file = config_given_value(c, key_id);
-	struct certs_identity *identity = NULL;
+	struct config_identity *identity = NULL;
 	struct error err = { 0 };
 
 	if (!cert_file)
 		return NULL;
-	if (certs_identity_load(cert_file, key_file, &identity, &err) < 0) {
+	if (config_identity_load(c, cert_file, key_file, &identity, &err) < 0) {
 		bool is_key =
 			key_file && strcmp(key_file, cert_file) != 0 && strstr(err.text, key_file);
 
-		config_report_setting(c, is_key ? key_id : cert_id, CONFIG_ERROR, "%s", err.text);
+		report_unreadable(c, is_key ? key_id : cert_id, &err);
 		return NULL;
 	}
-	check_validity(c, cert_id, identity);
+	check_validity(c, cert_id, config_identity_get(identity));
 	config_check_secret(c, key_id, key_file ? key_file : cert_file);
+	config_check_key_readable(c, key_id, key_file ? key_file : cert_file);
 	return identity;
 }
 
@@ -87,6 +100,7 @@ static void make_server_context(struct config *c, const struct certs_identity *i
 		.identity = identity,
 		.trust = trust,
 		.min_version = version_of(c, CONFIG_SMTPD_TLS_PROTOCOLS),
+		.previous = c->running ? c->running->server_tls : NULL,
 	};
 	struct error err = { 0 };
 
@@ -110,19 +124,21 @@ static void make_client_context(struct config *c, const struct certs_identity *i
 
 void config_open_certificates(struct config *c)
 {
-	CLEANUP(certs_identity_freep) struct certs_identity *server_identity = NULL;
-	CLEANUP(certs_identity_freep) struct certs_identity *client_identity = NULL;
 	CLEANUP(certs_trust_freep) struct certs_trust *server_trust = NULL;
 	CLEANUP(certs_trust_freep) struct certs_trust *client_trust = NULL;
 	bool same_identity =
 		is_same_value(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_SMTP_TLS_CERT_FILE) &&
 		is_same_value(c, CONFIG_SMTPD_TLS_KEY_FILE, CONFIG_SMTP_TLS_KEY_FILE);
 	bool same_trust = is_same_value(c, CONFIG_SMTPD_TLS_CAFILE, CONFIG_SMTP_TLS_CAFILE);
+	const struct certs_identity *server_identity, *client_identity;
 
-	server_identity = load_identity(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_SMTPD_TLS_KEY_FILE);
+	c->server_identity =
+		load_identity(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_SMTPD_TLS_KEY_FILE);
 	if (!same_identity)
-		client_identity =
+		c->client_identity =
 			load_identity(c, CONFIG_SMTP_TLS_CERT_FILE, CONFIG_SMTP_TLS_KEY_FILE);
+	server_identity = config_identity_get(c->server_identity);
+	client_identity = config_identity_get(c->client_identity);
 	server_trust = load_trust(c, CONFIG_SMTPD_TLS_CAFILE);
 	if (!same_trust)
 		client_trust = load_trust(c, CONFIG_SMTP_TLS_CAFILE);

@@ -76,6 +76,20 @@ const char *config_default(struct config *config, enum config_parameter_id id);
 void config_open(struct config *config);
 
 /*
+ * The same for one that is to replace another while the server runs. A key
+ * whose file is the same is not read again: the account that we are by now may
+ * not be able to. Clients resume their TLS sessions. What cannot change any
+ * more is an error.
+ */
+void config_open_anew(struct config *config, const struct config *running);
+
+/*
+ * Append the names of the parameters that differ: "listen, smtpd_timeout", and
+ * how many there are. Files of the same name count where they are certificates.
+ */
+size_t config_changes(const struct config *config, const struct config *running, struct buf *out);
+
+/*
  * Take up maps that have changed; a broken new version is reported once, and
  * the old one stays in use. Blocks on files. Problems are valid during report().
  */

@@ -145,11 +145,12 @@ static void open_transport(struct config *c)
 	transport_guard_maps(&c->transport);
 }
 
-void config_open(struct config *config)
+static void open_all(struct config *config)
 {
 	if (config->settings[CONFIG_MODE].state == SETTING_UNREAD)
 		return; /* there was no file */
 	config_check_user(config);
+	config_check_file_readable(config);
 	config_check_directory(config, CONFIG_QUEUE_DIRECTORY);
 	config_check_directory(config, CONFIG_RUN_DIRECTORY);
 	config_check_directory(config, CONFIG_VIRTUAL_MAILBOX_BASE);
@@ -159,4 +160,18 @@ void config_open(struct config *config)
 	check_accounts(config);
 	open_transport(config);
 	config_sort_problems(config);
+}
+
+void config_open(struct config *config)
+{
+	open_all(config);
+}
+
+void config_open_anew(struct config *config, const struct config *running)
+{
+	config->running = running;
+	if (config->settings[CONFIG_MODE].state != SETTING_UNREAD)
+		config_check_fixed(config);
+	open_all(config);
+	config->running = NULL;
 }

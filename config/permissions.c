@@ -94,6 +94,32 @@ void config_check_readable(struct config *c, enum config_parameter_id id, const 
 				      path, account->pw_name);
 }
 
+void config_check_key_readable(struct config *c, enum config_parameter_id id, const char *path)
+{
+	const struct passwd *account = account_of(c);
+	struct stat st;
+
+	if (account && stat(path, &st) == 0 && !may(account, &st, S_IROTH))
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s: %s, which the server runs as, may not read it, so a new "
+				      "key needs a restart; for a reload, chgrp it to a group of "
+				      "that account and chmod g+r",
+				      path, account->pw_name);
+}
+
+/* The configuration itself is read again by a reload. */
+void config_check_file_readable(struct config *c)
+{
+	const struct passwd *account = account_of(c);
+	struct stat st;
+
+	if (account && stat(c->file, &st) == 0 && !may(account, &st, S_IROTH))
+		config_report(c, c->file, 1, CONFIG_WARNING,
+			      "%s, which the server runs as, may not read this file, so it cannot "
+			      "be reloaded; chgrp it to a group of that account and chmod g+r",
+			      account->pw_name);
+}
+
 void config_check_secret(struct config *c, enum config_parameter_id id, const char *path)
 {
 	struct stat st;

@@ -6,6 +6,9 @@
 #include "config/state.h"
 
 #include "base/escape.h"
+#include "transport/compare.h"
+
+#define WEAKER_MAX 20 /* routes that are told one by one */
 
 struct refresh {
 	struct config *config;
@@ -45,9 +48,12 @@ static void tell_change(const struct refresh *refresh, enum config_parameter_id 
 	tell(refresh, id, CONFIG_NOTICE, text);
 }
 
-static void refresh_maps(const struct refresh *refresh, enum config_parameter_id id,
+/* Whether any has changed. */
+static bool refresh_maps(const struct refresh *refresh, enum config_parameter_id id,
 			 struct maps *maps)
 {
+	bool changed = false;
+
 	for (size_t i = 0; maps && i < maps_count(maps); i++) {
 		struct map *map = maps_at(maps, i);
 		struct error err = { 0 };
@@ -57,7 +63,9 @@ static void refresh_maps(const struct refresh *refresh, enum config_parameter_id
 			tell_failure(refresh, id, &err);
 		if (r == 0)
 			tell_change(refresh, id, map_spec(map));
+		changed |= r == 0;
 	}
+	return changed;
 }
 
 static void refresh_domains(const struct refresh *refresh, enum config_parameter_id id,
@@ -72,6 +80,52 @@ static void refresh_domains(const struct refresh *refresh, enum config_parameter
 		tell_change(refresh, id, config_value(refresh->config, id));
 }
 
+struct weaker {
+	const struct refresh *refresh;
+	unsigned int count;
+};
+
+static void note_change(void *arg, const struct transport_change *change)
+{
+	struct weaker *weaker = arg;
+	struct buf text = { 0 };
+
+	if (!change->is_weaker || weaker->count++ >= WEAKER_MAX)
+		return;
+	buf_append_string(&text, "transport_maps: ");
+	transport_change_format(change, &text);
+	buf_append(&text, "", 1);
+	tell(weaker->refresh, CONFIG_TRANSPORT_MAPS, CONFIG_WARNING, buf_slice(&text).ptr);
+	buf_done(&text);
+}
+
+/*
+ * A changed map is taken up by itself, also where its author has taken TLS
+ * away: it is the line of a route that says what the route gets. But he shall
+ * see what he did.
+ */
+static void refresh_routes(const struct refresh *refresh)
+{
+	const struct transport_options *now = &refresh->config->transport;
+	struct transport_options before = *now;
+	struct weaker weaker = { refresh, 0 };
+	struct error err = { 0 };
+	char text[100];
+
+	if (!now->transport_maps)
+		return;
+	before.transport_maps = maps_copy(now->transport_maps);
+	if (refresh_maps(refresh, CONFIG_TRANSPORT_MAPS, now->transport_maps) &&
+	    transport_compare(&before, now, note_change, &weaker, &err) < 0)
+		tell_failure(refresh, CONFIG_TRANSPORT_MAPS, &err);
+	if (weaker.count > WEAKER_MAX) {
+		snprintf(text, sizeof(text), "transport_maps: %u more routes are weaker now",
+			 weaker.count - WEAKER_MAX);
+		tell(refresh, CONFIG_TRANSPORT_MAPS, CONFIG_WARNING, text);
+	}
+	maps_free(before.transport_maps);
+}
+
 void config_refresh(struct config *config,
 		    void (*report)(void *arg, const struct config_problem *problem), void *arg)
 {
@@ -81,5 +135,5 @@ void config_refresh(struct config *config,
 	refresh_domains(&refresh, CONFIG_VIRTUAL_MAILBOX_DOMAINS, config->mailbox_domains);
 	refresh_maps(&refresh, CONFIG_VIRTUAL_MAILBOX_MAPS, config->mailbox_maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_SENDER_LOGIN_MAPS, config->sender_login_maps);
-	refresh_maps(&refresh, CONFIG_TRANSPORT_MAPS, config->transport_maps);
+	refresh_routes(&refresh);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/strmap.h"
+#include "certs/identity.h"
 #include "config/config.h"
 
 enum setting_state {
@@ -45,8 +46,10 @@ struct config {
 	/* opened */
 	struct maps *transport_maps, *mailbox_maps, *sender_login_maps;
 	struct domains *relay_domains, *mailbox_domains;
+	struct config_identity *server_identity, *client_identity; /* NULL also: the same */
 	struct tls_context *server_tls, *client_tls;
 	struct transport_options transport; /* what the maps are judged by */
+	const struct config *running;	    /* what it is to replace; only while it is opened */
 };
 
 /* problem.c: text is formatted and escaped; file is kept, not copied. */
@@ -110,6 +113,7 @@ void config_check_rules(struct config *c);
 
 /* permissions.c: whether the account that the server runs as can use what it needs. */
 void config_check_user(struct config *c);
+void config_check_file_readable(struct config *c);
 void config_check_directory(struct config *c, enum config_parameter_id id);
 
 /* A file that is read again while the server runs. */
@@ -117,6 +121,24 @@ void config_check_readable(struct config *c, enum config_parameter_id id, const 
 
 /* A file of secrets that others may read deserves a warning. */
 void config_check_secret(struct config *c, enum config_parameter_id id, const char *path);
+
+/* A key that is read as root at the start, and by the account at a reload. */
+void config_check_key_readable(struct config *c, enum config_parameter_id id, const char *path);
+
+/* anew.c: an error for each parameter that cannot become what it is in c. */
+void config_check_fixed(struct config *c);
+
+/*
+ * identity.c: a certificate and its key, counted by the configurations that
+ * have it. Loads them, or takes over what c->running has from the same files.
+ */
+struct config_identity;
+
+int config_identity_load(struct config *c, const char *cert_file, const char *key_file,
+			 struct config_identity **ret, struct error *err);
+struct config_identity *config_identity_ref(struct config_identity *i);
+void config_identity_unref(struct config_identity *i); /* NULL is fine */
+const struct certs_identity *config_identity_get(const struct config_identity *i);
 
 /* certificates.c */
 void config_open_certificates(struct config *c);

@@ -1,0 +1,70 @@
+/*
+ * A configuration that is to replace another while the server runs: what may
+ * not differ, and what does.
+ */
+#include "config/state.h"
+
+#include "base/macros.h"
+
+/* What was opened, made or given away at the start, for good. */
+static const enum config_parameter_id fixed[] = {
+	CONFIG_MODE, CONFIG_QUEUE_DIRECTORY, CONFIG_RUN_DIRECTORY, CONFIG_USER, CONFIG_WORKERS,
+};
+
+static bool is_same(const struct config *a, const struct config *b, enum config_parameter_id id)
+{
+	const char *a_value = config_value(a, id), *b_value = config_value(b, id);
+
+	return a_value && b_value ? strcmp(a_value, b_value) == 0 : a_value == b_value;
+}
+
+/* Its default depends on who asks, who was root at the start and is not any more. */
+static bool is_user_same(const struct config *a, const struct config *b)
+{
+	return is_same(a, b, CONFIG_USER) ||
+	       (!config_is_given(a, CONFIG_USER) && !config_is_given(b, CONFIG_USER));
+}
+
+static const char *shown(const struct config *c, enum config_parameter_id id)
+{
+	const char *value = config_value(c, id);
+
+	return value && value[0] ? value : "nothing";
+}
+
+void config_check_fixed(struct config *c)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
+		enum config_parameter_id id = fixed[i];
+
+		if (c->settings[id].state == SETTING_FAULTY ||
+		    (id == CONFIG_USER ? is_user_same(c, c->running) : is_same(c, c->running, id)))
+			continue;
+		config_report_setting(c, id, CONFIG_ERROR,
+				      "%s: cannot change while the server runs, where it is %s; "
+				      "this needs a restart",
+				      shown(c, id), shown(c->running, id));
+	}
+}
+
+static size_t add_name(struct buf *out, size_t count, const char *name, const char *what)
+{
+	buf_printf(out, "%s%s%s", count > 0 ? ", " : "", name, what);
+	return count + 1;
+}
+
+size_t config_changes(const struct config *config, const struct config *running, struct buf *out)
+{
+	size_t count = 0;
+
+	for (unsigned int id = 0; id < CONFIG_PARAMETER_COUNT; id++)
+		if (id != CONFIG_USER && !is_same(config, running, id))
+			count = add_name(out, count, config_schema[id].name, "");
+	if (config->server_identity != running->server_identity &&
+	    is_same(config, running, CONFIG_SMTPD_TLS_CERT_FILE))
+		count = add_name(out, count, "smtpd_tls_cert_file", " (its contents)");
+	if (config->client_identity != running->client_identity &&
+	    is_same(config, running, CONFIG_SMTP_TLS_CERT_FILE))
+		count = add_name(out, count, "smtp_tls_cert_file", " (its contents)");
+	return count;
+}
