@@ -1,10 +1,14 @@
 /*
+ * A reload finds most sockets open already, those of ports that only root may
+ * open above all.
+ *
  * "*" comes as two listeners. Its IPv6 half may fail where there is no IPv6,
  * and when the port is a free one it tries to have that of the IPv4 half.
  */
 #include "cli/bind.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "net/listener.h"
@@ -31,42 +35,104 @@ static bool is_family_missing(int r)
 	return r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL || r == -EPROTONOSUPPORT;
 }
 
-int bind_services(const struct config *config, struct arena *arena,
-		  struct mta_service **ret_services, unsigned int *ret_count, struct error *err)
+/* The socket of previous that serves for this listener, and is not taken yet; NULL: none. */
+static const struct mta_service *find_open(const struct config_listener *listener,
+					   const struct bindings *previous, const bool *taken,
+					   unsigned int *ret_index)
 {
-	unsigned int count, bound = 0;
-	const struct config_listener *listeners = config_listeners(config, &count);
-	struct mta_service *services = arena_alloc(arena, count * sizeof(*services));
+	bool any_port = net_address_port(&listener->address) == 0;
 
+	for (unsigned int i = 0; previous && i < previous->count; i++) {
+		const struct mta_service *service = &previous->services[i];
+		bool fits = any_port ? service->kind == listener->kind &&
+					       net_address_equal(&previous->asked[i],
+								 &listener->address)
+				     : net_address_equal(&service->address, &listener->address);
+
+		if (taken[i] || !fits)
+			continue;
+		*ret_index = i;
+		return service;
+	}
+	return NULL;
+}
+
+static int open_one(const struct config_listener *listener, const struct bindings *previous,
+		    bool *taken, struct bindings *b, struct error *err)
+{
+	struct mta_service *ret = &b->services[b->count];
+	unsigned int index;
+	const struct mta_service *open = find_open(listener, previous, taken, &index);
+
+	b->asked[b->count] = listener->address;
+	if (!open)
+		return bind_one(listener, b->count ? ret - 1 : NULL, ret, err);
+	taken[index] = true;
+	*ret = *open;
+	ret->kind = listener->kind;
+	return 0;
+}
+
+int bind_services(const struct config *config, const struct bindings *previous, struct arena *arena,
+		  struct bindings *ret, struct error *err)
+{
+	unsigned int count;
+	const struct config_listener *listeners = config_listeners(config, &count);
+	struct bindings b = { .services = arena_alloc(arena, count * sizeof(*b.services)),
+			      .asked = arena_alloc(arena, count * sizeof(*b.asked)) };
+	bool *taken = arena_alloc(arena, (previous ? previous->count : 0) + 1);
+
+	memset(taken, 0, (previous ? previous->count : 0) + 1);
 	for (unsigned int i = 0; i < count; i++) {
-		int r = bind_one(&listeners[i], bound ? &services[bound - 1] : NULL,
-				 &services[bound], err);
+		int r = open_one(&listeners[i], previous, taken, &b, err);
 
 		if (r >= 0) {
-			bound++;
+			b.count++;
 		} else if (!listeners[i].is_second_half || !is_family_missing(r)) {
-			bind_close(services, bound);
+			bind_close(&b, previous);
 			error_prefix(err, "%s: listen: %s", config_source(config, CONFIG_LISTEN),
 				     mta_service_name(listeners[i].kind));
 			return r;
 		}
 	}
-	*ret_services = services;
-	*ret_count = bound;
+	*ret = b;
 	return 0;
 }
 
-void bind_close(const struct mta_service *services, unsigned int count)
+static bool has(const struct bindings *b, int fd)
 {
-	for (unsigned int i = 0; i < count; i++)
-		close(services[i].fd);
+	for (unsigned int i = 0; b && i < b->count; i++)
+		if (b->services[i].fd == fd)
+			return true;
+	return false;
 }
 
-void bind_format(struct buf *out, const struct mta_service *services, unsigned int count)
+void bind_close(const struct bindings *bindings, const struct bindings *others)
+{
+	for (unsigned int i = 0; i < bindings->count; i++)
+		if (!has(others, bindings->services[i].fd))
+			close(bindings->services[i].fd);
+}
+
+bool bind_is_same(const struct bindings *a, const struct bindings *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (unsigned int i = 0; i < a->count; i++)
+		if (a->services[i].fd != b->services[i].fd ||
+		    a->services[i].kind != b->services[i].kind)
+			return false;
+	return true;
+}
+
+void bind_format(struct buf *out, const struct bindings *bindings)
 {
 	char address[NET_ADDRESS_TEXT_SIZE];
 
-	for (unsigned int i = 0; i < count; i++)
-		buf_printf(out, "%s%s://%s", i ? "," : "", mta_service_name(services[i].kind),
-			   net_address_text(&services[i].address, address));
+	for (unsigned int i = 0; i < bindings->count; i++) {
+		const struct mta_service *service = &bindings->services[i];
+
+		buf_printf(out, "%s%s://%s", i ? "," : "", mta_service_name(service->kind),
+			   net_address_text(&service->address, address));
+	}
 }

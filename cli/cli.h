@@ -39,6 +39,7 @@ int cli_check(const struct cli *cli, int argc, char **argv);
 int cli_config(const struct cli *cli, int argc, char **argv);
 int cli_map_query(const struct cli *cli, int argc, char **argv);
 int cli_queue_action(const struct cli *cli, int argc, char **argv); /* hold, release, ... */
+int cli_reload(const struct cli *cli, int argc, char **argv);
 int cli_queue_cat(const struct cli *cli, int argc, char **argv);
 int cli_queue_list(const struct cli *cli, int argc, char **argv);
 int cli_queue_show(const struct cli *cli, int argc, char **argv);
@@ -51,7 +52,8 @@ void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, and returns CLI_USAGE. */
 int cli_usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Tell an error of a module; returns the exit code that goes with it. */
+/* The exit code that goes with an error of a module; _fail() tells it, too. */
+int cli_exit_of(const struct error *err);
 int cli_fail(const struct error *err);
 
 /* One of is_set and value is given. */

@@ -35,7 +35,7 @@
 static const struct cli_command commands[] = {
 	{ "run", "", "run the server in the foreground, in the mode that the configuration names",
 	  "SIGTERM and SIGINT: finish or park what is in flight, and exit; a second one hurries.\n"
-	  "SIGHUP: open the log file anew, and look for changed maps and accounts.\n",
+	  "SIGHUP: open the log file anew, and reload the configuration.\n",
 	  cli_run },
 	{ "check", "", "report every problem of the configuration and what it names",
 	  "Prints FILE:LINE: error|warning: TEXT for each problem. Exits 0 when there is no\n"
@@ -69,11 +69,17 @@ static const struct cli_command commands[] = {
 	  ACTIONS FILTERS, cli_queue_action },
 	{ "queue delete", WHICH, "drop recipients; nobody is told", ACTIONS FILTERS,
 	  cli_queue_action },
+	{ "reload", "[--dry-run] [--allow-weaker]",
+	  "have the running server load its configuration again",
+	  "Sessions and deliveries under way end as they began. A configuration with errors is\n"
+	  "refused, and so is one that weakens the TLS of an existing route.\n"
+	  "  --dry-run       print which routes and TLS levels would change, and change nothing\n"
+	  "  --allow-weaker  also where TLS becomes weaker\n",
+	  cli_reload },
 	{ .name = "certs" },
 	{ .name = "explain" },
 	{ .name = "fleet" },
 	{ .name = "ledger" },
-	{ .name = "reload" },
 	{ .name = "status" },
 	{ .name = "trace" },
 	{ .name = "user" },

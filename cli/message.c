@@ -34,9 +34,8 @@ int cli_usage_error(const char *format, ...)
 	return CLI_USAGE;
 }
 
-int cli_fail(const struct error *err)
+int cli_exit_of(const struct error *err)
 {
-	cli_error("%s", err->text);
 	switch (err->code) {
 	case -EACCES:
 	case -EPERM:
@@ -49,6 +48,12 @@ int cli_fail(const struct error *err)
 	default:
 		return CLI_IO;
 	}
+}
+
+int cli_fail(const struct error *err)
+{
+	cli_error("%s", err->text);
+	return cli_exit_of(err);
 }
 
 enum taken {

@@ -13,46 +13,16 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "cli/bind.h"
-#include "cli/cli.h"
-#include "cli/privileges.h"
-#include "cli/serve.h"
 #include "base/clock.h"
 #include "base/macros.h"
-#include "net/loop.h"
+#include "cli/server.h"
 
-#define REFRESH_MS	   1000
-#define STOP_GRACE_MS	   20000 /* for deliveries whose peer has the message but not answered yet */
-#define POOL_THREADS	   "16"	 /* they wait for disks more than they compute */
-#define PID_FILE_MODE	   0644
-#define RUN_DIRECTORY_MODE 0755
-#define MAIL_BASE_MODE	   0750
-#define LOG_FILE_MODE	   0640
+#define REFRESH_MS    1000
+#define STOP_GRACE_MS 20000 /* for deliveries whose peer has the message but not answered yet */
+#define POOL_THREADS  "16"  /* they wait for disks more than they compute */
+#define PID_FILE_MODE 0644
 
-struct server {
-	struct config *config;
-	struct log *log;
-	struct privileges privileges;
-	struct arena arena;
-	struct mta_service *services;
-	unsigned int service_count;
-	char *pid_file; /* NULL: not written */
-
-	struct queue *queue;
-	struct edge *edge;
-	struct hub *hub;
-	struct mta_options options;
-	struct mta *mta;
-	struct serve *serve;
-
-	struct loop *loop;
-	struct loop_timer *refresh_timer;
-	struct loop_signal *signals[3];
-	bool is_stopping, are_services_closed;
-	struct error edge_error; /* the last one told */
-};
-
-static void on_problem(void *arg, const struct config_problem *problem)
+void server_log_problem(void *arg, const struct config_problem *problem)
 {
 	static const enum log_level levels[] = {
 		[CONFIG_ERROR] = LOG_LEVEL_ERROR,
@@ -65,39 +35,26 @@ static void on_problem(void *arg, const struct config_problem *problem)
 		  problem->line, problem->text);
 }
 
-static void refresh_users(struct server *s)
+void server_refresh(struct server *s)
 {
-	struct error err = { 0 };
-	int r = edge_refresh(s->edge, &err);
+	LIST_FOREACH (item, &s->generations) {
+		struct generation *g = CONTAINER_OF(item, struct generation, link);
 
-	/* The same trouble every second would bury everything else. */
-	if (r < 0 && strcmp(err.text, s->edge_error.text) != 0)
-		log_write(s->log, NULL, LOG_LEVEL_ERROR, "smtpd_sasl_passdb: %s", err.text);
-	if (r == 0)
-		log_write(s->log, NULL, LOG_LEVEL_INFO,
-			  "smtpd_sasl_passdb: has changed and was taken up");
-	if (r != MAP_NOT_CHANGED)
-		s->edge_error = err;
-}
-
-static void refresh(struct server *s)
-{
-	config_refresh(s->config, on_problem, s);
-	if (s->edge)
-		refresh_users(s);
+		generation_refresh(g, g == s->current ? server_log_problem : NULL, s);
+	}
 }
 
 /* A command's outcome depends on maps that may have changed just now. */
 static void on_refresh_wanted(void *arg)
 {
-	refresh(arg);
+	server_refresh(arg);
 }
 
 static void on_refresh_timer(void *arg)
 {
 	struct server *s = arg;
 
-	refresh(s);
+	server_refresh(s);
 	loop_timer_start(s->refresh_timer, REFRESH_MS);
 }
 
@@ -109,7 +66,7 @@ static void on_hangup(void *arg, int signum)
 	(void)signum;
 	if (log_reopen(s->log, &err) < 0)
 		log_write(s->log, NULL, LOG_LEVEL_ERROR, "log_destination: %s", err.text);
-	refresh(s);
+	reload_now(s);
 }
 
 static void on_stop(void *arg, int signum)
@@ -121,7 +78,7 @@ static void on_stop(void *arg, int signum)
 	mta_stop(s->mta, s->is_stopping ? 0 : STOP_GRACE_MS);
 	if (!s->is_stopping) {
 		/* The workers have duplicates; with ours open, clients could still queue up. */
-		bind_close(s->services, s->service_count);
+		bind_close(&s->current->bindings, NULL);
 		s->are_services_closed = true;
 	}
 	s->is_stopping = true;
@@ -153,68 +110,10 @@ static void raise_file_limit(void)
 	}
 }
 
-static int make_directories(struct server *s, struct error *err)
-{
-	static const struct {
-		enum config_parameter_id id;
-		mode_t mode;
-	} directories[] = {
-		{ CONFIG_QUEUE_DIRECTORY, 0700 },
-		{ CONFIG_RUN_DIRECTORY, RUN_DIRECTORY_MODE },
-		{ CONFIG_VIRTUAL_MAILBOX_BASE, MAIL_BASE_MODE },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		const char *path = config_value(s->config, directories[i].id);
-		int r = path ? privileges_make_directory(&s->privileges, path, directories[i].mode,
-							 err)
-			     : 0;
-
-		if (r < 0) {
-			error_prefix(err, "%s", config_schema[directories[i].id].name);
-			return r;
-		}
-	}
-	return 0;
-}
-
-/* A file made here belongs to the account, so that it can be opened anew after rotation. */
-static int open_log(struct server *s, struct error *err)
-{
-	static const char prefix[] = "file:";
-	const char *destination = config_value(s->config, CONFIG_LOG_DESTINATION);
-	int r = 0;
-
-	if (strncmp(destination, prefix, sizeof(prefix) - 1) == 0)
-		r = privileges_make_file(&s->privileges, destination + sizeof(prefix) - 1,
-					 LOG_FILE_MODE, err);
-	if (r == 0)
-		r = log_open(destination, config_value(s->config, CONFIG_MYHOSTNAME), &s->log, err);
-	if (r < 0)
-		error_prefix(err, "log_destination");
-	return r;
-}
-
-static int prepare_as_root(struct server *s, struct error *err)
-{
-	int r;
-
-	umask(0022);
-	r = privileges_find(config_value(s->config, CONFIG_USER), &s->privileges, err);
-
-	if (r == 0)
-		r = open_log(s, err);
-	if (r == 0)
-		r = make_directories(s, err);
-	if (r == 0)
-		r = bind_services(s->config, &s->arena, &s->services, &s->service_count, err);
-	return r == 0 ? privileges_drop(&s->privileges, err) : r;
-}
-
 static int write_pid_file(struct server *s, struct error *err)
 {
 	char *path = arena_printf(&s->arena, "%s/posthouse.pid",
-				  config_value(s->config, CONFIG_RUN_DIRECTORY));
+				  config_value(s->current->config, CONFIG_RUN_DIRECTORY));
 	CLEANUP(close_fdp) int fd = -1;
 
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, PID_FILE_MODE);
@@ -232,28 +131,8 @@ static int open_queue(struct server *s, struct error *err)
 		.warn_arg = s,
 	};
 
-	config_queue_options(s->config, &options);
+	config_queue_options(s->current->config, &options);
 	return queue_open(&options, &s->queue, err);
-}
-
-static int make_policy(struct server *s, struct error *err)
-{
-	struct edge_options edge_options;
-	struct hub_options hub_options;
-	int r;
-
-	if (config_mode(s->config) == CONFIG_EDGE) {
-		config_edge_options(s->config, &edge_options);
-		r = edge_new(&edge_options, &s->edge, err);
-		s->options.policy = &edge_policy;
-		s->options.policy_arg = s->edge;
-	} else {
-		config_hub_options(s->config, &hub_options);
-		r = hub_new(&hub_options, &s->hub, err);
-		s->options.policy = &hub_policy;
-		s->options.policy_arg = s->hub;
-	}
-	return r;
 }
 
 static int make_loop(struct server *s, struct error *err)
@@ -275,7 +154,8 @@ static int make_loop(struct server *s, struct error *err)
 static int open_control(struct server *s, struct error *err)
 {
 	struct serve_options options = {
-		.run_directory = config_value(s->config, CONFIG_RUN_DIRECTORY),
+		.run_directory = arena_strdup(&s->arena, config_value(s->current->config,
+								      CONFIG_RUN_DIRECTORY)),
 		.log = s->log,
 		.queue = s->queue,
 		.mta = s->mta,
@@ -283,28 +163,30 @@ static int open_control(struct server *s, struct error *err)
 		.arg = s,
 	};
 
-	return serve_new(s->loop, &options, &s->serve, err);
+	int r = serve_new(s->loop, &options, &s->serve, err);
+
+	if (r == 0)
+		reload_serve(s);
+	return r;
 }
 
 static int start(struct server *s, struct error *err)
 {
+	struct mta_options shared = { .clock = &clock_system };
 	int r;
 
 	umask(0077); /* mail is nobody else's business */
 	r = open_queue(s, err);
 	if (r == 0)
-		r = make_policy(s, err);
-	if (r == 0)
 		r = make_loop(s, err);
 	if (r < 0)
 		return r;
-	s->options.clock = &clock_system;
-	s->options.log = s->log;
-	s->options.queue = s->queue;
-	s->options.services = s->services;
-	s->options.service_count = s->service_count;
-	config_mta_options(s->config, &s->options);
-	r = mta_new(&s->options, &s->mta, err);
+	shared.log = s->log;
+	shared.queue = s->queue;
+	s->current->loop = s->loop;
+	r = generation_prepare(s->current, &shared, err);
+	if (r == 0)
+		r = mta_new(&s->current->options, &s->mta, err);
 	if (r == 0)
 		r = open_control(s, err);
 	if (r == 0)
@@ -316,17 +198,19 @@ static void log_ready(struct server *s)
 {
 	struct buf listeners = { 0 };
 
-	bind_format(&listeners, s->services, s->service_count);
+	bind_format(&listeners, &s->current->bindings);
 	log_write(s->log, NULL, LOG_LEVEL_INFO, "ready: mode=%s version=%s listen=%.*s",
-		  config_value(s->config, CONFIG_MODE), POSTHOUSE_VERSION, (int)buf_len(&listeners),
-		  buf_slice(&listeners).ptr);
+		  config_value(s->current->config, CONFIG_MODE), POSTHOUSE_VERSION,
+		  (int)buf_len(&listeners), buf_slice(&listeners).ptr);
 	buf_done(&listeners);
 }
 
 static void log_warnings(struct server *s)
 {
-	for (size_t i = 0; i < config_problem_count(s->config); i++)
-		on_problem(s, config_problem_at(s->config, i));
+	const struct config *config = s->current->config;
+
+	for (size_t i = 0; i < config_problem_count(config); i++)
+		server_log_problem(s, config_problem_at(config, i));
 }
 
 /* In the reverse order of start(); what was not made is NULL. */
@@ -339,30 +223,29 @@ static void release(struct server *s)
 	loop_timer_free(s->refresh_timer);
 	if (s->loop)
 		loop_free(s->loop);
-	edge_free(s->edge);
-	hub_free(s->hub);
 	if (s->queue)
 		queue_close(s->queue);
 	if (s->pid_file)
 		unlink(s->pid_file);
 	if (!s->are_services_closed)
-		bind_close(s->services, s->service_count);
+		bind_close(&s->current->bindings, NULL);
+	generation_free(s->current); /* those before it went with the loop */
 	log_close(s->log);
-	config_free(s->config);
 	arena_done(&s->arena);
 }
 
 /* The log may go elsewhere; whoever started us looks at standard error. */
 static int fail(struct server *s, const struct error *err)
 {
-	if (s->log && strcmp(config_value(s->config, CONFIG_LOG_DESTINATION), "stderr") != 0)
+	if (s->log &&
+	    strcmp(config_value(s->current->config, CONFIG_LOG_DESTINATION), "stderr") != 0)
 		log_write(s->log, NULL, LOG_LEVEL_FATAL, "%s", err->text);
 	return cli_fail(err);
 }
 
 int cli_run(const struct cli *cli, int argc, char **argv)
 {
-	struct server server = { 0 }, *s = &server;
+	struct server server = { .config_file = cli->config_file }, *s = &server;
 	struct error err = { 0 };
 	int code = CLI_DONE;
 
@@ -372,10 +255,12 @@ int cli_run(const struct cli *cli, int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	raise_file_limit();
 
-	s->config = config_load(cli->config_file);
-	config_open(s->config);
-	if (config_has_errors(s->config)) {
-		cli_print_errors(s->config);
+	list_init(&s->generations);
+	s->current = generation_new(config_load(s->config_file));
+	list_push(&s->generations, &s->current->link);
+	config_open(s->current->config);
+	if (config_has_errors(s->current->config)) {
+		cli_print_errors(s->current->config);
 		code = CLI_CONFIG;
 	} else if (prepare_as_root(s, &err) < 0 || start(s, &err) < 0) {
 		code = fail(s, &err);

@@ -8,7 +8,8 @@
 
 /* What was opened, made or given away at the start, for good. */
 static const enum config_parameter_id fixed[] = {
-	CONFIG_MODE, CONFIG_QUEUE_DIRECTORY, CONFIG_RUN_DIRECTORY, CONFIG_USER, CONFIG_WORKERS,
+	CONFIG_MODE, CONFIG_QUEUE_DIRECTORY, CONFIG_QUEUE_MINFREE, CONFIG_RUN_DIRECTORY,
+	CONFIG_USER, CONFIG_WORKERS,
 };
 
 static bool is_same(const struct config *a, const struct config *b, enum config_parameter_id id)
@@ -18,11 +19,23 @@ static bool is_same(const struct config *a, const struct config *b, enum config_
 	return a_value && b_value ? strcmp(a_value, b_value) == 0 : a_value == b_value;
 }
 
-/* Its default depends on who asks, who was root at the start and is not any more. */
-static bool is_user_same(const struct config *a, const struct config *b)
+/*
+ * What nobody has set is what it was at the start: the default of user depends
+ * on who asks, who was root then and is not any more; that of queue_minfree on
+ * another parameter.
+ */
+static bool is_fixed_same(const struct config *a, const struct config *b,
+			  enum config_parameter_id id)
 {
-	return is_same(a, b, CONFIG_USER) ||
-	       (!config_is_given(a, CONFIG_USER) && !config_is_given(b, CONFIG_USER));
+	return is_same(a, b, id) || (!config_is_given(a, id) && !config_is_given(b, id));
+}
+
+static bool is_fixed(enum config_parameter_id id)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		if (fixed[i] == id)
+			return true;
+	return false;
 }
 
 static const char *shown(const struct config *c, enum config_parameter_id id)
@@ -37,8 +50,7 @@ void config_check_fixed(struct config *c)
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++) {
 		enum config_parameter_id id = fixed[i];
 
-		if (c->settings[id].state == SETTING_FAULTY ||
-		    (id == CONFIG_USER ? is_user_same(c, c->running) : is_same(c, c->running, id)))
+		if (c->settings[id].state == SETTING_FAULTY || is_fixed_same(c, c->running, id))
 			continue;
 		config_report_setting(c, id, CONFIG_ERROR,
 				      "%s: cannot change while the server runs, where it is %s; "
@@ -58,7 +70,7 @@ size_t config_changes(const struct config *config, const struct config *running,
 	size_t count = 0;
 
 	for (unsigned int id = 0; id < CONFIG_PARAMETER_COUNT; id++)
-		if (id != CONFIG_USER && !is_same(config, running, id))
+		if (!is_fixed(id) && !is_same(config, running, id))
 			count = add_name(out, count, config_schema[id].name, "");
 	if (config->server_identity != running->server_identity &&
 	    is_same(config, running, CONFIG_SMTPD_TLS_CERT_FILE))

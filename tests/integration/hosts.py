@@ -37,7 +37,13 @@ class Host:
         new.write_text(text)
         new.rename(self.directory / name)
 
+    def change(self, **parameters):
+        """Configure the same but for these; None: left out."""
+        merged = {**self.parameters, **parameters}
+        self.configure(**{name: value for name, value in merged.items() if value is not None})
+
     def configure(self, **parameters):
+        self.parameters = parameters
         self.write(self.config.name,
                    "".join(f"{name} = {value}\n" for name, value in parameters.items()))
 

@@ -1,6 +1,7 @@
 """The command line: options, exit codes, and the commands that need no server."""
 
 import os
+import pwd
 
 import pytest
 
@@ -33,6 +34,9 @@ def hub(tmp_path, certs):
     config.write_text(HUB.format(certs=certs, user=""))
     if os.geteuid() == 0:
         config.write_text(HUB.format(certs=certs, user="nobody"))
+        for key in certs.glob("*.key"):
+            os.chown(key, -1, pwd.getpwnam("nobody").pw_gid)
+            key.chmod(0o640)
     return config
 
 
