@@ -17,7 +17,7 @@
 #include "base/macros.h"
 
 #define APPLICATION_ID 1349481332 /* "Post" */
-#define VERSION	       2
+#define VERSION	       3
 #define TEXT(macro)    TEXT_OF(macro)
 #define TEXT_OF(value) #value
 
@@ -219,8 +219,9 @@ static const char *const migrations[VERSION] = {
 		"ALTER TABLE q_recipient ADD COLUMN is_returning INTEGER NOT NULL DEFAULT 0;"
 		"ALTER TABLE q_recipient ADD COLUMN orcpt TEXT NOT NULL DEFAULT '';"
 		"ALTER TABLE q_recipient ADD COLUMN waits_for INTEGER NOT NULL DEFAULT 0;"
-		"ALTER TABLE q_ledger ADD COLUMN by_peer INTEGER NOT NULL DEFAULT 0;"
 		LEDGER_INDEX WAITING_INDEX,
+	[2] =
+		"ALTER TABLE q_ledger ADD COLUMN by_peer INTEGER NOT NULL DEFAULT 0;",
 };
 /* clang-format on */
 

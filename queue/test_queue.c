@@ -636,7 +636,7 @@ static void test_newer_format(void **state)
 	tester_sql(t, "PRAGMA user_version = 99");
 	assert_int_equal(tester_try_open(t, &err), -EPROTONOSUPPORT);
 	assert_non_null(strstr(err.text, "newer"));
-	tester_sql(t, "PRAGMA user_version = 2; PRAGMA application_id = 7");
+	tester_sql(t, "PRAGMA user_version = 3; PRAGMA application_id = 7");
 	assert_int_equal(tester_try_open(t, &err), -EINVAL);
 	tester_sql(t, "PRAGMA application_id = 1349481332");
 	tester_open(t);
@@ -656,7 +656,8 @@ static void test_older_format(void **state)
 		"ALTER TABLE q_recipient DROP COLUMN is_returning;"
 		"ALTER TABLE q_recipient DROP COLUMN orcpt;",
 		"DROP INDEX q_recipient_waiting; ALTER TABLE q_recipient DROP COLUMN waits_for;",
-		"DROP INDEX q_ledger_message; PRAGMA user_version = 1;",
+		"DROP INDEX q_ledger_message; ALTER TABLE q_ledger DROP COLUMN by_peer;",
+		"PRAGMA user_version = 1;",
 	};
 	struct tester *t = *state;
 	struct queue_reader *reader;
@@ -670,7 +671,7 @@ static void test_older_format(void **state)
 	assert_non_null(strstr(err.text, "older"));
 	tester_open(t);
 	tester_check_counts(t);
-	assert_int_equal(tester_query(t, "PRAGMA user_version"), 2);
+	assert_int_equal(tester_query(t, "PRAGMA user_version"), 3);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM messages, recipients"), 2);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM ledger"), 0);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM pragma_index_list('q_ledger')"), 1);
