@@ -177,8 +177,7 @@ int tls_client_conclude(struct tls_session *s, struct error *err)
 
 	if (client->verify.is_judged) {
 		s->facts.resumed = false;
-		client->verdict_until_s =
-			MIN(now_s() + RESUME_MAX_S, client->verify.leaf_not_after_s);
+		client->verdict_until_s = MIN(now_s() + RESUME_MAX_S, s->facts.not_after_s);
 		forget(s);
 	} else {
 		recall(s);

@@ -29,7 +29,7 @@ static const char *const level_names[] = {
 
 const char *tls_level_name(enum tls_level level)
 {
-	assert(level <= TLS_LEVEL_VERIFY);
+	assert(level <= TLS_LEVEL_DANE_ONLY);
 	return level_names[level];
 }
 
@@ -390,6 +390,10 @@ bool tls_policy_permits(const struct tls_policy *policy, bool encrypted, bool ve
 	case TLS_LEVEL_ENCRYPT:
 		return encrypted;
 	case TLS_LEVEL_VERIFY:
+	case TLS_LEVEL_SECURE:
+	case TLS_LEVEL_FINGERPRINT:
+	case TLS_LEVEL_DANE:
+	case TLS_LEVEL_DANE_ONLY:
 		return encrypted && verified;
 	}
 	assert(0);

@@ -12,10 +12,14 @@
 #include "base/slice.h"
 
 enum tls_level {
-	TLS_LEVEL_NONE,	   /* never TLS */
-	TLS_LEVEL_MAY,	   /* TLS when offered; a failed handshake falls back to clear */
-	TLS_LEVEL_ENCRYPT, /* TLS or nothing; whoever the peer is */
-	TLS_LEVEL_VERIFY,  /* TLS with a trusted chain, and a name that is accepted */
+	TLS_LEVEL_NONE,	       /* never TLS */
+	TLS_LEVEL_MAY,	       /* TLS when offered; a failed handshake falls back to clear */
+	TLS_LEVEL_ENCRYPT,     /* TLS or nothing; whoever the peer is */
+	TLS_LEVEL_VERIFY,      /* TLS with a trusted chain, and a name that is accepted */
+	TLS_LEVEL_SECURE,      /* as verify, with names that DNS has no say in */
+	TLS_LEVEL_FINGERPRINT, /* a certificate or key of the list; no CA, no names, no dates */
+	TLS_LEVEL_DANE,	       /* as TLSA records have it; without any: may */
+	TLS_LEVEL_DANE_ONLY,   /* as TLSA records have it, or not at all */
 };
 
 enum tls_mode {
@@ -36,8 +40,13 @@ struct tls_policy {
 	const char *const *
 		match; /* names accepted at level verify: "name", ".parent", "nexthop", "hostname" */
 	unsigned int match_count; /* 0: Postfix's default for the level */
-	const char *servername;	  /* SNI; NULL: the next hop's name */
-	const char *source;	  /* what decided the level: "ts:2", "main.conf:7", "default" */
+
+	/* "sha256:HEX" of a certificate, "pubkey-sha256:HEX" of a key; lower case, no colons. */
+	const char *const *fingerprints;
+	unsigned int fingerprint_count;
+
+	const char *servername; /* SNI; NULL: the next hop's name */
+	const char *source;	/* what decided the level: "ts:2", "main.conf:7", "default" */
 };
 
 const char *tls_level_name(enum tls_level level);

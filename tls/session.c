@@ -279,6 +279,7 @@ int tls_session_new(struct tls_context *context, struct tls_session **ret_sessio
 		return error_set(err, -ENOMEM, "TLS: out of memory");
 	}
 	s->context = tls_context_ref(context);
+	s->facts.verified_by = "";
 	s->filter = (struct stream_filter){
 		.decode = session_decode,
 		.encode = session_encode,

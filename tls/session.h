@@ -17,11 +17,14 @@ struct tls_facts {
 	unsigned int bits;    /* strength of the cipher's key: 128, 256 */
 	bool resumed;
 	bool has_peer_cert;
-	bool trusted;	      /* the peer's chain leads to a CA of our trust */
-	bool verified;	      /* trusted, and a name of the certificate is accepted by the policy */
-	char peer_name[256];  /* the name that was accepted, else the certificate's first; "" */
-	char fingerprint[72]; /* "sha256:HEX" of the peer's certificate; "" */
-	char trouble[160];    /* why not trusted or not verified: "certificate has expired"; "" */
+	bool trusted;  /* the peer's chain leads to a CA of our trust */
+	bool verified; /* trusted, and a name of the certificate is accepted by the policy */
+	const char *verified_by; /* "ca", "fingerprint", "dane"; "" (NULL where all is zero): not */
+	char peer_name[256];	 /* the name that was accepted, else the certificate's first; "" */
+	char fingerprint[72];	 /* "sha256:HEX" of the peer's certificate; "" */
+	char pubkey_fingerprint[80]; /* "pubkey-sha256:HEX" of its key; "" */
+	int64_t not_after_s;	     /* of the peer's certificate, Unix seconds; 0: none */
+	char trouble[160]; /* why not trusted or not verified: "certificate has expired"; "" */
 };
 
 int tls_session_new_server(struct tls_context *context, struct stream_filter **ret_filter,
@@ -38,7 +41,7 @@ int tls_session_new_client(struct tls_context *context, const struct tls_policy 
 			   struct stream_filter **ret_filter, struct error *err);
 
 /*
- * Valid while the filter lives; all zero before the handshake is done. After
+ * Valid while the filter lives; all zero and "" before the handshake is done. After
  * one that failed: what was found out of the peer's certificate until then.
  */
 const struct tls_facts *tls_session_facts(struct stream_filter *filter);

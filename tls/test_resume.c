@@ -114,7 +114,12 @@ static void resume_often(struct fixture *f, bool is_1_2)
 		/* All is known of the peer that was known at first. */
 		assert_true(facts.verified && facts.trusted && facts.has_peer_cert);
 		assert_string_equal(facts.peer_name, "hub.example");
+		assert_string_equal(facts.verified_by, "ca");
 		assert_string_equal(facts.fingerprint, first.fingerprint);
+		assert_memory_equal(facts.pubkey_fingerprint, "pubkey-sha256:", 14);
+		assert_string_equal(facts.pubkey_fingerprint, first.pubkey_fingerprint);
+		assert_int_equal(facts.not_after_s, first.not_after_s);
+		assert_true(facts.not_after_s > 0);
 		assert_string_equal(facts.protocol, is_1_2 ? "TLSv1.2" : "TLSv1.3");
 		assert_string_equal(facts.cipher, first.cipher);
 		assert_int_equal(facts.bits, first.bits);

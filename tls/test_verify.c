@@ -95,7 +95,10 @@ static void expect_refused_in(bool is_1_2, struct tls_context *client, struct tl
 	assert_false(facts->verified);
 	assert_true(facts->has_peer_cert);
 	assert_string_equal(facts->trouble, trouble);
+	assert_string_equal(facts->verified_by, "");
 	assert_string_not_equal(facts->fingerprint, "");
+	assert_string_not_equal(facts->pubkey_fingerprint, "");
+	assert_true(facts->not_after_s > 0);
 	pair_close(&p);
 }
 
@@ -122,6 +125,7 @@ static void expect_accepted(struct tls_context *client, struct tls_context *serv
 			fail_msg("%s %s: %s", nexthop, match, p.client.err.text);
 		facts = tls_session_facts(p.client.filter);
 		assert_true(facts->trusted && facts->verified);
+		assert_string_equal(facts->verified_by, "ca");
 		assert_string_equal(facts->trouble, "");
 		assert_string_equal(facts->peer_name, peer_name);
 		pair_close(&p);

@@ -125,6 +125,16 @@ static unsigned int read_chain(const WOLFSSL_X509_STORE_CTX *store,
 	return count;
 }
 
+static void note_leaf(struct tls_facts *facts, const struct certs_certificate *leaf)
+{
+	char hex[65];
+
+	facts->not_after_s = leaf->not_after_s;
+	certs_fingerprint(leaf->public_key, hex);
+	snprintf(facts->pubkey_fingerprint, sizeof(facts->pubkey_fingerprint), "pubkey-sha256:%s",
+		 hex);
+}
+
 /* The signatures are known to be good when there was no trouble so far. */
 static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 {
@@ -138,7 +148,7 @@ static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 		snprintf(facts->trouble, sizeof(facts->trouble), "damaged certificate");
 		return;
 	}
-	v->leaf_not_after_s = chain[0].not_after_s;
+	note_leaf(facts, &chain[0]);
 	is_named =
 		tls_names_accept(&v->names, &chain[0], facts->peer_name, sizeof(facts->peer_name));
 	if (!is_named)
@@ -148,6 +158,7 @@ static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 		!facts->trouble[0] && tls_anchors_reach(v->anchors, chain, count, now_s(),
 							facts->trouble, sizeof(facts->trouble));
 	facts->verified = facts->trusted && is_named;
+	facts->verified_by = facts->verified ? "ca" : "";
 	if (facts->trusted && !is_named)
 		tls_names_mismatch(&v->names, &chain[0], facts->trouble, sizeof(facts->trouble));
 }

@@ -17,9 +17,8 @@ struct tls_verify {
 	const struct tls_anchors *anchors;
 	struct tls_names names;
 	bool is_required;
-	bool is_judged;		  /* in this handshake; a resumed one shows no certificate */
-	int64_t leaf_not_after_s; /* once judged */
-	struct tls_facts *facts;  /* has_peer_cert and what follows are filled in */
+	bool is_judged;		 /* in this handshake; a resumed one shows no certificate */
+	struct tls_facts *facts; /* has_peer_cert and what follows are filled in */
 };
 
 /* verify lives as long as the handshake. */
