@@ -137,14 +137,14 @@ int rule_draft(const struct rule *rule, const struct transport_options *options,
 	return r < 0 ? r : draft_tls(rule->attributes, options->can_verify, arena, ret, err);
 }
 
-static bool has_relayhost(const struct transport_options *options)
+bool draft_has_relayhost(const struct transport_options *options)
 {
 	return options->relayhost && options->relayhost[0];
 }
 
 const char *base_source(const struct transport_options *options)
 {
-	return has_relayhost(options)
+	return draft_has_relayhost(options)
 		       ? source_of(options->relayhost_source, "relayhost")
 		       : source_of(options->default_transport_source, "default_transport");
 }
@@ -155,7 +155,7 @@ int draft_base(const struct transport_options *options, struct arena *arena,
 	struct rule rule;
 	int r;
 
-	if (has_relayhost(options))
+	if (draft_has_relayhost(options))
 		r = rule_parse_relayhost(slice_from(options->relayhost), &rule, err);
 	else
 		r = rule_parse(slice_from(options->default_transport), &rule, err);

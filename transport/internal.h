@@ -40,6 +40,7 @@ int rule_draft(const struct rule *rule, const struct transport_options *options,
 	       struct transport_route *ret, struct error *err);
 
 /* Where mail goes that no map speaks of and that is not local: relayhost or default_transport. */
+bool draft_has_relayhost(const struct transport_options *options);
 const char *base_source(const struct transport_options *options);
 int draft_base(const struct transport_options *options, struct arena *arena,
 	       struct transport_route *ret, struct error *err);

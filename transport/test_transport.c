@@ -209,6 +209,74 @@ static void test_resolve(void **state)
 	}
 }
 
+static void note_lookup(void *arg, const struct transport_lookup *l)
+{
+	buf_printf(arg, "%s %s %s %s %s\n", l->parameter, l->map[0] ? l->map : "-",
+		   l->key[0] ? l->key : "-", l->value ? l->value : "-",
+		   l->source ? l->source : "-");
+}
+
+static void expect_trace(struct transport *t, const char *address, const char *want)
+{
+	const struct transport_route *route = NULL;
+	CLEANUP(free_strp) char *got = NULL;
+	struct buf out = { 0 };
+
+	assert_int_equal(transport_resolve_traced(t, address, note_lookup, &out, &route, NULL), 0);
+	transport_route_unref(route);
+	got = buf_steal_string(&out);
+	assert_string_equal(got, want);
+}
+
+/* Who asks why is told of each lookup, in the order in which they count. */
+static void test_trace(void **state)
+{
+	static const char specs[] = "inline:{ .vm=relay:[a] } static:relay:[s]";
+	struct transport_options options = defaults;
+	CLEANUP(maps_freep) struct maps *maps = NULL;
+	struct transport *t = open_transport(&options);
+
+	(void)state;
+	expect_trace(t, "U@vm2.vm",
+		     "local - vm2.vm - -\n"
+		     "relayhost - - - -\n"
+		     "default_transport - - smtp main.conf:5\n");
+	expect_trace(t, "u@vm1.vm", "local - vm1.vm yes local\n");
+	transport_free(t);
+
+	maps_open(slice_from(specs), NULL, &maps, NULL);
+	options.transport_maps = maps;
+	options.relayhost = "[hub]";
+	t = open_transport(&options);
+	expect_trace(t, "u@vm1.vm",
+		     "local - vm1.vm yes local\n"
+		     "transport_maps inline:{ .vm=relay:[a] } u@vm1.vm - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } vm1.vm - -\n");
+	expect_trace(t, "u@vm2.vm",
+		     "local - vm2.vm - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } u@vm2.vm - -\n"
+		     "transport_maps static:relay:[s] u@vm2.vm relay:[s] "
+		     "static:relay:[s]\n");
+	transport_free(t);
+
+	maps_free(maps);
+	maps_open(SLICE("inline:{ .vm=relay:[a] }"), NULL, &maps, NULL);
+	options.transport_maps = maps;
+	t = open_transport(&options);
+	expect_trace(t, "u@vm2.vm",
+		     "local - vm2.vm - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } u@vm2.vm - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } vm2.vm - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } .vm relay:[a] inline:.vm\n");
+	expect_trace(t, "u@x",
+		     "local - x - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } u@x - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } x - -\n"
+		     "transport_maps inline:{ .vm=relay:[a] } * - -\n"
+		     "relayhost - - [hub] main.conf:9\n");
+	transport_free(t);
+}
+
 static void test_enhanced(void **state)
 {
 	const struct transport_route *route = NULL;
@@ -433,10 +501,10 @@ static void test_check(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_resolve),	      cmocka_unit_test(test_enhanced),
-		cmocka_unit_test(test_inherited_tls), cmocka_unit_test(test_new_errors),
-		cmocka_unit_test(test_refresh),	      cmocka_unit_test(test_cache_is_bounded),
-		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_resolve),		 cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_enhanced),	 cmocka_unit_test(test_inherited_tls),
+		cmocka_unit_test(test_new_errors),	 cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_cache_is_bounded), cmocka_unit_test(test_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

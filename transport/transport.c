@@ -24,6 +24,8 @@ struct transport {
 struct recipient {
 	struct slice address, domain; /* folded */
 	bool is_local;
+	transport_trace *trace; /* NULL: nobody asks */
+	void *trace_arg;
 };
 
 static const struct transport_route *new_local(void)
@@ -72,23 +74,46 @@ void transport_free(struct transport *t)
 	free(t);
 }
 
-/* A key of the recipient's own. A map that has every key has none of its own. */
-static int find_own(struct transport *t, const struct recipient *rcpt, struct slice key,
+static void tell(const struct recipient *rcpt, const char *parameter, const char *map,
+		 const char *key, const struct map_result *line)
+{
+	const struct transport_lookup lookup = {
+		.parameter = parameter,
+		.map = map,
+		.key = key,
+		.value = line ? line->value : NULL,
+		.source = line ? line->source : NULL,
+	};
+
+	if (rcpt->trace)
+		rcpt->trace(rcpt->trace_arg, &lookup);
+}
+
+static int look_up(struct transport *t, const struct recipient *rcpt, struct map *map,
+		   struct slice key, struct map_result *ret, struct error *err)
+{
+	int r = map_lookup(map, key, &t->arena, ret, err);
+
+	if (rcpt->trace && r >= 0)
+		tell(rcpt, "transport_maps", map_spec(map), arena_slicedup(&t->arena, key),
+		     r == MAP_FOUND ? ret : NULL);
+	return r;
+}
+
+static int find_key(struct transport *t, const struct recipient *rcpt, struct slice key,
 		    struct map_result *ret, struct error *err)
 {
 	struct maps *maps = t->options.transport_maps;
+	int r = MAP_NOT_FOUND;
 
-	for (size_t i = 0; i < maps_count(maps); i++) {
+	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++) {
 		struct map *map = maps_at(maps, i);
-		int r;
 
-		if (rcpt->is_local && map_has_every_key(map))
-			continue;
-		r = map_lookup(map, key, &t->arena, ret, err);
-		if (r != MAP_NOT_FOUND)
-			return r;
+		/* A map that has every key has none of a local domain's own. */
+		if (!rcpt->is_local || !map_has_every_key(map))
+			r = look_up(t, rcpt, map, key, ret, err);
 	}
-	return MAP_NOT_FOUND;
+	return r;
 }
 
 /* ".parent" for each parent, then "*". */
@@ -105,12 +130,10 @@ static int find_wide(struct transport *t, const struct recipient *rcpt, struct m
 		rest = slice_skip(rest, dot);
 		if (rest.len < 2)
 			break;
-		r = maps_lookup(t->options.transport_maps, rest, &t->arena, ret, err);
+		r = find_key(t, rcpt, rest, ret, err);
 		rest = slice_skip(rest, 1);
 	}
-	if (r == MAP_NOT_FOUND)
-		r = maps_lookup(t->options.transport_maps, SLICE("*"), &t->arena, ret, err);
-	return r;
+	return r == MAP_NOT_FOUND ? find_key(t, rcpt, SLICE("*"), ret, err) : r;
 }
 
 static int find_line(struct transport *t, const struct recipient *rcpt, struct map_result *ret,
@@ -120,9 +143,9 @@ static int find_line(struct transport *t, const struct recipient *rcpt, struct m
 
 	if (!t->options.transport_maps)
 		return MAP_NOT_FOUND;
-	r = find_own(t, rcpt, rcpt->address, ret, err);
+	r = find_key(t, rcpt, rcpt->address, ret, err);
 	if (r == MAP_NOT_FOUND && rcpt->domain.len)
-		r = find_own(t, rcpt, rcpt->domain, ret, err);
+		r = find_key(t, rcpt, rcpt->domain, ret, err);
 	if (r == MAP_NOT_FOUND && !rcpt->is_local)
 		r = find_wide(t, rcpt, ret, err);
 	return r;
@@ -240,26 +263,72 @@ static struct slice trim_dot(struct slice domain)
 	return domain;
 }
 
+/* Whether this host delivers for the recipient: 0, or an error. */
+static int look_whether_local(struct transport *t, struct recipient *rcpt, struct error *err)
+{
+	static const struct map_result yes = { .value = "yes", .source = "local" };
+	int r;
+
+	if (!t->options.is_local || !rcpt->domain.len)
+		return 0;
+	r = t->options.is_local(t->options.is_local_arg, rcpt->domain, err);
+	if (r < 0)
+		return r;
+	rcpt->is_local = r == MAP_FOUND;
+	if (rcpt->trace)
+		tell(rcpt, "local", "", arena_slicedup(&t->arena, rcpt->domain),
+		     rcpt->is_local ? &yes : NULL);
+	return 0;
+}
+
+/* A reference to what there is without a line. */
+static const struct transport_route *route_without_line(struct transport *t,
+							const struct recipient *rcpt)
+{
+	bool has_relayhost = draft_has_relayhost(&t->options);
+	const struct map_result base = {
+		.value = has_relayhost ? t->options.relayhost : t->options.default_transport,
+		.source = base_source(&t->options),
+	};
+
+	if (rcpt->is_local)
+		return transport_route_ref(t->local);
+	if (!has_relayhost)
+		tell(rcpt, "relayhost", "", "", NULL);
+	tell(rcpt, has_relayhost ? "relayhost" : "default_transport", "", "", &base);
+	return transport_route_ref(t->base);
+}
+
+static void read_address(struct recipient *rcpt, const char *folded)
+{
+	struct slice domain = trim_dot(smtp_address_domain(folded));
+
+	rcpt->domain = domain;
+	rcpt->address = slice_from(folded);
+	if (domain.len)
+		rcpt->address.len = (size_t)(domain.ptr - folded) + domain.len;
+}
+
 int transport_resolve(struct transport *t, const char *address,
 		      const struct transport_route **ret_route, struct error *err)
 {
+	return transport_resolve_traced(t, address, NULL, NULL, ret_route, err);
+}
+
+int transport_resolve_traced(struct transport *t, const char *address, transport_trace *trace,
+			     void *arg, const struct transport_route **ret_route, struct error *err)
+{
+	struct recipient rcpt = { .trace = trace, .trace_arg = arg };
 	const struct transport_route *route, *found;
-	struct recipient rcpt = { 0 };
 	struct map_result line;
-	const char *folded, *key = "";
-	int r = MAP_NOT_FOUND;
+	const char *key = "";
+	int r;
 
 	arena_reset(&t->arena);
-	folded = smtp_address_fold(&t->arena, address);
-	rcpt.domain = trim_dot(smtp_address_domain(folded));
-	rcpt.address = slice_of(folded, rcpt.domain.len ? (size_t)(rcpt.domain.ptr - folded) +
-								  rcpt.domain.len
-							: strlen(folded));
-	if (t->options.is_local && rcpt.domain.len)
-		r = t->options.is_local(t->options.is_local_arg, rcpt.domain, err);
+	read_address(&rcpt, smtp_address_fold(&t->arena, address));
+	r = look_whether_local(t, &rcpt, err);
 	if (r < 0)
 		return r;
-	rcpt.is_local = r == MAP_FOUND;
 
 	r = find_line(t, &rcpt, &line, err);
 	if (r < 0)
@@ -267,7 +336,7 @@ int transport_resolve(struct transport *t, const char *address,
 	if (r == MAP_FOUND)
 		route = route_of_line(t, &rcpt, &line, &key);
 	else
-		route = transport_route_ref(rcpt.is_local ? t->local : t->base);
+		route = route_without_line(t, &rcpt);
 	if (route_follows_domain(route)) {
 		found = route_of_domain(t, route, rcpt.domain, key);
 		transport_route_unref(route);

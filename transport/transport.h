@@ -95,6 +95,27 @@ void transport_free(struct transport *transport);
 int transport_resolve(struct transport *transport, const char *address,
 		      const struct transport_route **ret_route, struct error *err);
 
+/* One lookup on the way to a decision. */
+struct transport_lookup {
+	const char
+		*parameter; /* whose it is: "transport_maps", "relayhost", "default_transport"; */
+			    /* "local": whether this host delivers for the domain */
+	const char *map;    /* "hash:ts"; "" where there is no map */
+	const char *key;    /* "" for relayhost and default_transport */
+	const char *value;  /* of the line that was found; NULL: there is none */
+	const char *source; /* of that line, "ts:2"; else NULL */
+};
+
+typedef void transport_trace(void *arg, const struct transport_lookup *lookup);
+
+/*
+ * The same, telling of each lookup in its order, within the call. The search in
+ * a parameter ends with the first lookup that finds something, and that counts.
+ */
+int transport_resolve_traced(struct transport *transport, const char *address,
+			     transport_trace *trace, void *arg,
+			     const struct transport_route **ret_route, struct error *err);
+
 const struct transport_route *transport_route_ref(const struct transport_route *route);
 void transport_route_unref(const struct transport_route *route); /* NULL is fine */
 
