@@ -21,6 +21,7 @@
 #include "base/memory.h"
 #include "mta/maillog.h"
 #include "mta/snapshot.h"
+#include "tls/fallback.h"
 
 #define CONNECT_TIMEOUT_MS   30000
 #define HANDSHAKE_TIMEOUT_MS 60000
@@ -152,6 +153,11 @@ static void become_ready(struct outbound *o)
 	outbound_mail_next(o);
 }
 
+static enum tls_fallback fallback_of(const struct outbound *o, enum tls_failure failure)
+{
+	return tls_fallback(policy_of(o), o->lane->route->mode, failure);
+}
+
 /* "TLS is required": the same words as Postfix, which operators know to look for. */
 static void require_tls(struct outbound *o, const char *why)
 {
@@ -164,15 +170,14 @@ static void require_tls(struct outbound *o, const char *why)
 static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 {
 	struct outbound *o = arg;
-	enum tls_level level = policy_of(o)->level;
 	char why[400];
 
-	if (o->lane->route->mode != TLS_MODE_STARTTLS || level == TLS_LEVEL_NONE ||
-	    stream_is_secured(o->stream) || o->stay_clear) {
+	if (o->lane->route->mode != TLS_MODE_STARTTLS || stream_is_secured(o->stream) ||
+	    o->stay_clear) {
 		become_ready(o);
 	} else if (capabilities->starttls) {
 		smtp_client_starttls(o->client);
-	} else if (level == TLS_LEVEL_MAY) {
+	} else if (fallback_of(o, TLS_FAILURE_NOT_OFFERED) == TLS_FALLBACK_CLEAR) {
 		become_ready(o);
 	} else {
 		snprintf(why, sizeof(why), "was not offered by host %s", o->attempt.relay);
@@ -185,7 +190,7 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 	struct outbound *o = arg;
 	char why[2 * SMTP_STATUS_TEXT_SIZE];
 
-	if (policy_of(o)->level == TLS_LEVEL_MAY) {
+	if (fallback_of(o, TLS_FAILURE_REFUSED) == TLS_FALLBACK_CLEAR) {
 		o->stay_clear = true;
 		maillog_tls_fallback(log_of(o), o->attempt.relay, status->text);
 		become_ready(o);
@@ -336,7 +341,7 @@ static void on_readable(void *arg)
 /* A handshake failed. Where the level permits, at once again in the clear (interface.md section 5.3). */
 static void handshake_failed(struct outbound *o, const char *why)
 {
-	if (o->lane->route->mode == TLS_MODE_STARTTLS && policy_of(o)->level == TLS_LEVEL_MAY) {
+	if (fallback_of(o, TLS_FAILURE_HANDSHAKE) == TLS_FALLBACK_CLEAR_ANEW) {
 		maillog_tls_fallback(log_of(o), o->attempt.relay, why);
 		o->retry_clear = true;
 		o->address_next--; /* the same address once more */
