@@ -22,10 +22,7 @@ import hashlib
 import re
 import threading
 
-
-class Violation(Exception):
-    """A promise was broken."""
-
+from orders import Orders, Violation
 
 LINE = bytes(33 + i % 90 for i in range(900))
 TEXT = b"".join(b"%s%06d %s\r\n" % (b".." if i % 7 == 0 else b"", i, LINE[i % 90:i % 90 + i % 800])
@@ -63,7 +60,8 @@ class Book:
         self.in_flight = collections.defaultdict(set)  # life -> pairs
         self._unsettled = []  # killed lives of which the disk may not know all
         self.boxes = {}  # path of a mail in a mailbox -> (pair, life)
-        self.doubles, self.large = 0, 0
+        self.orders = Orders()
+        self.doubles, self.large, self.deleted = 0, 0, 0
         self._damage = []
 
     def next_life(self):
@@ -80,6 +78,34 @@ class Book:
             self.large += len(sent.bytes) > 131072
             self.open[message_id] = sent
             self.lock.notify_all()
+
+    def begin_order(self, kind, ids=None, domain=""):
+        """ids: of messages; None: all. domain: of the recipients that are meant; "": all.
+
+        Those without a sender are not meant by "bounce": it would tell a postmaster.
+        """
+        with self.lock:
+            pairs = [(message_id, recipient)
+                     for message_id in (self.open if ids is None else ids)
+                     if self.open[message_id].sender or kind != "bounce"
+                     for recipient in self.open[message_id].recipients
+                     if recipient.endswith(domain)]
+            return self.orders.begin(kind, self.life, pairs, ids is None)
+
+    def end_order(self, order, is_answered):
+        with self.lock:
+            self.orders.end(order, is_answered)
+
+    def choose_open(self, rng, count):
+        """Up to so many IDs of messages without a fate as far as is known: new ones, old or any."""
+        with self.lock:
+            ids = list(self.open)
+        part = rng.choice((ids[-3 * count:], ids[:3 * count], ids))
+        return rng.sample(part, min(count, len(part)))
+
+    def note(self, damage):
+        with self.lock:
+            self._damage.append(damage)
 
     def arrive(self, data, recipients):
         """At the sink, with its final dot."""
@@ -123,7 +149,10 @@ class Book:
             self._damage.append(f"notification {report_id} does not say what failed")
             return
         for recipient in recipients:
-            known = self.reports.setdefault((ids[0].decode(), recipient.decode()), report_id)
+            pair = (ids[0].decode(), recipient.decode())
+            if not self.orders.may_be_returned(pair, self.life, report_id):
+                self._damage.append(f"{pair} was returned by {report_id}, after its deletion")
+            known = self.reports.setdefault(pair, report_id)
             if known != report_id:
                 self._damage.append(f"{recipient} of {ids[0]} was returned by {known} and again "
                                     f"by {report_id}")
@@ -135,9 +164,13 @@ class Book:
         with self.lock:
             if self._damage:
                 raise Violation("; ".join(self._damage[:5]))
+            self.orders.check(queue, self.life, self.arrivals,
+                              lambda pair: self._has_fate(pair, queue))
             for message_id, sent in list(self.open.items()):
                 waits = [self._waits(message_id, r, sent, queue) for r in sent.recipients]
                 if not any(waits):
+                    self.deleted += sum(self._was_deleted((message_id, r), queue)
+                                        for r in sent.recipients)
                     del self.open[message_id]
             if was_ready or not killed:
                 self._unsettled = []
@@ -156,9 +189,18 @@ class Book:
             return False
         if queue.has_report_to(sent.sender):
             return True
+        if self.orders.is_ordered("delete", pair):
+            return False
         raise Violation(f"lost: {message_id} to {recipient}, number {sent.number}, "
                         f"{len(sent.bytes)} bytes, was accepted, and the queue has no more of it "
                         f"than {queue.recipients.get(message_id)}")
+
+    def _was_deleted(self, pair, queue):
+        return self.orders.is_ordered("delete", pair) and not self._has_fate(pair, queue)
+
+    def _has_fate(self, pair, queue):
+        return bool(self.arrivals.get(pair) or pair in self.reports or pair[0] not in self.open
+                    or queue.has_report_to(self.open[pair[0]].sender))
 
     def _note_in_flight(self, queue):
         for pair, lives in self.arrivals.items():
@@ -190,4 +232,4 @@ class Book:
             return collections.Counter(
                 accepted=self.accepted, large=self.large,
                 delivered=sum(bool(lives) for lives in self.arrivals.values()),
-                bounced=len(self.reports), doubles=self.doubles)
+                bounced=len(self.reports), doubles=self.doubles, deleted=self.deleted)

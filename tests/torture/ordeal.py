@@ -18,16 +18,6 @@ from remains import Remains
 PATIENCE_S = 120
 PAUSE_US = 1500  # of a sync, at most, with the layer: as on a slow disk
 
-ACTIONS = (
-    ("queue", "list", "--json"),
-    ("queue", "retry", "--all"),
-    ("queue", "hold", "--all"),
-    ("queue", "release", "--all"),
-    ("queue", "reroute", "--all"),
-    ("queue", "stats"),
-    ("reload",),
-)
-
 # How a life ends, and how often.
 ENDS = {"load": 10, "burst": 3, "start": 4, "stop": 3, "action": 4, "idle": 1, "away": 2,
         "log": 1, "swell": 1, "write": 6}
@@ -37,8 +27,9 @@ CHORES_S = 0.99  # without work, and soon the queue merges its log; queue/thread
 class Ordeal:
     """disk: a powercut.Disk, or None where only the process dies; lie: see powercut.c."""
 
-    def __init__(self, place, sink, senders, book, seed, disk=None, lie=""):
+    def __init__(self, place, sink, senders, operators, book, seed, disk=None, lie=""):
         self._place, self._sink, self._senders, self._book = place, sink, senders, book
+        self._operators = operators
         self._disk, self._lie = disk, lie
         self._rng = random.Random(seed)
         self._log = place.directory / "log"
@@ -55,11 +46,11 @@ class Ordeal:
         if self._disk:
             environment.update(self._disk.environment(PAUSE_US, self._lie, self._fatal))
         self._book.next_life()
+        self._place.configure()  # an operator may have spoilt it
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         with open(self._log, "ab") as log:
-            self._process = subprocess.Popen([*self._place.base_command, "run"],
-                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                             env=environment)
+            self._process = subprocess.Popen(self._place.run_command, stdin=subprocess.DEVNULL,
+                                             stdout=log, stderr=log, env=environment)
         self._senders.resume()
 
     def _wait(self, what, condition, patience_s=PATIENCE_S):
@@ -87,6 +78,18 @@ class Ordeal:
         since = time.monotonic()
         self._wait("ready", self._is_ready)
         self._start_s = time.monotonic() - since
+        is_steady = not self._fatal[1]
+        self._senders.expect(self._book.life if is_steady else 0)
+        self._operators.resume(self._process, is_steady)
+
+    def _unsettle(self):
+        """The server is about to end."""
+        self._senders.expect(0)
+        self._operators.unsettle()
+
+    def _calm_down(self):
+        self._senders.pause()
+        self._operators.pause()
 
     def _wait_for_mail(self, count):
         wanted = self._book.accepted + count
@@ -94,9 +97,11 @@ class Ordeal:
 
     def _kill(self):
         """Returns whether that was what ended it."""
+        self._unsettle()
         self._senders.pause()
         self._process.kill()
         code = self._process.wait()
+        self._operators.settle(self._rng.random() < 0.5)
         if code not in (0, -signal.SIGKILL):
             raise Violation(f"the server has ended by itself, with {code}: {self._log_tail()}")
         self._sink.settle()
@@ -119,6 +124,7 @@ class Ordeal:
 
     def _end_by_stop(self):
         self._wait_for_mail(self._rng.randrange(1, 20))
+        self._unsettle()
         self._process.send_signal(signal.SIGTERM)
         since = time.monotonic()
         try:
@@ -128,19 +134,21 @@ class Ordeal:
 
     def _end_by_action(self):
         self._wait_for_mail(self._rng.randrange(1, 30))
-        command = subprocess.Popen([*self._place.base_command, *self._rng.choice(ACTIONS)],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        self._soon(0.05)
-        if self._disk or self._rng.random() < 0.5:
-            command.kill()  # with no server it would go on by itself, and has no layer
-        self._process.kill()
-        command.wait(PATIENCE_S)
+        self._operators.pause()
+
+        def end(command):
+            self._soon(0.05)
+            self._unsettle()
+            if self._rng.random() < 0.5:
+                command.kill()  # else it goes on: by itself, if it may
+            self._process.kill()
+
+        self._operators.act(end)
 
     def _end_by_idle(self):
         """While the queue does what it does when it has nothing to do."""
         self._wait_for_mail(self._rng.randrange(20, 60))
-        self._senders.pause()
+        self._calm_down()
         time.sleep(CHORES_S + self._rng.random() / 10)
 
     def _end_by_away(self):
@@ -159,7 +167,7 @@ class Ordeal:
             self._wait_for_mail(self._rng.randrange(100, 250))
         reader.close()
         if self._rng.random() < 0.5:
-            self._senders.pause()
+            self._calm_down()
             time.sleep(CHORES_S)
         self._soon(0.3)
 
@@ -168,16 +176,16 @@ class Ordeal:
         self._sink.shut()
         with self._senders.fat():
             self._wait_for_mail(self._rng.randrange(180, 250))
-        self._senders.pause()
+        self._calm_down()
         self._sink.open()
-        self._release()
+        self._operators.release_all()
         self._wait("the queue to be empty", self._is_empty)
         time.sleep(CHORES_S + self._rng.random() / 10)
 
     def _end_by_write(self):
         """In the midst of a commit, of merging the log, or of a delivery: powercut.c decides."""
         self._wait_for_mail(self._rng.randrange(20, 60))
-        self._senders.pause()
+        self._calm_down()
         time.sleep(CHORES_S)
         self._soon(0.3)
 
@@ -240,6 +248,7 @@ class Ordeal:
             self.what += ", " + self._disk.cut(self._rng)
             self._look(True)
         self._drain()
+        self._unsettle()
         self._process.send_signal(signal.SIGTERM)
         code = self._process.wait(PATIENCE_S)
         if code != 0:
@@ -253,20 +262,16 @@ class Ordeal:
         self._fatal = ("", 0)
         self._start()
         self._wait_until_ready()
-        self._release()
+        self._operators.pause()
+        self._operators.release_all()
         self._wait("the queue to be empty", self._is_empty)
-
-    def _release(self):
-        """What some action has held."""
-        subprocess.run([*self._place.base_command, "queue", "release", "--all"], check=False,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
 
     def abort(self):
         """After a failure: only our own processes and threads end."""
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        self._operators.finish()
         try:
             self._senders.finish()
         except TimeoutError:

@@ -10,12 +10,13 @@ import sqlite3
 
 from book import Violation
 
-STATUS = ("queued", "deferred", "held", "delivered", "bounced")
+STATUS = ("queued", "deferred", "held", "delivered", "bounced", "deleted")
 
 
 class Remains:
     def __init__(self, queue, scratch):
         self.recipients = collections.defaultdict(dict)  # ID -> recipient -> status
+        self._returning = set()  # (ID, recipient)
         self._reports_to = set()
         self._queue = queue
         connection = self._open(scratch)
@@ -76,10 +77,12 @@ class Remains:
     def _read(self, connection):
         if not self._has_tables(connection):
             return
-        for number, address, status, sender in connection.execute(
-                "select r.message, r.address, r.status, m.sender from q_recipient r"
-                " join q_message m on m.id = r.message"):
+        for number, address, status, is_returning, sender in connection.execute(
+                "select r.message, r.address, r.status, r.is_returning, m.sender"
+                " from q_recipient r join q_message m on m.id = r.message"):
             self.recipients[f"{number:X}"][address] = STATUS[status]
+            if is_returning and status < 3:
+                self._returning.add((f"{number:X}", address))
             if not sender and status < 3:
                 self._reports_to.add(address)
 
@@ -88,6 +91,12 @@ class Remains:
 
     def is_waiting(self, message_id, recipient):
         return self.recipients.get(message_id, {}).get(recipient) in STATUS[:3]
+
+    def status(self, message_id, recipient):
+        return self.recipients[message_id][recipient]
+
+    def is_returning(self, message_id, recipient):
+        return (message_id, recipient) in self._returning
 
     def has_report_to(self, sender):
         return sender in self._reports_to

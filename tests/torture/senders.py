@@ -16,13 +16,14 @@ FAT = (95000,)  # as large as a body in the database can be
 class Senders:
     """choose(rng, number) -> the sender and recipients of a message."""
 
-    def __init__(self, book, port, certs, seed, choose):
-        self._book, self._port, self._choose = book, port, choose
+    def __init__(self, book, ports, certs, seed, choose):
+        self._book, self._ports, self._choose = book, ports, choose
         self._tls = ssl.create_default_context(cafile=certs / "ca.pem")
         self._lock = threading.Lock()
         self._number = 0
         self._sizes = SIZES
         self._may_send, self._is_done = threading.Event(), threading.Event()
+        self._steady_life = 0  # in which no session may be lost; 0: it may
         self._threads = [threading.Thread(target=self._run, args=(f"{seed} {i}",), daemon=True)
                          for i in range(CLIENTS)]
         for thread in self._threads:
@@ -33,6 +34,10 @@ class Senders:
 
     def resume(self):
         self._may_send.set()
+
+    def expect(self, steady_life):
+        """Until the next call, whoever connects from now on is served; 0: or not."""
+        self._steady_life = steady_life
 
     @contextlib.contextmanager
     def fat(self):
@@ -53,24 +58,35 @@ class Senders:
 
     def _run(self, seed):
         rng = random.Random(seed)
-        client, sent = None, None
+        client, sent, since = None, None, 0
         while not self._is_done.is_set():
             self._may_send.wait()
             sent = sent or self._make(rng)
             try:
-                client = client or self._connect()
+                if not client:
+                    life = self._steady_life
+                    second = rng.random() < 0.2  # not always listened to
+                    since = 0 if second else life
+                    client = self._connect(self._ports[second])
+                    since = life
                 if self._send(client, sent) or rng.random() < 0.2:
                     sent = None  # else it comes again
                 if rng.random() < 0.1:
                     client.quit()
                     client = None
-            except (OSError, smtplib.SMTPException):
-                if client:
-                    client.close()
-                client = None
-                self._is_done.wait(0.01)
+            except smtplib.SMTPResponseException:
+                client = self._drop(client)
+            except (OSError, smtplib.SMTPException) as error:
+                if since and since == self._steady_life:
+                    self._book.note(f"a session was lost in life {since}: {error!r}")
+                client = self._drop(client)
         if client:
             client.close()
+
+    def _drop(self, client):
+        if client:
+            client.close()
+        self._is_done.wait(0.01)
 
     def _make(self, rng):
         with self._lock:
@@ -80,8 +96,8 @@ class Senders:
         size = rng.choice(self._sizes)
         return Sent(number, sender, recipients, rng.randrange(size + 1, size * 5 // 4 + 100), rng)
 
-    def _connect(self):
-        client = smtplib.SMTP("127.0.0.1", self._port, "client.example", timeout=60)
+    def _connect(self, port):
+        client = smtplib.SMTP("127.0.0.1", port, "client.example", timeout=60)
         try:
             client.starttls(context=self._tls)
             client.ehlo()

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import places
 from book import Book, Violation
+from operators import Operators
 from ordeal import Ordeal
 from powercut import Disk, Unexplained
 from senders import Senders
@@ -57,8 +58,9 @@ class Run:
         sink = Sink(book, self.certs / "hub", seed)
         place, choose = SCENARIOS[scenario](directory, self.posthouse, self.certs, sink.port)
         disk = Disk(directory / "disk", self.shim) if mode == "power" else None
-        senders = Senders(book, place.port, self.certs, seed, choose)
-        ordeal = Ordeal(place, sink, senders, book, seed, disk, lie)
+        senders = Senders(book, place.ports, self.certs, seed, choose)
+        operators = Operators(place, book, f"{seed} operator", mode == "kill")
+        ordeal = Ordeal(place, sink, senders, operators, book, seed, disk, lie)
         try:
             while ordeal.kills < kills:
                 ordeal.live(ordeal.kills == 0)
@@ -70,7 +72,8 @@ class Run:
             sink.close()
             place.close()
             totals = book.totals()
-            totals.update(kills=ordeal.kills, cuts=ordeal.cuts, stops=ordeal.stops)
+            totals.update(kills=ordeal.kills, cuts=ordeal.cuts, stops=ordeal.stops,
+                          actions=operators.actions, reloads=operators.reloads)
             self.totals.update(totals)
         shutil.rmtree(directory)
         return totals
@@ -86,6 +89,7 @@ def describe(totals):
         ("stops", "stops before the kill"),
         ("accepted", "messages accepted"), ("large", "of them with a body file"),
         ("delivered", "delivered to a recipient"), ("bounced", "returned"),
+        ("deleted", "deleted"), ("actions", "actions"), ("reloads", "reloads"),
         ("doubles", "doubles, all in flight at a kill")) if totals[name])
 
 
