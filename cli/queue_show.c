@@ -37,34 +37,19 @@ static void get_rules(struct showing *s)
 
 /* ---- what was tried, from the ledger ---- */
 
-static void keep_texts(struct arena *arena, struct queue_ledger_row *row)
-{
-	const char **const texts[] = { &row->transport, &row->next_hop,	  &row->peer,
-				       &row->source,	&row->reply,	  &row->level,
-				       &row->mode,	&row->protocol,	  &row->cipher,
-				       &row->peer_name, &row->fingerprint };
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		*texts[i] = *texts[i] ? arena_strdup(arena, *texts[i]) : "";
-}
-
-static int add_attempt(void *arg, const struct queue_attempt *found)
+static int add_attempt(void *arg, const struct queue_ledger_entry *found)
 {
 	struct showing *s = arg;
 	struct attempt *a = arena_alloc(&s->arena, sizeof(*a));
 
-	*a = (struct attempt){
-		.recipient = arena_strdup(&s->arena, found->recipient),
-		.status = found->status,
-		.row = *found->ledger,
-	};
-	keep_texts(&s->arena, &a->row);
+	*a = (struct attempt){ .entry = *found };
+	queue_ledger_keep(&s->arena, &a->entry);
 	if (s->last)
 		s->last->next = a;
 	else
 		s->first = a;
 	s->last = a;
-	strmap_put(&s->latest, slice_from(a->recipient), a);
+	strmap_put(&s->latest, slice_from(a->entry.recipient), a);
 	return 0;
 }
 
@@ -88,16 +73,16 @@ static json_t *tls_value(const struct queue_ledger_row *row)
 /* With the names of a row of the ledger. */
 static json_t *attempt_value(const struct attempt *a)
 {
-	const struct queue_ledger_row *row = &a->row;
+	const struct queue_ledger_row *row = &a->entry.row;
 	json_t *object = json_object();
 
 	json_object_set_new(object, "time", cli_json_time(row->time_ms));
-	json_object_set_new(object, "recipient", cli_json_text(a->recipient));
+	json_object_set_new(object, "recipient", cli_json_text(a->entry.recipient));
 	json_object_set_new(object, "transport", cli_json_text(row->transport));
 	json_object_set_new(object, "next_hop", cli_json_text(row->next_hop));
 	json_object_set_new(object, "peer", cli_json_text(row->peer));
 	json_object_set_new(object, "source", cli_json_text(row->source));
-	json_object_set_new(object, "status", json_string(queue_status_name(a->status)));
+	json_object_set_new(object, "status", json_string(queue_status_name(a->entry.status)));
 	json_object_set_new(object, "reply", cli_json_text(row->reply));
 	json_object_set_new(object, "by_peer", json_boolean(row->by_peer));
 	json_object_set_new(object, "tls", row->has_tls_policy ? tls_value(row) : json_null());

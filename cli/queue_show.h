@@ -10,9 +10,7 @@
 /* One attempt for one recipient, from the ledger. */
 struct attempt {
 	struct attempt *next;
-	const char *recipient;
-	enum queue_status status;
-	struct queue_ledger_row row;
+	struct queue_ledger_entry entry;
 };
 
 struct showing {

@@ -162,12 +162,12 @@ static void append_next(struct buf *out, const struct showing *s, const struct q
 static void append_latest(struct buf *out, const struct showing *s, const struct attempt *a)
 {
 	buf_append_string(out, "               said by ");
-	if (a->row.by_peer && a->row.peer[0] != '\0')
-		cli_format_text(out, a->row.peer);
+	if (a->entry.row.by_peer && a->entry.row.peer[0] != '\0')
+		cli_format_text(out, a->entry.row.peer);
 	else
-		buf_append_string(out, a->row.by_peer ? "the next hop" : "this server");
+		buf_append_string(out, a->entry.row.by_peer ? "the next hop" : "this server");
 	buf_append_string(out, ", ");
-	queue_text_time(out, a->row.time_ms, s->view->now_ms);
+	queue_text_time(out, a->entry.row.time_ms, s->view->now_ms);
 	buf_append_string(out, "\n");
 }
 
@@ -230,12 +230,12 @@ static void append_tls(struct buf *out, const struct queue_ledger_row *row)
 
 static void show_attempt(struct buf *out, const struct showing *s, const struct attempt *a)
 {
-	const struct queue_ledger_row *row = &a->row;
+	const struct queue_ledger_row *row = &a->entry.row;
 	buf_append_string(out, "    ");
 	queue_text_time(out, row->time_ms, s->view->now_ms);
 	buf_append_string(out, ": ");
-	cli_format_address(out, a->recipient);
-	buf_printf(out, ": %s, %s", queue_status_name(a->status), row->transport);
+	cli_format_address(out, a->entry.recipient);
+	buf_printf(out, ": %s, %s", queue_status_name(a->entry.status), row->transport);
 	if (row->next_hop[0] != '\0') {
 		buf_append_string(out, " ");
 		cli_format_text(out, row->next_hop);

@@ -236,6 +236,7 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 		.mode = is_relayed(d) ? tls_mode_name(mode_used(d)) : "",
 		.protocol = a->encrypted ? a->tls.protocol : "",
 		.cipher = a->encrypted ? a->tls.cipher : "",
+		.in_clear = is_relayed(d) && a->connected && !a->encrypted,
 		.verified = a->encrypted && a->tls.verified,
 		.resumed = a->encrypted && a->tls.resumed,
 		.peer_name = a->encrypted ? a->tls.peer_name : "",

@@ -106,6 +106,9 @@ static int read_message(struct sqlite3_stmt *st, struct queue_message *m,
 	m->returning = (enum smtp_return)returning;
 	m->kind = (enum queue_kind)kind;
 	m->envelope_id = copy_text(m, st, 15);
+	m->origin.cert_name = copy_text(m, st, 16);
+	m->origin.cert_fingerprint = copy_text(m, st, 17);
+	m->origin.cert_verified = sql_int(st, 18) != 0;
 	*body = (struct queue_stored_body){
 		.size = m->size,
 		.checksum = (uint64_t)sql_int(st, 2),

@@ -69,7 +69,7 @@ struct queue_message *queue_message_make(int64_t id, int64_t arrived_ms)
 		.arrived_ms = arrived_ms,
 		.sender = "",
 		.envelope_id = "",
-		.origin = { "", "", "", "", "", "" },
+		.origin = { "", "", "", "", "", "", "", "", false },
 	};
 	queue_id_format(id, m->name);
 	return m;

@@ -53,6 +53,8 @@ struct queue_recipient {
 struct queue_origin {
 	const char *client_ip, *hello, *protocol; /* "192.0.2.1", "mta1", "ESMTPSA" */
 	const char *auth_user, *tls_protocol, *tls_cipher;
+	const char *cert_name, *cert_fingerprint; /* of the client's certificate; "sha256:HEX" */
+	bool cert_verified;			  /* a CA of ours has signed it */
 };
 
 /* The bytes of a message: in memory when small, in a file of the queue directory when not. */

@@ -69,15 +69,9 @@ int queue_reader_stats(struct queue_reader *r,
 		       struct error *err);
 
 /*
- * The attempts of one message, oldest first, also when it is gone from the
- * queue; all is valid during the call. Stops at non-zero, and returns it.
+ * What the ledger has of one message, oldest first, also when it is gone from
+ * the queue; all is valid during the call. Stops at non-zero, and returns it.
  */
-struct queue_attempt {
-	const struct queue_ledger_row *ledger;
-	const char *recipient;
-	enum queue_status status;
-};
-
 int queue_reader_history(struct queue_reader *r, int64_t id,
-			 int (*visit)(void *arg, const struct queue_attempt *attempt), void *arg,
+			 int (*visit)(void *arg, const struct queue_ledger_entry *entry), void *arg,
 			 struct error *err);

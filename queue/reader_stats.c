@@ -159,30 +159,15 @@ int queue_reader_stats(struct queue_reader *r,
 /* ---- history ---- */
 
 struct attempts {
-	struct queue_history_row rows[PAGE_ROWS];
+	struct queue_ledger_entry entries[PAGE_ROWS];
 	int count;
 	struct arena arena;
 };
 
-static void keep_row(struct attempts *page, const struct queue_history_row *row)
-{
-	struct queue_history_row *kept = &page->rows[page->count++];
-	struct queue_ledger_row *l = &kept->ledger;
-	const char **const texts[] = {
-		&kept->recipient, &l->transport, &l->next_hop,	&l->peer,
-		&l->source,	  &l->reply,	 &l->level,	&l->mode,
-		&l->protocol,	  &l->cipher,	 &l->peer_name, &l->fingerprint,
-	};
-
-	*kept = *row;
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		*texts[i] = arena_strdup(&page->arena, *texts[i]);
-}
-
 static int load_attempts(struct queue_reader *r, int64_t id, int64_t after, struct attempts *page,
 			 struct error *err)
 {
-	struct queue_history_row row;
+	struct queue_ledger_entry entry;
 	int result = queue_store_history_begin(r->store, id, after, err);
 
 	page->count = 0;
@@ -190,14 +175,16 @@ static int load_attempts(struct queue_reader *r, int64_t id, int64_t after, stru
 	if (result < 0)
 		return result;
 	while (page->count < PAGE_ROWS &&
-	       (result = queue_store_history_next(r->store, &row, err)) > 0)
-		keep_row(page, &row);
+	       (result = queue_store_history_next(r->store, &entry, err)) > 0) {
+		queue_ledger_keep(&page->arena, &entry);
+		page->entries[page->count++] = entry;
+	}
 	queue_store_history_end(r->store);
 	return MIN(result, 0);
 }
 
 int queue_reader_history(struct queue_reader *r, int64_t id,
-			 int (*visit)(void *arg, const struct queue_attempt *attempt), void *arg,
+			 int (*visit)(void *arg, const struct queue_ledger_entry *entry), void *arg,
 			 struct error *err)
 {
 	struct attempts *page = memory_zeroed(sizeof(*page));
@@ -207,15 +194,8 @@ int queue_reader_history(struct queue_reader *r, int64_t id,
 	do {
 		result = load_attempts(r, id, after, page, err);
 		for (int i = 0; i < page->count && result == 0; i++) {
-			const struct queue_history_row *row = &page->rows[i];
-			struct queue_attempt attempt = {
-				.ledger = &row->ledger,
-				.recipient = row->recipient,
-				.status = row->status,
-			};
-
-			after = row->number;
-			result = visit(arg, &attempt);
+			after = page->entries[i].number;
+			result = visit(arg, &page->entries[i]);
 		}
 	} while (result == 0 && page->count == PAGE_ROWS);
 	arena_done(&page->arena);

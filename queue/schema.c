@@ -1,5 +1,5 @@
 /*
- * schema - the format of queue.db, version 2
+ * schema - the format of queue.db
  *
  * The tables named q_… are ours and may change with the version. The views
  * are for people and their tools (docs/queue.md), and stay. How the bytes
@@ -17,7 +17,8 @@
 #include "base/macros.h"
 
 #define APPLICATION_ID 1349481332 /* "Post" */
-#define VERSION	       3
+#define VERSION	       4
+#define ZEROES	       "x'0000000000000000000000000000000000000000000000000000000000000000'"
 #define TEXT(macro)    TEXT_OF(macro)
 #define TEXT_OF(value) #value
 
@@ -46,9 +47,14 @@ static const char tables[] =
 	"	ids_mark INTEGER NOT NULL," /* no id from here on was ever used */
 	"	messages INTEGER NOT NULL,"
 	"	recipients INTEGER NOT NULL," /* that are pending */
-	"	bytes INTEGER NOT NULL"
+	"	bytes INTEGER NOT NULL,"
+	"	ledger_row INTEGER NOT NULL DEFAULT 0," /* the last, with its hash */
+	"	ledger_hash BLOB NOT NULL DEFAULT " ZEROES ","
+	"	anchor_row INTEGER NOT NULL DEFAULT 0," /* in front of the first that is kept */
+	"	anchor_hash BLOB NOT NULL DEFAULT " ZEROES ","
+	"	anchor_ms INTEGER NOT NULL DEFAULT 0" /* the time of that row; 0: there was none */
 	") STRICT;"
-	"INSERT INTO q_state VALUES (1, 0, 0, 0, 0);"
+	"INSERT INTO q_state (id, ids_mark, messages, recipients, bytes) VALUES (1, 0, 0, 0, 0);"
 
 	"CREATE TABLE q_message ("
 	"	id INTEGER PRIMARY KEY,"
@@ -68,7 +74,10 @@ static const char tables[] =
 	"	protocol TEXT NOT NULL,"
 	"	auth_user TEXT NOT NULL,"
 	"	tls_protocol TEXT NOT NULL,"
-	"	tls_cipher TEXT NOT NULL"
+	"	tls_cipher TEXT NOT NULL,"
+	"	cert_name TEXT NOT NULL DEFAULT ''," /* of the client's certificate */
+	"	cert_fingerprint TEXT NOT NULL DEFAULT '',"
+	"	cert_verified INTEGER NOT NULL DEFAULT 0"
 	") STRICT;"
 	"CREATE INDEX q_message_due ON q_message (due_ms) WHERE due_ms IS NOT NULL;"
 
@@ -118,11 +127,37 @@ static const char tables[] =
 	"	cipher TEXT NOT NULL,"
 	"	peer_name TEXT NOT NULL,"
 	"	fingerprint TEXT NOT NULL,"
-	"	by_peer INTEGER NOT NULL DEFAULT 0" /* the reply is the peer's */
+	"	by_peer INTEGER NOT NULL DEFAULT 0," /* the reply is the peer's */
+	"	kind INTEGER NOT NULL DEFAULT 0,"    /* enum queue_ledger_kind */
+	"	in_clear INTEGER NOT NULL DEFAULT 0,"
+	"	verified_by TEXT NOT NULL DEFAULT '',"
+	"	pubkey_fingerprint TEXT NOT NULL DEFAULT '',"
+	"	arrived_ms INTEGER NOT NULL DEFAULT 0," /* from here on: how the message came in */
+	"	size INTEGER NOT NULL DEFAULT 0,"
+	"	client_ip TEXT NOT NULL DEFAULT '',"
+	"	hello TEXT NOT NULL DEFAULT '',"
+	"	origin_protocol TEXT NOT NULL DEFAULT '',"
+	"	auth_user TEXT NOT NULL DEFAULT '',"
+	"	origin_tls_protocol TEXT NOT NULL DEFAULT '',"
+	"	origin_tls_cipher TEXT NOT NULL DEFAULT '',"
+	"	cert_name TEXT NOT NULL DEFAULT '',"
+	"	cert_fingerprint TEXT NOT NULL DEFAULT '',"
+	"	cert_verified INTEGER NOT NULL DEFAULT 0,"
+	"	hash BLOB NOT NULL DEFAULT x''" /* of this row and the hash of the one before */
 	") STRICT;";
 
 /* Every message that ever had an attempt can be traced; ids grow, so the end of the index is hot. */
 #define LEDGER_INDEX "CREATE INDEX q_ledger_message ON q_ledger (message);"
+
+/*
+ * An address is looked for in each block of 4096 rows on its own. So new rows
+ * only change the few pages that the last block has in these indexes, however
+ * many addresses there are.
+ */
+#define LEDGER_TRACE                                                                               \
+	"CREATE INDEX q_ledger_time ON q_ledger (time_ms);"                                        \
+	"CREATE INDEX q_ledger_sender ON q_ledger (row >> 12, sender COLLATE NOCASE);"             \
+	"CREATE INDEX q_ledger_recipient ON q_ledger (row >> 12, recipient COLLATE NOCASE);"
 
 /* What waits for a next hop that is down: only deferrals are ever in it. */
 #define WAITING_INDEX                                                                              \
@@ -153,7 +188,10 @@ static const char views[] =
 	"protocol, "
 	"auth_user, "
 	"tls_protocol, "
-	"tls_cipher "
+	"tls_cipher, "
+	"cert_name, "
+	"cert_fingerprint, "
+	"cert_verified "
 	"FROM q_message;"
 
 	"CREATE VIEW recipients AS SELECT "
@@ -196,8 +234,11 @@ static const char views[] =
 	TLS("peer_name") " AS tls_peer_name, "
 	TLS("fingerprint") " AS tls_fingerprint, "
 	TLS("resumed") " AS tls_resumed, "
-	"by_peer "
-	"FROM q_ledger;";
+	TLS("verified_by") " AS tls_verified_by, "
+	TLS("pubkey_fingerprint") " AS tls_pubkey_fingerprint, "
+	"by_peer, "
+	"in_clear "
+	"FROM q_ledger WHERE kind = 0;";
 
 static const char marks[] =
 	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
@@ -222,6 +263,34 @@ static const char *const migrations[VERSION] = {
 		LEDGER_INDEX WAITING_INDEX,
 	[2] =
 		"ALTER TABLE q_ledger ADD COLUMN by_peer INTEGER NOT NULL DEFAULT 0;",
+	[3] =
+		"ALTER TABLE q_state ADD COLUMN ledger_row INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_state ADD COLUMN ledger_hash BLOB NOT NULL DEFAULT " ZEROES ";"
+		"ALTER TABLE q_state ADD COLUMN anchor_row INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_state ADD COLUMN anchor_hash BLOB NOT NULL DEFAULT " ZEROES ";"
+		"ALTER TABLE q_state ADD COLUMN anchor_ms INTEGER NOT NULL DEFAULT 0;"
+		"UPDATE q_state SET ledger_row = (SELECT coalesce(max(row), 0) FROM q_ledger),"
+		" anchor_row = (SELECT coalesce(max(row), 0) FROM q_ledger);"
+		"ALTER TABLE q_message ADD COLUMN cert_name TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_message ADD COLUMN cert_fingerprint TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_message ADD COLUMN cert_verified INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN in_clear INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN verified_by TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN pubkey_fingerprint TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN arrived_ms INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN size INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN client_ip TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN hello TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN origin_protocol TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN auth_user TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN origin_tls_protocol TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN origin_tls_cipher TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN cert_name TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN cert_fingerprint TEXT NOT NULL DEFAULT '';"
+		"ALTER TABLE q_ledger ADD COLUMN cert_verified INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_ledger ADD COLUMN hash BLOB NOT NULL DEFAULT x'';"
+		LEDGER_TRACE,
 };
 /* clang-format on */
 
@@ -283,8 +352,10 @@ static int exec_all(struct sql *sql, const char *const *texts, size_t count, str
 static int create(struct sql *sql, struct error *err)
 {
 	const char *const texts[] = {
-		file_pragmas, "BEGIN IMMEDIATE", tables, LEDGER_INDEX WAITING_INDEX, views,
-		marks,	      "COMMIT",
+		file_pragmas, "BEGIN IMMEDIATE",
+		tables,	      LEDGER_INDEX LEDGER_TRACE WAITING_INDEX,
+		views,	      marks,
+		"COMMIT",
 	};
 
 	return exec_all(sql, texts, ARRAY_SIZE(texts), err);

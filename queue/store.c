@@ -29,28 +29,24 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_ROLLBACK] = "ROLLBACK",
 	[STORE_STATE_LOAD] =
 		"SELECT ids_mark, messages, recipients, bytes,"
-		" (SELECT coalesce(max(id), 0) FROM q_message) FROM q_state",
+		" (SELECT coalesce(max(id), 0) FROM q_message), ledger_row FROM q_state",
 	[STORE_STATE_SAVE] =
-		"UPDATE q_state SET ids_mark = ?, messages = ?, recipients = ?, bytes = ?",
+		"UPDATE q_state SET ids_mark = ?, messages = ?, recipients = ?, bytes = ?,"
+		" ledger_row = ?",
 	[STORE_OLDEST] = "SELECT arrived_ms FROM q_message ORDER BY id LIMIT 1",
 
 	[STORE_MESSAGE_INSERT] =
 		"INSERT INTO q_message (id, arrived_ms, due_ms, size, checksum, in_file,"
 		" body_8bit, sender, client_ip, hello, protocol, auth_user, tls_protocol,"
-		" tls_cipher, smtputf8, dsn_return, kind, envelope_id)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" tls_cipher, smtputf8, dsn_return, kind, envelope_id, cert_name,"
+		" cert_fingerprint, cert_verified)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[STORE_BODY_INSERT] = "INSERT INTO q_body (message, bytes) VALUES (?, ?)",
 	[STORE_RECIPIENT_INSERT] =
 		"INSERT INTO q_recipient (message, position, status, attempts, due_ms,"
 		" reply_code, address, original, next_hop, enhanced, reason, orcpt, notify,"
 		" is_warned, is_returning)"
 		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-	[STORE_LEDGER_INSERT] =
-		"INSERT INTO q_ledger (time_ms, message, status, has_tls_policy, verified,"
-		" resumed, sender, recipient, transport, next_hop, peer, source, reply, level,"
-		" mode, protocol, cipher, peer_name, fingerprint, by_peer)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-
 	/*
 	 * What the operator wanted while the attempt was running stays: a hold, and
 	 * that a recipient is returned at once.
@@ -86,7 +82,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_MESSAGE_LOAD] =
 		"SELECT arrived_ms, size, checksum, in_file, body_8bit, sender, client_ip,"
 		" hello, protocol, auth_user, tls_protocol, tls_cipher, smtputf8, dsn_return,"
-		" kind, envelope_id FROM q_message WHERE id = ?",
+		" kind, envelope_id, cert_name, cert_fingerprint, cert_verified"
+		" FROM q_message WHERE id = ?",
 	[STORE_RECIPIENTS_LOAD] =
 		"SELECT position, status, attempts, due_ms, reply_code, address, original,"
 		" next_hop, enhanced, reason, orcpt, notify, is_warned, is_returning, waits_for"
@@ -124,6 +121,7 @@ static int load_state(struct queue_store *s, struct error *err)
 	s->counts.messages = sql_int(st, 1);
 	s->counts.recipients = sql_int(st, 2);
 	s->counts.bytes = sql_int(st, 3);
+	s->ledger.row = sql_int(st, 5);
 	sql_reset(st);
 
 	r = load_oldest(s, err);
@@ -131,6 +129,7 @@ static int load_state(struct queue_store *s, struct error *err)
 		return r;
 	s->committed = s->counts;
 	s->committed_ids_mark = s->ids_mark;
+	s->committed_ledger = s->ledger;
 	return 0;
 }
 
@@ -213,6 +212,7 @@ static int save_state(struct queue_store *s, struct error *err)
 	sql_bind_int(st, 2, s->counts.messages);
 	sql_bind_int(st, 3, s->counts.recipients);
 	sql_bind_int(st, 4, s->counts.bytes);
+	sql_bind_int(st, 5, s->ledger.row);
 	return sql_run(&s->sql, st, err);
 }
 
@@ -228,6 +228,7 @@ int queue_store_commit(struct queue_store *s, struct error *err)
 		return r;
 	s->committed = s->counts;
 	s->committed_ids_mark = s->ids_mark;
+	s->committed_ledger = s->ledger;
 	return 0;
 }
 
@@ -238,6 +239,7 @@ void queue_store_rollback(struct queue_store *s)
 		sql_run(&s->sql, s->sql.statements[STORE_ROLLBACK], NULL);
 	s->counts = s->committed;
 	s->ids_mark = s->committed_ids_mark;
+	s->ledger = s->committed_ledger;
 }
 
 struct queue_counts queue_store_counts(const struct queue_store *s)
@@ -281,6 +283,9 @@ static int insert_message(struct queue_store *s, const struct queue_message *m, 
 	sql_bind_int(st, 16, m->returning);
 	sql_bind_int(st, 17, m->kind);
 	sql_bind_text(st, 18, m->envelope_id);
+	sql_bind_text(st, 19, m->origin.cert_name);
+	sql_bind_text(st, 20, m->origin.cert_fingerprint);
+	sql_bind_int(st, 21, m->origin.cert_verified);
 	return sql_run(&s->sql, st, err);
 }
 
@@ -340,35 +345,6 @@ int queue_store_append(struct queue_store *s, const struct queue_message *m, str
 	s->counts.recipients += pending;
 	s->counts.bytes += (int64_t)m->body->size;
 	return 0;
-}
-
-static int insert_ledger(struct queue_store *s, const struct queue_message *m,
-			 const struct queue_outcome *o, struct error *err)
-{
-	struct sqlite3_stmt *st = s->sql.statements[STORE_LEDGER_INSERT];
-	const struct queue_ledger_row *row = o->ledger;
-
-	sql_bind_int(st, 1, row->time_ms);
-	sql_bind_int(st, 2, m->id);
-	sql_bind_int(st, 3, o->status);
-	sql_bind_int(st, 4, row->has_tls_policy);
-	sql_bind_int(st, 5, row->verified);
-	sql_bind_int(st, 6, row->resumed);
-	sql_bind_text(st, 7, m->sender);
-	sql_bind_text(st, 8, m->recipients[o->recipient].address);
-	sql_bind_text(st, 9, row->transport);
-	sql_bind_text(st, 10, row->next_hop);
-	sql_bind_text(st, 11, row->peer);
-	sql_bind_text(st, 12, row->source);
-	sql_bind_text(st, 13, row->reply);
-	sql_bind_text(st, 14, row->level);
-	sql_bind_text(st, 15, row->mode);
-	sql_bind_text(st, 16, row->protocol);
-	sql_bind_text(st, 17, row->cipher);
-	sql_bind_text(st, 18, row->peer_name);
-	sql_bind_text(st, 19, row->fingerprint);
-	sql_bind_int(st, 20, row->by_peer);
-	return sql_run(&s->sql, st, err);
 }
 
 static int update_recipient(struct queue_store *s, const struct queue_message *m,
@@ -530,7 +506,7 @@ int queue_store_record(struct queue_store *s, const struct queue_record *record,
 	for (size_t i = 0; i < record->outcome_count && r == 0; i++) {
 		assert(record->outcomes[i].recipient < m->recipient_count);
 		if (record->outcomes[i].ledger)
-			r = insert_ledger(s, m, &record->outcomes[i], err);
+			r = queue_store_ledger_attempt(s, m, &record->outcomes[i], err);
 	}
 	if (r == 0)
 		r = finishes_all(record) ? record_all(s, record, &recorded, err)

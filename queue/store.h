@@ -130,17 +130,14 @@ void queue_store_stats_end(struct queue_store *s);
 /* When a message arrived. 0 or NOT_FOUND. */
 int queue_store_arrived(struct queue_store *s, int64_t id, int64_t *ret_ms, struct error *err);
 
-/* Rows of the ledger for one message, behind a given one. 1, or 0 at the end. */
-struct queue_history_row {
-	int64_t number;
-	struct queue_ledger_row ledger; /* its texts are valid until the next */
-	const char *recipient;
-	enum queue_status status;
-};
+/* Add a row to the ledger; its number is given to it. */
+int queue_store_ledger_add(struct queue_store *s, struct queue_ledger_entry *entry,
+			   struct error *err);
 
+/* Rows of the ledger for one message, behind a given one. 1, or 0 at the end. */
 int queue_store_history_begin(struct queue_store *s, int64_t id, int64_t after, struct error *err);
-int queue_store_history_next(struct queue_store *s, struct queue_history_row *ret,
-			     struct error *err);
+int queue_store_history_next(struct queue_store *s, struct queue_ledger_entry *ret,
+			     struct error *err); /* its texts are valid until the next */
 void queue_store_history_end(struct queue_store *s);
 
 /* Several reads of one state of the database. */

@@ -16,7 +16,6 @@ enum store_statement {
 	STORE_MESSAGE_INSERT,
 	STORE_BODY_INSERT,
 	STORE_RECIPIENT_INSERT,
-	STORE_LEDGER_INSERT,
 	STORE_RECIPIENT_UPDATE,
 	STORE_RECIPIENTS_LEFT,
 	STORE_RECIPIENTS_HOLD,
@@ -42,8 +41,14 @@ enum store_late_statement {
 	STORE_LATE_CHANGE,
 	STORE_LATE_STATS,
 	STORE_LATE_ARRIVED,
+	STORE_LATE_LEDGER_INSERT,
 	STORE_LATE_HISTORY,
 	STORE_LATE_STATEMENTS, /* their number */
+};
+
+/* Where the ledger ends. */
+struct queue_ledger_head {
+	int64_t row;
 };
 
 struct queue_store {
@@ -51,9 +56,14 @@ struct queue_store {
 	struct sqlite3_stmt *late[STORE_LATE_STATEMENTS]; /* NULL: not needed yet */
 	struct queue_counts counts, committed;
 	int64_t ids_mark, committed_ids_mark;
+	struct queue_ledger_head ledger, committed_ledger;
 	struct queue_due scan_after; /* where the scan began */
 	bool scan_is_later;	     /* beyond the due time where it began */
 };
 
 int queue_store_prepare_late(struct queue_store *s, enum store_late_statement which,
 			     const char *text, struct sqlite3_stmt **ret, struct error *err);
+
+/* store_ledger.c: the row of an outcome that has one. */
+int queue_store_ledger_attempt(struct queue_store *s, const struct queue_message *m,
+			       const struct queue_outcome *o, struct error *err);

@@ -231,14 +231,14 @@ static void test_stats(void **state)
 	queue_reader_close(r);
 }
 
-static int count_attempt(void *arg, const struct queue_attempt *attempt)
+static int count_attempt(void *arg, const struct queue_ledger_entry *attempt)
 {
 	int *count = arg;
 
-	assert_int_equal(attempt->ledger->time_ms, *count + 1);
+	assert_int_equal(attempt->row.time_ms, *count + 1);
 	assert_string_equal(attempt->recipient, "bob0@vm2.vm");
-	assert_string_equal(attempt->ledger->next_hop, "[hub]:25");
-	assert_true(attempt->ledger->verified);
+	assert_string_equal(attempt->row.next_hop, "[hub]:25");
+	assert_true(attempt->row.verified);
 	assert_int_equal(attempt->status, *count == 299 ? QUEUE_DELIVERED : QUEUE_DEFERRED);
 	return ++*count == 1000 ? 1 : 0;
 }

@@ -636,7 +636,7 @@ static void test_newer_format(void **state)
 	tester_sql(t, "PRAGMA user_version = 99");
 	assert_int_equal(tester_try_open(t, &err), -EPROTONOSUPPORT);
 	assert_non_null(strstr(err.text, "newer"));
-	tester_sql(t, "PRAGMA user_version = 3; PRAGMA application_id = 7");
+	tester_sql(t, "PRAGMA user_version = 4; PRAGMA application_id = 7");
 	assert_int_equal(tester_try_open(t, &err), -EINVAL);
 	tester_sql(t, "PRAGMA application_id = 1349481332");
 	tester_open(t);
@@ -656,7 +656,25 @@ static void test_older_format(void **state)
 		"ALTER TABLE q_recipient DROP COLUMN is_returning;"
 		"ALTER TABLE q_recipient DROP COLUMN orcpt;",
 		"DROP INDEX q_recipient_waiting; ALTER TABLE q_recipient DROP COLUMN waits_for;",
-		"DROP INDEX q_ledger_message; ALTER TABLE q_ledger DROP COLUMN by_peer;",
+		"ALTER TABLE q_message DROP COLUMN cert_name;"
+		"ALTER TABLE q_message DROP COLUMN cert_fingerprint;"
+		"ALTER TABLE q_message DROP COLUMN cert_verified;",
+		"ALTER TABLE q_state DROP COLUMN ledger_row;"
+		"ALTER TABLE q_state DROP COLUMN ledger_hash;"
+		"ALTER TABLE q_state DROP COLUMN anchor_row;"
+		"ALTER TABLE q_state DROP COLUMN anchor_hash;"
+		"ALTER TABLE q_state DROP COLUMN anchor_ms;",
+		"DROP INDEX q_ledger_message; DROP INDEX q_ledger_time;"
+		"DROP INDEX q_ledger_sender; DROP INDEX q_ledger_recipient;",
+		"CREATE TABLE old AS SELECT row, time_ms, message, status, has_tls_policy, "
+		"verified,"
+		" resumed, sender, recipient, transport, next_hop, peer, source, reply, level, "
+		"mode,"
+		" protocol, cipher, peer_name, fingerprint FROM q_ledger; DROP TABLE q_ledger;"
+		"ALTER TABLE old RENAME TO q_ledger;",
+		"INSERT INTO q_ledger SELECT 7, 1000, 5, 3, 0, 0, 0, '', '', '', '', '', '', '', "
+		"'',"
+		" '', '', '', '', '';",
 		"PRAGMA user_version = 1;",
 	};
 	struct tester *t = *state;
@@ -671,10 +689,11 @@ static void test_older_format(void **state)
 	assert_non_null(strstr(err.text, "older"));
 	tester_open(t);
 	tester_check_counts(t);
-	assert_int_equal(tester_query(t, "PRAGMA user_version"), 3);
+	assert_int_equal(tester_query(t, "PRAGMA user_version"), 4);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM messages, recipients"), 2);
-	assert_int_equal(tester_query(t, "SELECT count(*) FROM ledger"), 0);
-	assert_int_equal(tester_query(t, "SELECT count(*) FROM pragma_index_list('q_ledger')"), 1);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM ledger"), 1);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM pragma_index_list('q_ledger')"), 4);
+	assert_int_equal(tester_query(t, "SELECT ledger_row + anchor_row FROM q_state"), 14);
 	assert_int_equal(tester_claim_ids(t, 2, ids, NULL), 1);
 	assert_int_equal(ids[0], id);
 	tester_store(t, 100, 1);
