@@ -14,6 +14,7 @@
  */
 #include "mta/outbound_connection.h"
 
+#undef NDEBUG /* the assertions of outbound_transmit() are in every build */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,7 +46,8 @@ static struct log *log_of(const struct outbound *o)
  * The one place where bytes for the peer leave. While a delivery is on, they
  * are envelope or message, and the connection must be what the policy wants;
  * over implicit TLS nothing at all is ever sent in the clear. The assertions
- * are the promise of interface.md section 5: better no process than a leak.
+ * are the promise of docs/tls.md: better no process than a leak. test_choke.c
+ * notices when one of them goes.
  */
 void outbound_transmit(struct outbound *o)
 {

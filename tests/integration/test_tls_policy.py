@@ -19,6 +19,24 @@ SENDER, SECRET = "alice@vm1.vm", "this line is nobody else's business"
 # What would be seen by somebody on the path. EHLO and STARTTLS are no secret.
 SECRETS = (b"MAIL", b"RCPT", b"DATA", b"alice", b"vm1.vm", b"Subject", SECRET.encode())
 
+
+
+def server_hello(version, cipher):
+    """A peer that chooses what it was not offered (RFC 5246 section 7.4.1.3)."""
+    hello = version + bytes(32) + b"\0" + cipher + b"\0"
+    handshake = b"\x02" + len(hello).to_bytes(3, "big") + hello
+    return b"\x16\x03\x03" + len(handshake).to_bytes(2, "big") + handshake
+
+
+TLS_1_1, TLS_1_2 = b"\x03\x02", b"\x03\x03"
+ECDHE_ECDSA_WITH_AES_128_CBC_SHA, ECDHE_ECDSA_WITH_NULL_SHA = b"\xc0\x09", b"\xc0\x06"
+
+
+def half_a_hello(session, _):
+    session.send(server_hello(TLS_1_2, ECDHE_ECDSA_WITH_AES_128_CBC_SHA)[:30])
+    return DROP
+
+
 # label: how the peer is (keywords of Peer), and what `queue show` says when TLS is required
 BROKEN = {
     "no STARTTLS": ({"tls": "none"}, "TLS is required, but was not offered by host"),
@@ -38,6 +56,17 @@ BROKEN = {
                             'cannot start TLS .*: .* is not TLS, it begins with "250 Ok"'),
     "an alert": ({"tls": "starttls", "replies": {"HANDSHAKE": b"\x15\x03\x03\x00\x02\x02\x28"}},
                  "cannot start TLS .*: peer sent alert: handshake failure"),
+    "ends in the middle of its hello": (
+        {"tls": "starttls", "replies": {"HANDSHAKE": half_a_hello}},
+        "cannot start TLS .*: connection closed during the TLS handshake"),
+    "chooses TLS 1.1": (
+        {"tls": "starttls", "replies": {"HANDSHAKE": server_hello(
+            TLS_1_1, ECDHE_ECDSA_WITH_AES_128_CBC_SHA)}},
+        "cannot start TLS .*: no TLS version in common with the peer"),
+    "chooses a cipher that encrypts nothing": (
+        {"tls": "starttls", "replies": {"HANDSHAKE": server_hello(
+            TLS_1_2, ECDHE_ECDSA_WITH_NULL_SHA)}},
+        "cannot start TLS .*: no protocol or cipher in common with the peer"),
 }
 
 # label: the peer's certificate, and what `queue show` says when it must be verified
@@ -60,10 +89,10 @@ def domain(label):
 class Outcomes:
     """A hub, a peer for each case, and a message to each; the hub has ended when tests look."""
 
-    def __init__(self, site, cases, transport="relay", **options):
+    def __init__(self, site, cases, transport="relay", attributes="", **options):
         self.peers = {label: site.peer(**keywords) for label, keywords in cases.items()}
         self.hub = site.hub("".join(
-            f"{domain(label)} {transport}:{HOST}:{peer.port}\n"
+            f"{domain(label)} {transport}:{HOST}:{peer.port} {attributes}\n"
             for label, peer in self.peers.items()), relay_domains=".example", **options)
         self.ids = {label: relay(self.hub, SENDER, f"a@{domain(label)}",
                                  text("a@example", SECRET)) for label in cases}
@@ -165,6 +194,35 @@ def test_a_good_peer_is_verified(shared_site):
         "verify", "starttls", "TLSv1.3", 1)
     assert row["tls_cipher"].startswith("TLS_") and row["tls_fingerprint"].startswith("sha256:")
     assert row["peer"] == f"{HOST}:{good.peers['good'].port}"
+
+
+def public_point(der):
+    """Where the P-256 key of a certificate is: the only bit string of this length."""
+    at = der.index(b"\x03\x42\x00\x04") + 4
+    return slice(at, at + 64)
+
+
+@pytest.fixture(scope="module")
+def clone(certs):
+    """Our CA to the last byte, signature included, but with the key of evil-ca.
+
+    Debian's wolfSSL takes it for the CA itself (CVE-2026-93302) unless we prevent that.
+    """
+    ca, evil = (ssl.PEM_cert_to_DER_cert((certs / f"{name}.pem").read_text())
+                for name in ("ca", "evil-ca"))
+    forged = bytearray(ca)
+    forged[public_point(ca)] = evil[public_point(evil)]
+    (certs / "clone.pem").write_text(ssl.DER_cert_to_PEM_cert(bytes(forged)))
+    (certs / "clone.key").write_text((certs / "evil-ca.key").read_text())
+    return "clone"
+
+
+def test_a_clone_of_our_ca(shared_site, clone):
+    for transport, tls in (("relay", "starttls"), ("relay-smtps", "implicit")):
+        got = Outcomes(shared_site, {"clone": {"tls": tls, "certificate": clone}}, transport,
+                       "match=ca.example", smtp_tls_security_level="verify")
+        got.assert_waits("clone", "cannot start TLS with .*: signature of the certificate is wrong")
+        got.assert_nothing_leaked("clone")
 
 
 # ---- implicit TLS ----
