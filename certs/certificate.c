@@ -25,6 +25,7 @@
 
 #define OID_COMMON_NAME	      "\x55\x04\x03"
 #define OID_ORGANIZATION      "\x55\x04\x0a"
+#define OID_KEY_ID	      "\x55\x1d\x0e"
 #define OID_SUBJECT_ALT_NAME  "\x55\x1d\x11"
 #define OID_BASIC_CONSTRAINTS "\x55\x1d\x13"
 
@@ -125,6 +126,8 @@ static bool read_extension(struct slice extension, struct certs_certificate *c)
 		return read_alt_names(value, c);
 	if (slice_equal(oid, SLICE(OID_BASIC_CONSTRAINTS)))
 		return read_basic_constraints(value, c);
+	if (slice_equal(oid, SLICE(OID_KEY_ID)))
+		return der_take(&value, DER_OCTET_STRING, &c->key_id);
 	return true;
 }
 

@@ -22,6 +22,7 @@ struct certs_certificate {
 	int64_t not_before_s, not_after_s; /* Unix seconds */
 	struct slice public_key;	   /* SubjectPublicKeyInfo, as DER */
 	struct slice alt_names;		   /* see certs_next_name() */
+	struct slice key_id;		   /* subjectKeyIdentifier; empty: has none */
 	bool is_ca;			   /* by basicConstraints; of version 1: self-issued */
 };
 

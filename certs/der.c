@@ -1,8 +1,11 @@
 /*
  * der - lengths are checked against what is left before anything is returned,
- * and must be in the shortest form, as DER asks for
+ * and must be in the shortest form, as DER asks for. What is written gets its
+ * length when its end is known, and moves to make room for it.
  */
 #include "certs/der.h"
+
+#include <string.h>
 
 #define LONG_FORM 0x80u
 
@@ -66,4 +69,41 @@ bool der_take(struct slice *rest, unsigned int tag, struct slice *ret_content)
 	}
 	*ret_content = item.content;
 	return true;
+}
+
+size_t der_begin(struct buf *out, unsigned int tag)
+{
+	*buf_reserve(out, 1) = (char)tag;
+	buf_commit(out, 1);
+	return buf_len(out);
+}
+
+void der_end(struct buf *out, size_t begun)
+{
+	size_t length = buf_len(out) - begun, count = 0;
+	char header[1 + sizeof(length)];
+	char *content;
+
+	if (length < LONG_FORM) {
+		header[0] = (char)length;
+	} else {
+		for (size_t rest = length; rest > 0; rest >>= 8)
+			count++;
+		header[0] = (char)(LONG_FORM | count);
+		for (size_t i = 0; i < count; i++)
+			header[1 + i] = (char)(length >> (8 * (count - 1 - i)));
+	}
+	buf_reserve(out, 1 + count);
+	content = out->mem + out->start + begun;
+	memmove(content + 1 + count, content, length);
+	memcpy(content, header, 1 + count);
+	buf_commit(out, 1 + count);
+}
+
+void der_put(struct buf *out, unsigned int tag, struct slice content)
+{
+	size_t begun = der_begin(out, tag);
+
+	buf_append_slice(out, content);
+	der_end(out, begun);
 }

@@ -8,11 +8,12 @@
 
 #include <stdbool.h>
 
-#include "base/slice.h"
+#include "base/buf.h"
 
 enum der_tag {
 	DER_BOOLEAN = 0x01,
 	DER_INTEGER = 0x02,
+	DER_BIT_STRING = 0x03,
 	DER_OCTET_STRING = 0x04,
 	DER_OID = 0x06,
 	DER_UTF8_STRING = 0x0c,
@@ -36,3 +37,13 @@ bool der_next(struct slice *rest, struct der_item *ret_item);
 
 /* The same, only if it has this tag. */
 bool der_take(struct slice *rest, unsigned int tag, struct slice *ret_content);
+
+/*
+ * Writing: what is appended to out between the two calls becomes the content
+ * of one element. They nest.
+ */
+size_t der_begin(struct buf *out, unsigned int tag);
+void der_end(struct buf *out, size_t begun);
+
+/* A whole element. */
+void der_put(struct buf *out, unsigned int tag, struct slice content);

@@ -28,15 +28,6 @@ struct certs_identity {
 	struct certs_info info;
 };
 
-/* "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY". */
-static bool is_private_key(const struct pem_block *block)
-{
-	struct slice tail = SLICE("PRIVATE KEY");
-
-	return block->label.len >= tail.len &&
-	       slice_equal(slice_skip(block->label, block->label.len - tail.len), tail);
-}
-
 static int take_certificate(void *arg, const struct pem_block *block,
 			    const struct certs_certificate *certificate, struct error *err)
 {
@@ -49,25 +40,6 @@ static int take_certificate(void *arg, const struct pem_block *block,
 	}
 	buf_append_slice(&identity->chain, block->text);
 	return 0;
-}
-
-static int find_key(struct certs_identity *identity, const char *path, struct error *err)
-{
-	struct slice rest = pemfile_text(&identity->key);
-	struct pem_block block;
-
-	while (pem_next(&rest, &block)) {
-		if (!is_private_key(&block))
-			continue;
-		if (block.is_encrypted)
-			return error_set(err, -EINVAL,
-					 "%s: the private key is locked with a passphrase, which "
-					 "nobody could type at a restart; store it without one",
-					 path);
-		identity->key_pem = block.text;
-		return 0;
-	}
-	return error_set(err, -EINVAL, "%s: no private key in PEM form in it", path);
 }
 
 static int try_together(const struct certs_identity *identity, WOLFSSL_CTX *ctx,
@@ -125,7 +97,7 @@ static int identity_load(struct certs_identity *identity, const char *cert_file,
 
 	r = pemfile_read(key_file, &identity->key, err);
 	if (r == 0)
-		r = find_key(identity, key_file, err);
+		r = pemfile_find_key(&identity->key, key_file, &identity->key_pem, err);
 	if (r == 0)
 		r = check_fit(identity, cert_file, key_file, err);
 	return r;

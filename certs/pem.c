@@ -1,6 +1,8 @@
 /* pem - a block starts with a BEGIN line and ends with the END line of the same label */
 #include "certs/pem.h"
 
+#include <string.h>
+
 #include "base/base64.h"
 
 #define BEGIN "-----BEGIN "
@@ -99,4 +101,23 @@ bool pem_decode(const struct pem_block *block, struct buf *out)
 		return false;
 	buf_commit(out, (size_t)n);
 	return true;
+}
+
+#define LINE_BYTES 48 /* 64 characters, RFC 7468 section 2 */
+
+void pem_encode(struct buf *out, const char *label, struct slice der)
+{
+	char line[BASE64_ENCODED_SIZE(LINE_BYTES)];
+	size_t lines = der.len / LINE_BYTES + 1;
+
+	buf_reserve(out, 2 * (strlen(BEGIN) + strlen(label) + strlen(TAIL) + 1) +
+				 lines * (sizeof(line) + 1));
+	buf_printf(out, BEGIN "%s" TAIL "\n", label);
+	while (der.len > 0) {
+		base64_encode(slice_first(der, LINE_BYTES), line);
+		buf_printf(out, "%s\n", line);
+		der = slice_skip(der, LINE_BYTES);
+	}
+	buf_printf(out, END "%s" TAIL "\n", label);
+	explicit_bzero(line, sizeof(line));
 }

@@ -20,3 +20,6 @@ bool pem_next(struct slice *rest, struct pem_block *ret_block);
 
 /* Append what the block holds to out. False when it is no base64. */
 bool pem_decode(const struct pem_block *block, struct buf *out);
+
+/* Append a block with this label. out has grown once at most: no secret is left behind by that. */
+void pem_encode(struct buf *out, const char *label, struct slice der);

@@ -130,3 +130,32 @@ int pemfile_certificates(const char *path,
 	pemfile_done(&file);
 	return r;
 }
+
+/* "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY". */
+static bool is_private_key(const struct pem_block *block)
+{
+	struct slice tail = SLICE("PRIVATE KEY");
+
+	return block->label.len >= tail.len &&
+	       slice_equal(slice_skip(block->label, block->label.len - tail.len), tail);
+}
+
+int pemfile_find_key(const struct pemfile *file, const char *path, struct slice *ret_pem,
+		     struct error *err)
+{
+	struct slice rest = pemfile_text(file);
+	struct pem_block block;
+
+	while (pem_next(&rest, &block)) {
+		if (!is_private_key(&block))
+			continue;
+		if (block.is_encrypted)
+			return error_set(err, -EINVAL,
+					 "%s: the private key is locked with a passphrase, which "
+					 "nobody could type at a restart; store it without one",
+					 path);
+		*ret_pem = block.text;
+		return 0;
+	}
+	return error_set(err, -EINVAL, "%s: no private key in PEM form in it", path);
+}

@@ -21,6 +21,10 @@ static inline struct slice pemfile_text(const struct pemfile *file)
 	return slice_of(file->bytes, file->len);
 }
 
+/* The first private key in it, a part of its bytes; path is for the error. */
+int pemfile_find_key(const struct pemfile *file, const char *path, struct slice *ret_pem,
+		     struct error *err);
+
 /*
  * Hand over each certificate in the file, in order; what they point to lives
  * for the call only. Stops at the first negative return, which it returns;

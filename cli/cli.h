@@ -35,6 +35,8 @@ struct cli_command {
 	int (*run)(const struct cli *cli, int argc, char **argv);
 };
 
+int cli_certs_ca(const struct cli *cli, int argc, char **argv);
+int cli_certs_issue(const struct cli *cli, int argc, char **argv);
 int cli_check(const struct cli *cli, int argc, char **argv);
 int cli_config(const struct cli *cli, int argc, char **argv);
 int cli_map_query(const struct cli *cli, int argc, char **argv);

@@ -47,6 +47,26 @@ static const struct cli_command commands[] = {
 	  "A relative file is looked for here, then beside the configuration file. Exits 1 when\n"
 	  "the map does not have the key.\n",
 	  cli_map_query },
+	{ "certs ca", "--out DIR [--name NAME] [--days N] [--force]",
+	  "make a private CA: DIR/ca.crt and DIR/ca.key",
+	  "  --out DIR    where the files go; made if it is not there\n"
+	  "  --name NAME  the CA's; default: Posthouse CA, and digits of its key\n"
+	  "  --days N     how long it is good for; default: 3650\n"
+	  "  --force      replace files that are there\n\n"
+	  "Keys are EC P-256, readable by nobody else. Exits 1 when a file is in the way.\n",
+	  cli_certs_ca },
+	{ "certs issue", "--ca DIR [OPTION...] NAME...",
+	  "make a certificate for a hub or an edge, signed by a CA of yours",
+	  "NAME is a DNS name, which may start with *., or an IP address; the files are called\n"
+	  "after the first: NAME.crt and NAME.key. It is good for servers and clients.\n\n"
+	  "  --ca DIR        as `certs ca` made it; or the file of a CA's certificate\n"
+	  "  --ca-key FILE   its key, where that is elsewhere\n"
+	  "  --out DIR       where the files go; default: here\n"
+	  "  --days N        how long it is good for; default: 365, and never longer than the CA\n"
+	  "  --renew         for the key that is there, so that what is pinned to it stays good\n"
+	  "  --force         replace files that are there\n\n"
+	  "Files appear whole or not at all. Exits 1 when one is in the way.\n",
+	  cli_certs_issue },
 	{ "queue list", "[--json] [FILTER...]", "list the messages that wait, and why",
 	  "  --json  one JSON object a line\n\n" FILTERS, cli_queue_list },
 	{ "queue show", "[--json] ID", "show one message: envelope, each recipient's fate, history",
@@ -76,7 +96,6 @@ static const struct cli_command commands[] = {
 	  "  --dry-run       print which routes and TLS levels would change, and change nothing\n"
 	  "  --allow-weaker  also where TLS becomes weaker\n",
 	  cli_reload },
-	{ .name = "certs" },
 	{ .name = "explain" },
 	{ .name = "fleet" },
 	{ .name = "ledger" },

@@ -1,0 +1,160 @@
+"""posthouse certs: what it makes must please openssl, at its strictest, and our own server."""
+
+import stat
+import subprocess
+
+import pytest
+
+
+def openssl(*arguments, **options):
+    return subprocess.run(["openssl", *map(str, arguments)], check=False, encoding="utf-8",
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, **options)
+
+
+def verified(ca, *arguments):
+    got = openssl("verify", "-x509_strict", "-CAfile", ca, *arguments)
+    assert got.returncode == 0, got.stdout
+
+
+@pytest.fixture
+def certify(posthouse):
+    """Run `certs ...`, which succeeds; returns what it prints."""
+
+    def run(*arguments):
+        got = posthouse("certs", *arguments)
+        assert got.returncode == 0, got.stderr
+        return got.stdout
+
+    return run
+
+
+@pytest.fixture
+def pki(tmp_path, certify):
+    """A directory with a CA of ours."""
+    certify("ca", "--out", tmp_path / "pki")
+    return tmp_path / "pki"
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# ---- what is made ----
+
+def test_strict_chain(certify, pki):
+    out = certify("issue", "--ca", pki, "--out", pki, "hub.example", "*.vm.vm", "192.0.2.1", "::1")
+    assert out.startswith(f"{pki}/hub.example.crt: hub.example, *.vm.vm, 192.0.2.1, ::1; until ")
+    ca, leaf = pki / "ca.crt", pki / "hub.example.crt"
+    verified(ca, ca)
+    for purpose in "sslserver", "sslclient":
+        verified(ca, "-purpose", purpose, leaf)
+    for name in "hub.example", "mta1.vm.vm":
+        verified(ca, "-verify_hostname", name, leaf)
+    for address in "192.0.2.1", "::1":
+        verified(ca, "-verify_ip", address, leaf)
+    assert openssl("verify", "-CAfile", ca, "-verify_hostname", "other.example",
+                   leaf).returncode != 0
+
+
+def test_extensions(certify, pki):
+    """Those that strict readers other than openssl ask for, too."""
+    certify("issue", "--ca", pki, "--out", pki, "hub.example")
+    ca = openssl("x509", "-noout", "-text", "-in", pki / "ca.crt").stdout
+    leaf = openssl("x509", "-noout", "-text", "-in", pki / "hub.example.crt").stdout
+    assert "Basic Constraints: critical\n                CA:TRUE, pathlen:0" in ca
+    assert "Key Usage: critical\n                Certificate Sign, CRL Sign" in ca
+    assert "Basic Constraints: critical\n                CA:FALSE" in leaf
+    assert "Key Usage: critical\n                Digital Signature" in leaf
+    assert "TLS Web Server Authentication, TLS Web Client Authentication" in leaf
+    for text in ca, leaf:
+        assert "Subject Key Identifier" in text and "Authority Key Identifier" in text
+
+
+def test_foreign_ca(certify, certs, tmp_path):
+    """An intermediate CA that openssl has made; it is sent along."""
+    certify("issue", "--ca", certs / "sub-ca.pem", "--ca-key", certs / "sub-ca.key",
+            "--out", tmp_path, "edge.example")
+    chain = tmp_path / "edge.example.crt"
+    assert chain.read_text().count("BEGIN CERTIFICATE") == 2
+    verified(certs / "ca.pem", "-untrusted", certs / "sub-ca.pem", chain)
+
+
+def test_rsa_ca(certify, tmp_path):
+    got = openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=RSA",
+                  "-addext", "keyUsage=critical,keyCertSign", "-keyout", tmp_path / "ca.key",
+                  "-out", tmp_path / "ca.crt")
+    assert got.returncode == 0, got.stdout
+    certify("issue", "--ca", tmp_path, "--days", "5", "--out", tmp_path, "hub.example")
+    verified(tmp_path / "ca.crt", tmp_path / "hub.example.crt")
+
+
+def test_no_longer_than_the_ca(posthouse, certify, tmp_path):
+    certify("ca", "--out", tmp_path, "--days", "7")
+    got = posthouse("certs", "issue", "--ca", tmp_path, "--out", tmp_path, "hub.example")
+    assert got.returncode == 0 and "cut to the lifetime of the CA" in got.stderr
+    ends = {openssl("x509", "-noout", "-enddate", "-in", tmp_path / name).stdout
+            for name in ("ca.crt", "hub.example.crt")}
+    assert len(ends) == 1
+
+
+# ---- files ----
+
+def test_modes(certify, pki):
+    certify("issue", "--ca", pki, "--out", pki, "hub.example")
+    for name in "ca", "hub.example":
+        assert mode(pki / f"{name}.key") == 0o600
+        assert mode(pki / f"{name}.crt") == 0o644
+
+
+def test_nothing_is_overwritten(posthouse, certify, pki):
+    certify("issue", "--ca", pki, "--out", pki, "hub.example")
+    before = {path: path.read_bytes() for path in pki.iterdir()}
+    for arguments in (("ca", "--out", pki), ("issue", "--ca", pki, "--out", pki, "hub.example")):
+        got = posthouse("certs", *arguments)
+        assert got.returncode == 1 and "exists already; --force replaces it" in got.stderr
+    got = posthouse("certs", "issue", "--ca", pki, "--out", pki, "--force", "ca")
+    assert got.returncode == 64 and "the CA's own" in got.stderr
+    assert {path: path.read_bytes() for path in pki.iterdir()} == before
+    certify("issue", "--ca", pki, "--out", pki, "--force", "hub.example")
+    assert (pki / "hub.example.key").read_bytes() != before[pki / "hub.example.key"]
+
+
+def test_renewal_keeps_the_key(certify, pki):
+    certify("issue", "--ca", pki, "--out", pki, "hub.example")
+    key, cert = pki / "hub.example.key", pki / "hub.example.crt"
+    before = key.read_bytes(), cert.read_bytes()
+    key.chmod(0o640)
+    certify("issue", "--ca", pki, "--out", pki, "--renew", "hub.example", "192.0.2.1")
+    assert key.read_bytes() == before[0] and mode(key) == 0o640
+    assert cert.read_bytes() != before[1]
+    verified(pki / "ca.crt", "-verify_ip", "192.0.2.1", cert)
+
+
+@pytest.mark.parametrize("arguments, code, text", [
+    (("ca",), 64, "--out DIR is needed"),
+    (("ca", "--out", "x", "--days", "0"), 64, "expected a number of days"),
+    (("ca", "--out", "x", "--name", "a\nb"), 64, "expected the name of a CA"),
+    (("issue", "hub.example"), 64, "--ca DIR is needed"),
+    (("issue", "--ca", "none", "hub.example"), 74, "none: No such file"),
+    (("issue", "--ca", "none", "b\u00fccher.example"), 64, "begins with xn--"),
+    (("issue", "--ca", "none", "hub.example/../x"), 64, "expected a DNS name"),
+])
+def test_mistakes(posthouse, tmp_path, arguments, code, text):
+    got = posthouse("certs", *arguments, cwd=tmp_path)
+    assert got.returncode == code and text in got.stderr, got.stderr
+    assert not list(tmp_path.iterdir())
+
+
+# ---- in use ----
+
+def test_in_use(certify, pki, site):
+    certify("issue", "--ca", pki, "--out", pki, "hub.example", "127.0.0.1")
+    hub = site.hub(smtpd_tls_cert_file=pki / "hub.example.crt",
+                   smtpd_tls_key_file=pki / "hub.example.key", smtpd_tls_CAfile=pki / "ca.crt")
+    check = ["-CAfile", pki / "ca.crt", "-verify_return_error", "-x509_strict"]
+    for more in (["-verify_ip", "127.0.0.1", "-connect", f"127.0.0.1:{hub.port('smtps')}"],
+                 ["-verify_hostname", "hub.example", "-starttls", "smtp", "-connect",
+                  f"127.0.0.1:{hub.port('smtp')}"]):
+        got = openssl("s_client", *check, *more)
+        assert got.returncode == 0 and "Verify return code: 0 (ok)" in got.stdout, got.stdout
