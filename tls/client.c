@@ -61,6 +61,10 @@ static void make_key(struct tls_client *client, const struct tls_policy *policy,
 		buf_append(key, "", 1);
 		buf_append_string(key, client->verify.names.wanted[i]);
 	}
+	for (unsigned int i = 0; i < policy->fingerprint_count; i++) {
+		buf_append(key, "", 1);
+		buf_append_string(key, policy->fingerprints[i]);
+	}
 }
 
 /* To verify what was not verified would take a certificate: then there is a full handshake. */
@@ -121,8 +125,9 @@ int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, co
 	if (!client)
 		return error_set(err, -ENOMEM, "TLS: out of memory");
 	s->client = client;
-	client->is_required = policy->level == TLS_LEVEL_VERIFY;
+	client->is_required = tls_level_authenticates(policy->level);
 	client->verify.anchors = &s->context->anchors;
+	client->verify.policy = policy;
 	client->verify.is_required = client->is_required;
 	client->verify.facts = &s->facts;
 	tls_names_init(&client->verify.names, policy, nexthop);
@@ -171,13 +176,23 @@ static void recall(struct tls_session *s)
 	s->facts.resumed = true;
 }
 
+/* A certificate that was verified by its fingerprint has no end. */
+static int64_t verdict_end_s(const struct tls_facts *facts)
+{
+	int64_t end_s = now_s() + RESUME_MAX_S;
+
+	return facts->verified && strcmp(facts->verified_by, "ca") != 0
+		       ? end_s
+		       : MIN(end_s, facts->not_after_s);
+}
+
 int tls_client_conclude(struct tls_session *s, struct error *err)
 {
 	struct tls_client *client = s->client;
 
 	if (client->verify.is_judged) {
 		s->facts.resumed = false;
-		client->verdict_until_s = MIN(now_s() + RESUME_MAX_S, s->facts.not_after_s);
+		client->verdict_until_s = verdict_end_s(&s->facts);
 		forget(s);
 	} else {
 		recall(s);

@@ -48,19 +48,26 @@ static const char *resolve(const char *match, const char *host, struct arena *ar
 	return arena_strdup(arena, match);
 }
 
+/* Postfix's smtp_tls_verify_cert_match and smtp_tls_secure_cert_match; no address has a subdomain. */
+static void want_defaults(struct tls_names *names, enum tls_level level, const char *host)
+{
+	names->wanted[names->count++] = host;
+	if (level == TLS_LEVEL_SECURE && !tls_host_is_address(host))
+		names->wanted[names->count++] = resolve("dot-nexthop", host, &names->arena);
+}
+
 void tls_names_init(struct tls_names *names, const struct tls_policy *policy, const char *nexthop)
 {
-	unsigned int count = policy->match_count ? policy->match_count : 1;
 	const char *host;
 
-	*names = (struct tls_names){ .count = count };
+	*names = (struct tls_names){ 0 };
 	host = tls_host_bare(nexthop, &names->arena);
-	names->wanted = arena_alloc(&names->arena, count * sizeof(*names->wanted));
-	for (unsigned int i = 0; i < policy->match_count; i++)
-		names->wanted[i] = resolve(policy->match[i], host, &names->arena);
-	/* Postfix's smtp_tls_verify_cert_match = hostname. */
+	names->wanted =
+		arena_alloc(&names->arena, (policy->match_count + 2) * sizeof(*names->wanted));
 	if (policy->match_count == 0)
-		names->wanted[0] = host;
+		want_defaults(names, policy->level, host);
+	for (unsigned int i = 0; i < policy->match_count; i++)
+		names->wanted[names->count++] = resolve(policy->match[i], host, &names->arena);
 }
 
 void tls_names_done(struct tls_names *names)

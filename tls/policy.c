@@ -5,7 +5,7 @@
  * mail in the clear. What other versions of these words mean and this one
  * can't do is named as such, so that nobody takes it for a typing error.
  */
-#include "tls/policy.h"
+#include "tls/policy_internal.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -14,18 +14,14 @@
 #include "base/buf.h"
 #include "base/escape.h"
 #include "base/macros.h"
-#include "base/nearest.h"
-
-#define WHITE_SPACE "\t\r\n "
 
 /* In the order of enum tls_level; those behind are known to Postfix, and not built yet. */
 static const char *const level_names[] = {
-	"none",	  "may",	 "encrypt", "verify", /* works */
-	"secure", "fingerprint", "dane",    "dane-only",
+	"none", "may", "encrypt", "verify", "secure", "fingerprint", "dane", "dane-only",
 };
 
-#define LEVELS_BUILT 4
-#define LEVELS_VALID "none, may, encrypt, verify"
+#define LEVELS_BUILT 6
+#define LEVELS_VALID "none, may, encrypt, verify, secure, fingerprint"
 
 const char *tls_level_name(enum tls_level level)
 {
@@ -47,16 +43,6 @@ const char *tls_mode_name(enum tls_mode mode)
 	return NULL;
 }
 
-/* The known name nearest to text, for "did you mean", or NULL. */
-static const char *did_you_mean(struct slice text, const char *const *names, size_t count)
-{
-	char typed[64];
-
-	if (!slice_copy(text, typed, sizeof(typed)))
-		return NULL;
-	return nearest_name(typed, names, count);
-}
-
 int tls_level_parse(struct slice text, enum tls_level *ret, struct error *err)
 {
 	const char *near;
@@ -73,109 +59,9 @@ int tls_level_parse(struct slice text, enum tls_level *ret, struct error *err)
 		return 0;
 	}
 
-	near = did_you_mean(text, level_names, LEVELS_BUILT);
+	near = tls_did_you_mean(text, level_names, LEVELS_BUILT);
 	return error_set(err, -EINVAL, "unknown level; expected " LEVELS_VALID "%s%s%s",
 			 near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
-}
-
-static const char *const protocol_names[] = {
-	"SSLv2", "SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3",
-};
-
-#define PROTOCOL_1_2	 4 /* their places in that table */
-#define PROTOCOL_1_3	 5
-#define PROTOCOLS_ALL	 0x3fu
-#define PROTOCOLS_VALID	 "expected >=TLSv1.2, >=TLSv1.3, TLSv1.3 or a list like !SSLv3, !TLSv1"
-#define PROTOCOLS_SPACED ",:" WHITE_SPACE
-
-/* What a list of protocols has said so far; sets are masks of protocol_names[]. */
-struct protocols {
-	unsigned int included, excluded;
-	unsigned int at_least; /* place of the lower bound */
-};
-
-static int protocol_find(struct slice name, unsigned int *ret, struct error *err)
-{
-	const char *near;
-	char shown[64];
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(protocol_names); i++) {
-		if (slice_equal_nocase(name, slice_from(protocol_names[i]))) {
-			*ret = i;
-			return 0;
-		}
-	}
-
-	near = did_you_mean(name, protocol_names, ARRAY_SIZE(protocol_names));
-	return error_set(err, -EINVAL, "unknown protocol \"%s\"; " PROTOCOLS_VALID "%s%s%s",
-			 escape_cstr(name, shown, sizeof(shown)), near ? " (did you mean " : "",
-			 near ? near : "", near ? "?)" : "");
-}
-
-static int refuse_old(unsigned int protocol, struct error *err)
-{
-	/* RFC 8996 ends TLS 1.0 and 1.1; they can be asked for, but are not there. */
-	return error_set(err, -EINVAL, "%s is not offered (RFC 8996); " PROTOCOLS_VALID,
-			 protocol_names[protocol]);
-}
-
-static int refuse_without_1_3(struct error *err)
-{
-	return error_set(err, -EINVAL, "TLSv1.3 can't be switched off; " PROTOCOLS_VALID);
-}
-
-static int protocols_take(struct protocols *p, struct slice word, struct error *err)
-{
-	unsigned int protocol = PROTOCOL_1_2;
-	bool exclude = false;
-	char bound = '\0';
-	int r;
-
-	if (word.len > 2 && (word.ptr[0] == '>' || word.ptr[0] == '<') && word.ptr[1] == '=') {
-		bound = word.ptr[0];
-		word = slice_skip(word, 2);
-	} else if (word.len > 1 && word.ptr[0] == '!') {
-		exclude = true;
-		word = slice_skip(word, 1);
-	}
-	r = protocol_find(word, &protocol, err);
-	if (r < 0)
-		return r;
-
-	if (exclude) {
-		p->excluded |= 1u << protocol;
-		return 0;
-	}
-	if (bound == '<')
-		return protocol == PROTOCOL_1_3 ? 0 : refuse_without_1_3(err);
-	if (protocol < PROTOCOL_1_2)
-		return refuse_old(protocol, err);
-	if (bound == '>')
-		p->at_least = MAX(p->at_least, protocol);
-	else
-		p->included |= 1u << protocol;
-	return 0;
-}
-
-int tls_protocols_parse(struct slice text, enum tls_version *ret_min, struct error *err)
-{
-	struct protocols p = { .at_least = PROTOCOL_1_2 };
-	unsigned int enabled;
-	struct slice word;
-	int r;
-
-	while (slice_next_word(&text, PROTOCOLS_SPACED, &word)) {
-		r = protocols_take(&p, word, err);
-		if (r < 0)
-			return r;
-	}
-
-	enabled = (p.included ? p.included : PROTOCOLS_ALL) & ~p.excluded;
-	if (!(enabled & 1u << PROTOCOL_1_3))
-		return refuse_without_1_3(err);
-	*ret_min = p.at_least == PROTOCOL_1_3 || !(enabled & 1u << PROTOCOL_1_2) ? TLS_VERSION_1_3
-										 : TLS_VERSION_1_2;
-	return 0;
 }
 
 /* Letters, digits, hyphens and underscores in labels: what a DNS name of a host may be. */
@@ -290,20 +176,60 @@ static int take_servername(struct tls_policy *policy, struct slice value, struct
 	return 0;
 }
 
+/* Every fingerprint= of a policy adds its own; Postfix separates them by '|'. */
+static int take_fingerprints(struct tls_policy *policy, struct slice value, struct arena *arena,
+			     struct error *err)
+{
+	unsigned int count = policy->fingerprint_count;
+	const char **list;
+	struct slice word;
+	int r;
+
+	/* Each takes two characters of the value at least, and may become two. */
+	list = arena_alloc(arena, (count + value.len + 2) * sizeof(*list));
+	for (unsigned int i = 0; i < count; i++)
+		list[i] = policy->fingerprints[i];
+	while (slice_next_word(&value, "|", &word)) {
+		struct tls_fingerprint fingerprint;
+
+		r = tls_fingerprint_parse(word, &fingerprint, err);
+		if (r < 0)
+			return r;
+		if (fingerprint.certificate[0])
+			list[count++] = arena_strdup(arena, fingerprint.certificate);
+		if (fingerprint.key[0])
+			list[count++] = arena_strdup(arena, fingerprint.key);
+	}
+	if (count == policy->fingerprint_count)
+		return error_set(err, -EINVAL, "no fingerprint is given");
+	policy->fingerprints = list;
+	policy->fingerprint_count = count;
+	return 0;
+}
+
 enum attribute {
 	ATTRIBUTE_TLS,
 	ATTRIBUTE_MATCH,
+	ATTRIBUTE_FINGERPRINT,
 	ATTRIBUTE_PROTOCOLS,
 	ATTRIBUTE_SERVERNAME,
-	ATTRIBUTE_FINGERPRINT,
 };
 
 static const char *const attribute_names[] = {
-	"tls", "match", "protocols", "servername", "fingerprint",
+	"tls", "match", "fingerprint", "protocols", "servername",
 };
 
-/* fingerprint is known, not valid. */
-#define ATTRIBUTES_VALID "expected tls, match, protocols, servername"
+#define ATTRIBUTES_VALID "expected tls, match, fingerprint, protocols, servername"
+
+/* What Postfix has besides. */
+static const struct {
+	const char *name, *remedy;
+} foreign[] = {
+	{ "ciphers", "only strong ones are used; remove it" },
+	{ "exclude", "only strong ciphers are used; remove it" },
+	{ "tafile", "put the CA into smtp_tls_CAfile" },
+	{ "connection_reuse", "connections are always reused; remove it" },
+};
 
 static int attribute_find(struct slice name, enum attribute *ret, struct error *err)
 {
@@ -315,8 +241,13 @@ static int attribute_find(struct slice name, enum attribute *ret, struct error *
 			return 0;
 		}
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++) {
+		if (slice_equal_nocase(name, slice_from(foreign[i].name)))
+			return error_set(err, -EINVAL, "there is no %s here: %s", foreign[i].name,
+					 foreign[i].remedy);
+	}
 
-	near = did_you_mean(name, attribute_names, ATTRIBUTE_FINGERPRINT);
+	near = tls_did_you_mean(name, attribute_names, ARRAY_SIZE(attribute_names));
 	return error_set(err, -EINVAL, "unknown attribute; " ATTRIBUTES_VALID "%s%s%s",
 			 near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
@@ -329,17 +260,79 @@ static int take_attribute(enum attribute attribute, struct slice value, struct a
 		return tls_level_parse(value, &policy->level, err);
 	case ATTRIBUTE_MATCH:
 		return take_match(policy, value, arena, err);
+	case ATTRIBUTE_FINGERPRINT:
+		return take_fingerprints(policy, value, arena, err);
 	case ATTRIBUTE_PROTOCOLS:
 		if (value.len == 0)
-			return error_set(err, -EINVAL, PROTOCOLS_VALID);
+			return error_set(err, -EINVAL, TLS_PROTOCOLS_VALID);
 		return tls_protocols_parse(value, &policy->min_version, err);
 	case ATTRIBUTE_SERVERNAME:
 		return take_servername(policy, value, arena, err);
-	case ATTRIBUTE_FINGERPRINT:
-		return error_set(err, -EINVAL, "not available in this version");
 	}
 	assert(0);
 	return -EINVAL;
+}
+
+/* Names and fingerprints add to each other. */
+static bool is_repeatable(enum attribute attribute)
+{
+	return attribute == ATTRIBUTE_MATCH || attribute == ATTRIBUTE_FINGERPRINT;
+}
+
+/* What a wider policy said of names and fingerprints is replaced, not added to. */
+static void start_list(enum attribute attribute, struct tls_policy *policy)
+{
+	if (attribute == ATTRIBUTE_FINGERPRINT) {
+		policy->fingerprints = NULL;
+		policy->fingerprint_count = 0;
+	} else if (attribute == ATTRIBUTE_MATCH) {
+		policy->match = NULL;
+		policy->match_count = 0;
+	}
+}
+
+static int take_word(struct slice word, bool level_only, unsigned int *seen, struct arena *arena,
+		     struct tls_policy *policy, struct error *err)
+{
+	size_t equals = slice_find(word, '=');
+	enum attribute attribute = ATTRIBUTE_MATCH;
+	int r;
+
+	r = attribute_find(slice_first(word, equals), &attribute, err);
+	if (r < 0)
+		return r;
+	if (equals == word.len)
+		return error_set(err, -EINVAL, "expected %s=VALUE", attribute_names[attribute]);
+	if ((attribute == ATTRIBUTE_TLS) != level_only)
+		return 0;
+	if (attribute == ATTRIBUTE_MATCH && policy->level == TLS_LEVEL_FINGERPRINT)
+		attribute = ATTRIBUTE_FINGERPRINT;
+	if (*seen & 1u << attribute && !is_repeatable(attribute))
+		return error_set(err, -EINVAL, "given twice");
+	if (!(*seen & 1u << attribute))
+		start_list(attribute, policy);
+	*seen |= 1u << attribute;
+	return take_attribute(attribute, slice_skip(word, equals + 1), arena, policy, err);
+}
+
+/* What match= means depends on the level, so that is looked for first. */
+static int take_words(struct slice words, unsigned int *seen, struct arena *arena,
+		      struct tls_policy *policy, struct error *err)
+{
+	for (int level_only = 1; level_only >= 0; level_only--) {
+		struct slice rest = words, word;
+
+		while (slice_next_word(&rest, TLS_WHITE_SPACE, &word)) {
+			int r = take_word(word, level_only, seen, arena, policy, err);
+			char shown[128];
+
+			if (r < 0) {
+				error_prefix(err, "%s", escape_cstr(word, shown, sizeof(shown)));
+				return r;
+			}
+		}
+	}
+	return 0;
 }
 
 int tls_policy_parse(struct slice attributes, struct arena *arena, struct tls_policy *policy,
@@ -347,38 +340,41 @@ int tls_policy_parse(struct slice attributes, struct arena *arena, struct tls_po
 {
 	struct tls_policy p = *policy;
 	unsigned int seen = 0;
-	struct slice word;
+	int r;
 
-	p.match = NULL; /* names replace what a wider policy said, and add to each other */
-	p.match_count = 0;
-	while (slice_next_word(&attributes, WHITE_SPACE, &word)) {
-		size_t equals = slice_find(word, '=');
-		enum attribute attribute = ATTRIBUTE_MATCH;
-		char shown[128];
-		int r;
-
-		r = attribute_find(slice_first(word, equals), &attribute, err);
-		if (r == 0 && equals == word.len)
-			r = error_set(err, -EINVAL, "expected %s=VALUE",
-				      attribute_names[attribute]);
-		if (r == 0 && attribute != ATTRIBUTE_MATCH && seen & 1u << attribute)
-			r = error_set(err, -EINVAL, "given twice");
-		if (r == 0)
-			r = take_attribute(attribute, slice_skip(word, equals + 1), arena, &p, err);
-		if (r < 0) {
-			error_prefix(err, "%s", escape_cstr(word, shown, sizeof(shown)));
-			return r;
-		}
-		seen |= 1u << attribute;
-	}
-
-	if (!(seen & 1u << ATTRIBUTE_MATCH)) {
-		p.match = policy->match;
-		p.match_count = policy->match_count;
-	}
+	r = take_words(attributes, &seen, arena, &p, err);
+	if (r < 0)
+		return r;
 	*policy = p;
 	*ret_level_given = seen & 1u << ATTRIBUTE_TLS;
 	return 0;
+}
+
+int tls_policy_parse_entry(struct slice value, struct arena *arena, struct tls_policy *policy,
+			   struct error *err)
+{
+	unsigned int seen = 1u << ATTRIBUTE_TLS;
+	struct tls_policy p = *policy;
+	struct slice level;
+	char shown[128];
+	int r;
+
+	if (!slice_next_word(&value, TLS_WHITE_SPACE, &level))
+		return error_set(err, -EINVAL, "expected a level: " LEVELS_VALID);
+	r = tls_level_parse(level, &p.level, err);
+	if (r < 0) {
+		error_prefix(err, "%s", escape_cstr(level, shown, sizeof(shown)));
+		return r;
+	}
+	r = take_words(value, &seen, arena, &p, err);
+	if (r == 0)
+		*policy = p;
+	return r;
+}
+
+bool tls_level_authenticates(enum tls_level level)
+{
+	return level >= TLS_LEVEL_VERIFY;
 }
 
 bool tls_policy_permits(const struct tls_policy *policy, bool encrypted, bool verified)

@@ -37,9 +37,11 @@ enum tls_version {
 struct tls_policy {
 	enum tls_level level;
 	enum tls_version min_version;
-	const char *const *
-		match; /* names accepted at level verify: "name", ".parent", "nexthop", "hostname" */
-	unsigned int match_count; /* 0: Postfix's default for the level */
+
+	/* Names accepted at verify and secure: "name", ".parent", "nexthop", "dot-nexthop", ... */
+	const char *const *match;
+	unsigned int
+		match_count; /* 0: "hostname" at verify, "nexthop" and "dot-nexthop" at secure */
 
 	/* "sha256:HEX" of a certificate, "pubkey-sha256:HEX" of a key; lower case, no colons. */
 	const char *const *fingerprints;
@@ -58,13 +60,35 @@ int tls_level_parse(struct slice text, enum tls_level *ret, struct error *err);
 /* ">=TLSv1.2", ">=TLSv1.3", "TLSv1.3" and Postfix's lists "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1". */
 int tls_protocols_parse(struct slice text, enum tls_version *ret_min, struct error *err);
 
+/* One fingerprint in the form of struct tls_policy. */
+#define TLS_FINGERPRINT_CERTIFICATE "sha256:"
+#define TLS_FINGERPRINT_KEY	    "pubkey-sha256:"
+
+struct tls_fingerprint {
+	char certificate[72], key[80]; /* one or both; "" */
+};
+
 /*
- * Take attributes "tls=LEVEL match=NAME[:NAME...] protocols=... servername=NAME"
- * separated by white space and change *policy accordingly. What is not named
- * stays. *ret_level_given tells whether tls= was there.
+ * "sha256:HEX" and "pubkey-sha256:HEX"; colons and case don't matter. HEX alone
+ * may be either, as in Postfix.
+ */
+int tls_fingerprint_parse(struct slice text, struct tls_fingerprint *ret, struct error *err);
+
+/*
+ * Take attributes "tls=LEVEL match=NAME[:NAME...] fingerprint=...[|...]
+ * protocols=... servername=NAME" separated by white space and change *policy
+ * accordingly. What is not named stays. *ret_level_given tells whether tls=
+ * was there. At level fingerprint match= is fingerprint=, as in Postfix.
  */
 int tls_policy_parse(struct slice attributes, struct arena *arena, struct tls_policy *policy,
 		     bool *ret_level_given, struct error *err);
+
+/* The same from a line of smtp_tls_policy_maps, "LEVEL [match=...] ...". */
+int tls_policy_parse_entry(struct slice value, struct arena *arena, struct tls_policy *policy,
+			   struct error *err);
+
+/* Whether the level asks who the peer is, and not only that TLS is spoken. */
+bool tls_level_authenticates(enum tls_level level);
 
 /* Whether envelope and message bytes may be sent over a connection in this state. */
 bool tls_policy_permits(const struct tls_policy *policy, bool encrypted, bool verified);

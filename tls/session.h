@@ -18,13 +18,13 @@ struct tls_facts {
 	bool resumed;
 	bool has_peer_cert;
 	bool trusted;  /* the peer's chain leads to a CA of our trust */
-	bool verified; /* trusted, and a name of the certificate is accepted by the policy */
+	bool verified; /* trusted and with a name that the policy accepts; or in its fingerprints */
 	const char *verified_by; /* "ca", "fingerprint", "dane"; "" (NULL where all is zero): not */
 	char peer_name[256];	 /* the name that was accepted, else the certificate's first; "" */
 	char fingerprint[72];	 /* "sha256:HEX" of the peer's certificate; "" */
 	char pubkey_fingerprint[80]; /* "pubkey-sha256:HEX" of its key; "" */
 	int64_t not_after_s;	     /* of the peer's certificate, Unix seconds; 0: none */
-	char trouble[160]; /* why not trusted or not verified: "certificate has expired"; "" */
+	char trouble[160];	     /* why not verified: "certificate has expired"; "" */
 };
 
 int tls_session_new_server(struct tls_context *context, struct stream_filter **ret_filter,

@@ -98,6 +98,15 @@ void end_limit_to_1_2(struct end *end)
 	wolfSSL_set_options(s->ssl, WOLFSSL_OP_NO_TLSv1_3);
 }
 
+void end_use_key(struct end *end, const char *key_path)
+{
+	struct tls_session *s = CONTAINER_OF(end->filter, struct tls_session, filter);
+
+	/* It takes any EC key for any EC certificate. */
+	assert_int_equal(wolfSSL_use_PrivateKey_file(s->ssl, key_path, WOLFSSL_FILETYPE_PEM),
+			 WOLFSSL_SUCCESS);
+}
+
 void end_update_keys(struct end *end)
 {
 	struct tls_session *s = CONTAINER_OF(end->filter, struct tls_session, filter);

@@ -36,6 +36,9 @@ void pair_run(struct pair *pair, size_t chunk);
 /* Before the handshake: this end knows no TLS 1.3. */
 void end_limit_to_1_2(struct end *end);
 
+/* Before the handshake: this end signs with a key that is not its certificate's. */
+void end_use_key(struct end *end, const char *key_path);
+
 /* Ask the other end for new keys. */
 void end_update_keys(struct end *end);
 

@@ -23,23 +23,23 @@ static void test_level(void **state)
 		{ "verify", TLS_LEVEL_VERIFY, NULL },
 		{ "Encrypt", TLS_LEVEL_ENCRYPT, NULL },
 		{ "verfy", 0,
-		  "unknown level; expected none, may, encrypt, verify (did you mean verify?)" },
-		{ "", 0, "unknown level; expected none, may, encrypt, verify" },
-		{ "yes", 0, "unknown level; expected none, may, encrypt, verify" },
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint (did "
+		  "you mean verify?)" },
+		{ "", 0,
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint" },
+		{ "yes", 0,
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint" },
 		{ "encrypt ", 0,
-		  "unknown level; expected none, may, encrypt, verify (did you mean encrypt?)" },
-		{ "secure", 0,
-		  "level secure is not available in this version; "
-		  "expected none, may, encrypt, verify" },
-		{ "fingerprint", 0,
-		  "level fingerprint is not available in this version; "
-		  "expected none, may, encrypt, verify" },
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint (did "
+		  "you mean encrypt?)" },
+		{ "secure", TLS_LEVEL_SECURE, NULL },
+		{ "fingerprint", TLS_LEVEL_FINGERPRINT, NULL },
 		{ "dane", 0,
 		  "level dane is not available in this version; "
-		  "expected none, may, encrypt, verify" },
+		  "expected none, may, encrypt, verify, secure, fingerprint" },
 		{ "dane-only", 0,
 		  "level dane-only is not available in this version; "
-		  "expected none, may, encrypt, verify" },
+		  "expected none, may, encrypt, verify, secure, fingerprint" },
 	};
 
 	(void)state;
@@ -101,6 +101,11 @@ static void test_protocols(void **state)
 	}
 }
 
+#define HEX_A	     HEX_A16 HEX_A16 HEX_A16 HEX_A16
+#define HEX_A16	     "aaaaaaaaaaaaaaaa"
+#define HEX_B_COLONS HEX_B16 ":" HEX_B16 ":" HEX_B16 ":" HEX_B16
+#define HEX_B16	     "bC:bc:BC:BC:BC:BC:BC:BC"
+
 /* The policy in one line, so that cases are easy to read. */
 static void show(const struct tls_policy *p, bool level_given, char *out, size_t size)
 {
@@ -109,6 +114,9 @@ static void show(const struct tls_policy *p, bool level_given, char *out, size_t
 
 	for (unsigned int i = 0; i < p->match_count; i++)
 		n += snprintf(out + n, size - (size_t)n, "%c%s", i ? ',' : ' ', p->match[i]);
+	for (unsigned int i = 0; i < p->fingerprint_count; i++)
+		n += snprintf(out + n, size - (size_t)n, "%c%.*s", i ? ',' : ' ',
+			      (int)strlen(p->fingerprints[i]) - 56, p->fingerprints[i]);
 	if (p->servername)
 		snprintf(out + n, size - (size_t)n, " sni=%s", p->servername);
 }
@@ -132,13 +140,16 @@ static void test_policy(void **state)
 		{ "servername=nexthop", "encrypt 1.2 old.example", NULL },
 		{ "protocols=!SSLv3:!TLSv1:!TLSv1.1", "encrypt 1.2 old.example sni=old", NULL },
 		{ "tls=verfy", NULL,
-		  "tls=verfy: unknown level; expected none, may, encrypt, verify "
+		  "tls=verfy: unknown level; expected none, may, encrypt, verify, secure, "
+		  "fingerprint "
 		  "(did you mean verify?)" },
-		{ "tls=", NULL, "tls=: unknown level; expected none, may, encrypt, verify" },
+		{ "tls=", NULL,
+		  "tls=: unknown level; expected none, may, encrypt, verify, secure, fingerprint" },
 		{ "tls", NULL, "tls: expected tls=VALUE" },
 		{ "verify", NULL, "verify: unknown attribute" },
 		{ "mathc=x", NULL,
-		  "mathc=x: unknown attribute; expected tls, match, protocols, servername "
+		  "mathc=x: unknown attribute; expected tls, match, fingerprint, protocols, "
+		  "servername "
 		  "(did you mean match?)" },
 		{ "tls=may tls=verify", NULL, "tls=verify: given twice" },
 		{ "match=", NULL, "match=: no name to match is given" },
@@ -151,8 +162,36 @@ static void test_policy(void **state)
 		{ "servername=mx.example.", NULL, "expected a host name" },
 		{ "servername=", NULL, "servername=: expected a host name" },
 		{ "protocols=", NULL, "protocols=: expected >=TLSv1.2" },
-		{ "fingerprint=sha256:00", NULL,
-		  "fingerprint=sha256:00: not available in this version" },
+		{ "ciphers=high", NULL,
+		  "ciphers=high: there is no ciphers here: only strong ones are used; remove it" },
+		{ "tls=fingerprint fingerprint=sha256:" HEX_A,
+		  "fingerprint! 1.2 old.example sha256:aaaaaaaa sni=old", NULL },
+		{ "fingerprint=SHA256:" HEX_B_COLONS "|PubKey-SHA256:" HEX_A
+		  " fingerprint=sha256:" HEX_A,
+		  "encrypt 1.2 old.example sha256:bcbcbcbc,pubkey-sha256:aaaaaaaa,sha256:aaaaaaaa "
+		  "sni=old",
+		  NULL },
+		{ "fingerprint=" HEX_A,
+		  "encrypt 1.2 old.example sha256:aaaaaaaa,pubkey-sha256:aaaaaaaa sni=old", NULL },
+		{ "match=" HEX_B_COLONS "|sha256:" HEX_A
+		  " tls=fingerprint match=pubkey-sha256:" HEX_A,
+		  "fingerprint! 1.2 old.example sha256:bcbcbcbc,pubkey-sha256:bcbcbcbc,"
+		  "sha256:aaaaaaaa,pubkey-sha256:aaaaaaaa sni=old",
+		  NULL },
+		{ "tls=fingerprint match=hub.example", NULL,
+		  "match=hub.example: \"hub.example\" is no fingerprint; expected sha256:HEX of a "
+		  "certificate or pubkey-sha256:HEX of its key" },
+		{ "fingerprint=|", NULL, "fingerprint=|: no fingerprint is given" },
+		{ "fingerprint=sha256:00", NULL, "\"sha256:00\" has 2 digits, SHA-256 has 64" },
+		{ "fingerprint=" HEX_A "0", NULL, "has 65 digits, SHA-256 has 64" },
+		{ "fingerprint=sha1:" HEX_A, NULL, "is no fingerprint" },
+		{ "fingerprint=a:a", NULL, "is no fingerprint" },
+		{ "fingerprint=aa::aa", NULL, "is no fingerprint" },
+		{ "fingerprint=aa:", NULL, "is no fingerprint" },
+		{ "fingerprint=00112233445566778899aabbccddeeff", NULL,
+		  "has the length of MD5, which can be forged" },
+		{ "fingerprint=00112233445566778899aabbccddeeff00112233", NULL,
+		  "has the length of SHA-1, which can be forged" },
 	};
 
 	(void)state;
@@ -179,18 +218,50 @@ static void test_policy(void **state)
 	}
 }
 
-static void test_permits(void **state)
+/* A line of smtp_tls_policy_maps: as attributes, but for the level in front. */
+static void test_entry(void **state)
 {
-	static const char want[4][4] = {
-		/* clear, (clear but verified), encrypted, verified */
-		[TLS_LEVEL_NONE] = { 1, 1, 1, 1 },
-		[TLS_LEVEL_MAY] = { 1, 1, 1, 1 },
-		[TLS_LEVEL_ENCRYPT] = { 0, 0, 1, 1 },
-		[TLS_LEVEL_VERIFY] = { 0, 0, 0, 1 },
+	static const struct {
+		const char *text, *want, *error;
+	} cases[] = {
+		{ "encrypt", "encrypt 1.2", NULL },
+		{ " Secure  match=a:nexthop protocols=>=TLSv1.3", "secure 1.3 a,nexthop", NULL },
+		{ "fingerprint match=sha256:" HEX_A "|" HEX_B_COLONS,
+		  "fingerprint 1.2 sha256:aaaaaaaa,sha256:bcbcbcbc,pubkey-sha256:bcbcbcbc", NULL },
+		{ "", NULL, "expected a level: none, may" },
+		{ "match=a", NULL, "match=a: unknown level" },
+		{ "verify tls=may", NULL, "tls=may: given twice" },
+		{ "verify secure", NULL, "secure: unknown attribute" },
 	};
 
 	(void)state;
-	for (unsigned int level = 0; level < 4; level++) {
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_policy p = { .level = TLS_LEVEL_MAY };
+		struct arena arena = { 0 };
+		struct error err = { 0 };
+		char got[256];
+		int r = tls_policy_parse_entry(slice_from(cases[i].text), &arena, &p, &err);
+
+		show(&p, false, got, sizeof(got));
+		if (cases[i].want && (r < 0 || strcmp(got, cases[i].want) != 0))
+			fail_msg("\"%s\": %d \"%s\" %s", cases[i].text, r, got, err.text);
+		if (cases[i].error && (r >= 0 || !strstr(err.text, cases[i].error)))
+			fail_msg("\"%s\": %d %s", cases[i].text, r, err.text);
+		arena_done(&arena);
+	}
+}
+
+static void test_permits(void **state)
+{
+	static const char want[6][4] = {
+		/* clear, (clear but verified), encrypted, verified */
+		[TLS_LEVEL_NONE] = { 1, 1, 1, 1 },    [TLS_LEVEL_MAY] = { 1, 1, 1, 1 },
+		[TLS_LEVEL_ENCRYPT] = { 0, 0, 1, 1 }, [TLS_LEVEL_VERIFY] = { 0, 0, 0, 1 },
+		[TLS_LEVEL_SECURE] = { 0, 0, 0, 1 },  [TLS_LEVEL_FINGERPRINT] = { 0, 0, 0, 1 },
+	};
+
+	(void)state;
+	for (unsigned int level = 0; level < ARRAY_SIZE(want); level++) {
 		struct tls_policy p = { .level = (enum tls_level)level };
 
 		for (unsigned int i = 0; i < 4; i++)
@@ -201,9 +272,8 @@ static void test_permits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_level),
-		cmocka_unit_test(test_protocols),
-		cmocka_unit_test(test_policy),
+		cmocka_unit_test(test_level),	cmocka_unit_test(test_protocols),
+		cmocka_unit_test(test_policy),	cmocka_unit_test(test_entry),
 		cmocka_unit_test(test_permits),
 	};
 

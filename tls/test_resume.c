@@ -101,6 +101,24 @@ static bool connect_once(struct tls_context *client, struct tls_context *server,
 	return ret_facts->resumed;
 }
 
+/* A session that a pin has verified stays so, and is of no use to others. */
+static void expect_pinned(struct tls_context *client, struct tls_context *server,
+			  const struct tls_facts *known)
+{
+	struct tls_facts facts;
+	char pinned[200], more[300];
+
+	snprintf(pinned, sizeof(pinned), "tls=fingerprint fingerprint=%s", known->fingerprint);
+	snprintf(more, sizeof(more), "%s|%s", pinned, known->pubkey_fingerprint);
+	assert_false(connect_once(client, server, pinned, &facts));
+	assert_true(connect_once(client, server, pinned, &facts));
+	assert_true(facts.verified);
+	assert_string_equal(facts.verified_by, "fingerprint");
+	assert_false(connect_once(client, server, more, &facts));
+	assert_true(connect_once(client, server, "tls=verify", &facts));
+	assert_string_equal(facts.verified_by, "ca");
+}
+
 static void resume_often(struct fixture *f, bool is_1_2)
 {
 	struct tls_context *server = server_context(f->dir, is_1_2, "hub");
@@ -124,6 +142,8 @@ static void resume_often(struct fixture *f, bool is_1_2)
 		assert_string_equal(facts.cipher, first.cipher);
 		assert_int_equal(facts.bits, first.bits);
 	}
+
+	expect_pinned(client, server, &first);
 
 	/* Other keys, and no key, know nothing of it. */
 	for (int i = 0; i < 2; i++) {

@@ -257,6 +257,141 @@ static void test_trust(void **state)
 	}
 }
 
+/* By default the next hop itself and what is below it, in the order of match=. */
+static void test_secure(void **state)
+{
+	static const struct {
+		const char *server, *match, *nexthop, *trouble; /* NULL: accepted */
+	} cases[] = {
+		{ "hub", "", "hub.example", NULL },
+		{ "hub", "", "example", NULL },
+		{ "hub", "", "[127.0.0.1]", NULL },
+		{ "hub", "match=nexthop", "hub.example", NULL },
+		{ "hub", "match=dot-nexthop", "example", NULL },
+		{ "hub", "match=hub.example", "example.net", NULL },
+		{ "hub", "match=nexthop", "example",
+		  "certificate is not for the name example "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "hub", "", "example.net",
+		  "certificate is for none of the names example.net, .example.net "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "hub", "", "127.0.0.2",
+		  "certificate is not for the name 127.0.0.2 "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		{ "stranger", "", "hub.example", "unknown CA (issuer CN=Other CA)" },
+		{ "expired", "", "hub.example", "certificate has expired on 2024-01-01" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_context *server = test_server_context(f->dir, cases[i].server);
+		char policy[64];
+		struct pair p;
+
+		snprintf(policy, sizeof(policy), "tls=secure %s", cases[i].match);
+		run(&p, f->client, server, policy, cases[i].nexthop);
+		assert_int_equal(p.client.state == STREAM_FILTER_OPEN, !cases[i].trouble);
+		assert_string_equal(tls_session_facts(p.client.filter)->verified_by,
+				    cases[i].trouble ? "" : "ca");
+		if (cases[i].trouble)
+			assert_string_equal(p.client.err.text, cases[i].trouble);
+		pair_close(&p);
+		tls_context_unref(server);
+	}
+}
+
+/* What this server's certificate is pinned by: that, or its key. */
+static const char *pin_of(struct fixture *f, const char *name, bool is_key)
+{
+	static char pins[2][80];
+	struct tls_context *server = test_server_context(f->dir, name);
+	const struct tls_facts *facts;
+	struct pair p;
+
+	run(&p, f->client, server, "tls=encrypt", "hub.example");
+	facts = tls_session_facts(p.client.filter);
+	snprintf(pins[is_key], sizeof(pins[0]), "%s",
+		 is_key ? facts->pubkey_fingerprint : facts->fingerprint);
+	pair_close(&p);
+	tls_context_unref(server);
+	return pins[is_key];
+}
+
+static int run_pinned(struct pair *p, struct fixture *f, bool is_1_2, struct tls_context *server,
+		      const char *pins)
+{
+	char policy[300];
+
+	snprintf(policy, sizeof(policy), "tls=fingerprint fingerprint=%s", pins);
+	return run_in(p, is_1_2, f->client, server, policy, "mx.example.net");
+}
+
+/* The certificate or its key is all that counts: no CA, no date, no name. */
+static void test_fingerprint(void **state)
+{
+	static const char *const servers[] = {
+		"hub",	    "hub-rsa",	   "expired",	     "future",	      "wrong",
+		"nul",	    "self-signed", "stranger",	     "old-sub-chain", "client-only",
+		"no-names", "evil",	   "evil-sub-chain",
+	};
+	const char *zeros = "sha256:00000000000000000000000000000000"
+			    "00000000000000000000000000000000";
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 4 * ARRAY_SIZE(servers); i++) {
+		struct tls_context *server = test_server_context(f->dir, servers[i / 4]);
+		const struct tls_facts *facts;
+		bool is_key = i % 2, is_1_2 = i / 2 % 2;
+		char pins[200];
+		struct pair p;
+
+		snprintf(pins, sizeof(pins), "%s|%s", zeros, pin_of(f, servers[i / 4], is_key));
+		if (run_pinned(&p, f, is_1_2, server, pins) != STREAM_FILTER_OPEN)
+			fail_msg("%s %s: %s", servers[i / 4], pins, p.client.err.text);
+		assert_int_equal(p.server.state, STREAM_FILTER_OPEN);
+		facts = tls_session_facts(p.client.filter);
+		assert_true(facts->verified);
+		assert_string_equal(facts->verified_by, "fingerprint");
+		assert_string_equal(facts->trouble, "");
+		pair_close(&p);
+
+		assert_true(run_pinned(&p, f, is_1_2, server, zeros) < 0);
+		assert_true(p.server.state < 0);
+		facts = tls_session_facts(p.client.filter);
+		assert_false(facts->verified);
+		assert_string_equal(facts->verified_by, "");
+		assert_memory_equal(
+			p.client.err.text,
+			"certificate is none of those of fingerprint= (it is sha256:", 59);
+		pair_close(&p);
+		tls_context_unref(server);
+	}
+}
+
+/* A certificate is no secret: whoever shows the pinned one must have its key. */
+static void test_stolen_certificate(void **state)
+{
+	struct fixture *f = *state;
+	struct tls_context *server = test_server_context(f->dir, "self-signed");
+	char policy[200];
+	struct pair p;
+
+	snprintf(policy, sizeof(policy), "tls=fingerprint fingerprint=%s",
+		 pin_of(f, "self-signed", false));
+	for (int is_1_2 = 0; is_1_2 < 2; is_1_2++) {
+		pair_open_to(&p, f->client, server, test_policy(policy), "hub.example", NULL);
+		if (is_1_2)
+			end_limit_to_1_2(&p.server);
+		end_use_key(&p.server, throwaway_path(f->dir, "hub.key"));
+		pair_run(&p, SIZE_MAX);
+		if (p.client.state >= 0)
+			fail_msg("taken in TLS 1.%d", is_1_2 ? 2 : 3);
+		assert_true(p.server.state != STREAM_FILTER_OPEN);
+		pair_close(&p);
+	}
+	tls_context_unref(server);
+}
+
 static void read_pem(const char *path, struct buf *ret_der)
 {
 	struct pemfile file;
@@ -379,9 +514,10 @@ static void test_no_poison(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	  cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_trust),	  cmocka_unit_test(test_forged_clone),
-		cmocka_unit_test(test_no_poison),
+		cmocka_unit_test(test_good),	    cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_trust),	    cmocka_unit_test(test_forged_clone),
+		cmocka_unit_test(test_no_poison),   cmocka_unit_test(test_secure),
+		cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_stolen_certificate),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

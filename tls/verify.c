@@ -13,6 +13,7 @@
 #include "tls/verify.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/macros.h"
@@ -99,15 +100,48 @@ static void note_trouble(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *sto
 		describe(v, &c, store->error, i == 0, v->facts->trouble, sizeof(v->facts->trouble));
 }
 
-static void note_peer(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+static void note_fingerprints(struct tls_facts *facts, const struct certs_certificate *leaf)
 {
 	char hex[65];
 
-	if (v->facts->has_peer_cert)
+	certs_fingerprint(leaf->der, hex);
+	snprintf(facts->fingerprint, sizeof(facts->fingerprint), TLS_FINGERPRINT_CERTIFICATE "%s",
+		 hex);
+	certs_fingerprint(leaf->public_key, hex);
+	snprintf(facts->pubkey_fingerprint, sizeof(facts->pubkey_fingerprint),
+		 TLS_FINGERPRINT_KEY "%s", hex);
+}
+
+static bool is_listed(const struct tls_policy *policy, const struct tls_facts *facts)
+{
+	for (unsigned int i = 0; i < policy->fingerprint_count; i++) {
+		const char *wanted = policy->fingerprints[i];
+
+		if (strcmp(wanted, facts->fingerprint) == 0 ||
+		    strcmp(wanted, facts->pubkey_fingerprint) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What the leaf alone says, at the first call, whichever certificate it is
+ * for: where the chain does not matter, no later call may be waited for.
+ */
+static void note_peer(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	struct tls_facts *facts = v->facts;
+	struct certs_certificate leaf;
+
+	if (facts->has_peer_cert)
 		return;
-	v->facts->has_peer_cert = true;
-	certs_fingerprint(der_of(store, 0), hex);
-	snprintf(v->facts->fingerprint, sizeof(v->facts->fingerprint), "sha256:%s", hex);
+	facts->has_peer_cert = true;
+	if (certs_certificate_parse(der_of(store, 0), &leaf, NULL) < 0)
+		return;
+	note_fingerprints(facts, &leaf);
+	facts->not_after_s = leaf.not_after_s;
+	tls_names_first(&leaf, facts->peer_name, sizeof(facts->peer_name));
+	v->is_pinned = v->policy->level == TLS_LEVEL_FINGERPRINT && is_listed(v->policy, facts);
 }
 
 /* Reads what it can of the chain; unreadable ones count as absent, but for the leaf. */
@@ -125,35 +159,20 @@ static unsigned int read_chain(const WOLFSSL_X509_STORE_CTX *store,
 	return count;
 }
 
-static void note_leaf(struct tls_facts *facts, const struct certs_certificate *leaf)
-{
-	char hex[65];
-
-	facts->not_after_s = leaf->not_after_s;
-	certs_fingerprint(leaf->public_key, hex);
-	snprintf(facts->pubkey_fingerprint, sizeof(facts->pubkey_fingerprint), "pubkey-sha256:%s",
-		 hex);
-}
-
 /* The signatures are known to be good when there was no trouble so far. */
-static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+static void judge_chain(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 {
 	struct certs_certificate chain[CHAIN_MAX];
 	struct tls_facts *facts = v->facts;
 	unsigned int count = read_chain(store, chain);
 	bool is_named;
 
-	v->is_judged = true;
 	if (count == 0) {
 		snprintf(facts->trouble, sizeof(facts->trouble), "damaged certificate");
 		return;
 	}
-	note_leaf(facts, &chain[0]);
 	is_named =
 		tls_names_accept(&v->names, &chain[0], facts->peer_name, sizeof(facts->peer_name));
-	if (!is_named)
-		tls_names_first(&chain[0], facts->peer_name, sizeof(facts->peer_name));
-
 	facts->trusted =
 		!facts->trouble[0] && tls_anchors_reach(v->anchors, chain, count, now_s(),
 							facts->trouble, sizeof(facts->trouble));
@@ -163,20 +182,62 @@ static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 		tls_names_mismatch(&v->names, &chain[0], facts->trouble, sizeof(facts->trouble));
 }
 
+/* The list is all that counts, in both directions. */
+static void judge_pin(struct tls_verify *v)
+{
+	struct tls_facts *facts = v->facts;
+
+	facts->verified = v->is_pinned;
+	facts->verified_by = v->is_pinned ? "fingerprint" : "";
+	if (v->is_pinned)
+		facts->trouble[0] = '\0';
+	else if (facts->fingerprint[0])
+		snprintf(facts->trouble, sizeof(facts->trouble),
+			 "certificate is none of those of fingerprint= (it is %s)",
+			 facts->fingerprint);
+	else
+		snprintf(facts->trouble, sizeof(facts->trouble), "damaged certificate");
+}
+
+static bool is_by_pin(const struct tls_verify *v)
+{
+	return v->policy->level == TLS_LEVEL_FINGERPRINT;
+}
+
+static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	v->is_judged = true;
+	judge_chain(v, store);
+	if (is_by_pin(v))
+		judge_pin(v);
+}
+
+/* Whether a handshake that requires a verified peer goes on after this certificate. */
+static bool may_go_on(struct tls_verify *v, bool is_leaf, bool ok)
+{
+	if (is_by_pin(v)) {
+		if (!v->is_pinned)
+			judge_pin(v);
+		return v->is_pinned;
+	}
+	return is_leaf ? v->facts->verified : ok;
+}
+
 static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
 {
 	struct tls_verify *v = store->userCtx;
 	WOLFSSL *ssl =
 		wolfSSL_X509_STORE_CTX_get_ex_data(store, wolfSSL_get_ex_data_X509_STORE_CTX_idx());
+	bool is_leaf = store->error_depth == 0;
 
 	note_peer(v, store);
 	if (ok != 1)
 		note_trouble(v, store);
-	if (store->error_depth == 0)
+	if (is_leaf)
 		judge(v, store);
 
-	if (v->is_required)
-		return store->error_depth == 0 ? v->facts->verified : ok == 1;
+	if (v->is_required && !may_go_on(v, is_leaf, ok == 1))
+		return 0;
 	if (ok != 1)
 		wolfSSL_set_verify(ssl, WOLFSSL_VERIFY_NONE, on_certificate);
 	return 1;

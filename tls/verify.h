@@ -3,7 +3,7 @@
  *
  * The chain and the names are looked at whatever the policy says, and the
  * result is recorded; only where the policy requires it does the handshake
- * fail for it.
+ * fail for it. At level fingerprint neither counts, but the list alone.
  */
 #pragma once
 
@@ -16,10 +16,12 @@ struct WOLFSSL;
 struct tls_verify {
 	const struct tls_anchors *anchors;
 	struct tls_names names;
-	bool is_required;
+	const struct tls_policy *policy;
+	bool is_required;	 /* to be verified */
 	bool is_judged;		 /* in this handshake; a resumed one shows no certificate */
+	bool is_pinned;		 /* it is one of the list of level fingerprint */
 	struct tls_facts *facts; /* has_peer_cert and what follows are filled in */
 };
 
-/* verify lives as long as the handshake. */
+/* verify and what it points to live as long as the handshake. */
 void tls_verify_attach(struct tls_verify *verify, struct WOLFSSL *ssl);

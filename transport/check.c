@@ -41,16 +41,31 @@ static void check_port(const struct check *c, const struct transport_route *rout
 		     hop->text, hop->port);
 }
 
+/* A level that does not look at what the line says to look for. */
+static void check_attributes(const struct check *c, const struct transport_route *route)
+{
+	const struct tls_policy *tls = &route->tls;
+	const char *level = tls_level_name(tls->level);
+	const char *source = tls->source ? tls->source : "smtp_tls_security_level";
+
+	if (tls->match != c->options->tls.match && tls->level != TLS_LEVEL_VERIFY &&
+	    tls->level != TLS_LEVEL_SECURE)
+		warn(c, route->source,
+		     "match= has no effect at level %s (of %s); tls=verify and tls=secure have it",
+		     level, source);
+	if (tls->fingerprints != c->options->tls.fingerprints &&
+	    tls->level != TLS_LEVEL_FINGERPRINT)
+		warn(c, route->source,
+		     "fingerprint= has no effect at level %s (of %s); tls=fingerprint has it",
+		     level, source);
+}
+
 static void check_route(const struct check *c, const struct transport_route *route)
 {
 	for (unsigned int i = 0; i < route->hop_count; i++)
 		check_port(c, route, &route->hops[i]);
-	if (type_of(route->kind)->is_smtp && route->tls.level < TLS_LEVEL_VERIFY &&
-	    route->tls.match != c->options->tls.match)
-		warn(c, route->source,
-		     "match= has no effect at level %s (of %s); tls=verify has it",
-		     tls_level_name(route->tls.level),
-		     route->tls.source ? route->tls.source : "smtp_tls_security_level");
+	if (type_of(route->kind)->is_smtp)
+		check_attributes(c, route);
 }
 
 static void check_base(const struct check *c)

@@ -51,6 +51,23 @@ static int require_implicit(struct transport_route *route, bool level_given, str
 	return 0;
 }
 
+/* What a level tells good peers by must be there. */
+static int require_means(const struct tls_policy *tls, bool can_verify, struct error *err)
+{
+	const char *level = tls_level_name(tls->level);
+	const char *source = source_of(tls->source, "smtp_tls_security_level");
+
+	if ((tls->level == TLS_LEVEL_VERIFY || tls->level == TLS_LEVEL_SECURE) && !can_verify)
+		return error_set(err, -EINVAL,
+				 "level %s (of %s) needs a CA to verify by: set smtp_tls_CAfile",
+				 level, source);
+	if (tls->level == TLS_LEVEL_FINGERPRINT && tls->fingerprint_count == 0)
+		return error_set(err, -EINVAL,
+				 "level %s (of %s) needs to know which: add fingerprint=sha256:HEX",
+				 level, source);
+	return 0;
+}
+
 /* route->tls is where the policy starts from. */
 static int draft_tls(struct slice attributes, bool can_verify, struct arena *arena,
 		     struct transport_route *route, struct error *err)
@@ -63,11 +80,9 @@ static int draft_tls(struct slice attributes, bool can_verify, struct arena *are
 		return r;
 	if (level_given)
 		route->tls.source = route->source;
-	if (route->tls.level >= TLS_LEVEL_VERIFY && !can_verify)
-		return error_set(err, -EINVAL,
-				 "level %s (of %s) needs a CA to verify by: set smtp_tls_CAfile",
-				 tls_level_name(route->tls.level),
-				 source_of(route->tls.source, "smtp_tls_security_level"));
+	r = require_means(&route->tls, can_verify, err);
+	if (r < 0)
+		return r;
 	if (route->kind == TRANSPORT_RELAY_SMTPS)
 		return require_implicit(route, level_given, err);
 	route->mode = route->tls.level == TLS_LEVEL_NONE ? TLS_MODE_NONE : TLS_MODE_STARTTLS;

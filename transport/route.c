@@ -35,13 +35,20 @@ static const struct transport_hop *copy_hops(const struct transport_route *route
 	return hops;
 }
 
+static const char *const *copy_strings(const char *const *strings, unsigned int count,
+				       struct arena *arena)
+{
+	const char **copies = arena_alloc(arena, count * sizeof(*copies));
+
+	for (unsigned int i = 0; i < count; i++)
+		copies[i] = arena_strdup(arena, strings[i]);
+	return copies;
+}
+
 static void copy_policy(struct tls_policy *policy, struct arena *arena)
 {
-	const char **match = arena_alloc(arena, policy->match_count * sizeof(*match));
-
-	for (unsigned int i = 0; i < policy->match_count; i++)
-		match[i] = arena_strdup(arena, policy->match[i]);
-	policy->match = match;
+	policy->match = copy_strings(policy->match, policy->match_count, arena);
+	policy->fingerprints = copy_strings(policy->fingerprints, policy->fingerprint_count, arena);
 	policy->servername = arena_strdup(arena, policy->servername);
 	policy->source = arena_strdup(arena, policy->source);
 }
@@ -52,6 +59,8 @@ static void print_policy(const struct tls_policy *policy, struct buf *out)
 		   policy->min_version == TLS_VERSION_1_3 ? "TLSv1.3" : "TLSv1.2");
 	for (unsigned int i = 0; i < policy->match_count; i++)
 		buf_printf(out, "%s%s", i == 0 ? " match=" : ",", policy->match[i]);
+	for (unsigned int i = 0; i < policy->fingerprint_count; i++)
+		buf_printf(out, "%s%s", i == 0 ? " fingerprint=" : "|", policy->fingerprints[i]);
 	if (policy->servername)
 		buf_printf(out, " servername=%s", policy->servername);
 }

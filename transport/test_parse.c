@@ -174,14 +174,17 @@ static const struct {
 					"relay: for STARTTLS by choice" },
 	{ "relay-smtps:[hub] tls=may",
 	  "tls=may: relay-smtps: is never weaker than encrypt; use relay: for STARTTLS by choice" },
-	{ "relay:[hub] tls=verfy",
-	  "tls=verfy: unknown level; expected none, may, encrypt, verify (did you mean verify?)" },
-	{ "relay:[hub] fingerprint=sha256:00",
-	  "fingerprint=sha256:00: not available in this version" },
-	{ "relay:[hub] tsl=may", "tsl=may: unknown attribute; expected tls, match, protocols, "
-				 "servername (did you mean tls?)" },
+	{ "relay:[hub] tls=verfy", "tls=verfy: unknown level; expected none, may, encrypt, verify, "
+				   "secure, fingerprint (did you mean verify?)" },
+	{ "relay:[hub] fingerprint=sha256:00", "fingerprint=sha256:00: \"sha256:00\" has 2 digits, "
+					       "SHA-256 has 64; expected sha256:HEX of "
+					       "a certificate or pubkey-sha256:HEX of its key" },
+	{ "relay:[hub] tls=fingerprint",
+	  "level fingerprint (of ts:3) needs to know which: add fingerprint=sha256:HEX" },
+	{ "relay:[hub] tsl=may", "tsl=may: unknown attribute; expected tls, match, fingerprint, "
+				 "protocols, servername (did you mean tls?)" },
 	{ "relay:[a] tls=may [b]",
-	  "[b]: unknown attribute; expected tls, match, protocols, servername" },
+	  "[b]: unknown attribute; expected tls, match, fingerprint, protocols, servername" },
 };
 
 static void test_bad(void **state)
@@ -274,6 +277,9 @@ static void test_levels(void **state)
 	}
 }
 
+#define PIN   "sha256:" PIN16 PIN16 PIN16 PIN16
+#define PIN16 "0123456789abcdef"
+
 static void test_verify_without_ca(void **state)
 {
 	struct transport_options options = encrypt;
@@ -282,6 +288,13 @@ static void test_verify_without_ca(void **state)
 
 	(void)state;
 	options.can_verify = false;
+	assert_true(transport_parse(&options, "relay:[a] tls=secure", "ts:1", &route, &error) < 0);
+	assert_string_equal(error.text, "ts:1: level secure (of ts:1) needs a CA to verify by: set "
+					"smtp_tls_CAfile");
+	assert_int_equal(transport_parse(&options, "relay:[a] tls=fingerprint fingerprint=" PIN,
+					 "ts:1", &route, &error),
+			 0);
+	transport_route_unref(route);
 	assert_true(transport_parse(&options, "relay:[a] tls=verify", "ts:1", &route, &error) < 0);
 	assert_string_equal(error.text, "ts:1: level verify (of ts:1) needs a CA to verify by: set "
 					"smtp_tls_CAfile");
