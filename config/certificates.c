@@ -34,7 +34,7 @@ static void report_unreadable(struct config *c, enum config_parameter_id id,
 {
 	bool is_forbidden = c->running && (err->code == -EACCES || err->code == -EPERM);
 
-	config_report_setting(c, id, CONFIG_ERROR, "%s%s", err->text,
+	config_report_setting(c, id, config_secret_severity(c, err), "%s%s", err->text,
 			      is_forbidden ? "; it has changed, and the account that the server "
 					     "runs as may not read it: chgrp it to a group of that "
 					     "account and chmod g+r, or restart the server"

@@ -76,6 +76,14 @@ const char *config_default(struct config *config, enum config_parameter_id id);
 void config_open(struct config *config);
 
 /*
+ * The same for one that answers questions and that no server will be started
+ * with. Secrets that the asker may not read are warnings: without our key TLS
+ * clients show no certificate, without the password file the edge knows no
+ * accounts. What the server's account may do is not looked at.
+ */
+void config_open_to_ask(struct config *config);
+
+/*
  * The same for one that is to replace another while the server runs. A key
  * whose file is the same is not read again: the account that we are by now may
  * not be able to. Clients resume their TLS sessions. What cannot change any

@@ -97,12 +97,20 @@ static void open_mailboxes(struct config *c)
 	check_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, c->sender_login_maps);
 }
 
+enum config_severity config_secret_severity(const struct config *c, const struct error *err)
+{
+	bool is_forbidden = err->code == -EACCES || err->code == -EPERM;
+
+	return c->is_only_asked && is_forbidden ? CONFIG_WARNING : CONFIG_ERROR;
+}
+
 /* The edge reads its password file when it is made, so making one tells. */
 static void check_accounts(struct config *c)
 {
 	static const char prefix[] = "passwd-file:";
 	const char *passdb = config_value(c, CONFIG_SMTPD_SASL_PASSDB);
 	struct edge_options options;
+	enum config_severity severity;
 	struct edge *edge = NULL;
 	struct error err = { 0 };
 
@@ -111,8 +119,11 @@ static void check_accounts(struct config *c)
 	config_check_secret(c, CONFIG_SMTPD_SASL_PASSDB, passdb + sizeof(prefix) - 1);
 	config_check_readable(c, CONFIG_SMTPD_SASL_PASSDB, passdb + sizeof(prefix) - 1);
 	config_edge_options(c, &options);
-	if (edge_new(&options, &edge, &err) < 0)
-		config_report_file(c, CONFIG_SMTPD_SASL_PASSDB, CONFIG_ERROR, err.text);
+	if (edge_new(&options, &edge, &err) < 0) {
+		severity = config_secret_severity(c, &err);
+		config_report_file(c, CONFIG_SMTPD_SASL_PASSDB, severity, err.text);
+		c->are_accounts_secret = severity != CONFIG_ERROR;
+	}
 	edge_free(edge);
 }
 
@@ -145,15 +156,22 @@ static void open_transport(struct config *c)
 	transport_guard_maps(&c->transport);
 }
 
+/* What the account that the server runs as needs. */
+static void check_account(struct config *c)
+{
+	config_check_user(c);
+	config_check_file_readable(c);
+	config_check_directory(c, CONFIG_QUEUE_DIRECTORY);
+	config_check_directory(c, CONFIG_RUN_DIRECTORY);
+	config_check_directory(c, CONFIG_VIRTUAL_MAILBOX_BASE);
+}
+
 static void open_all(struct config *config)
 {
 	if (config->settings[CONFIG_MODE].state == SETTING_UNREAD)
 		return; /* there was no file */
-	config_check_user(config);
-	config_check_file_readable(config);
-	config_check_directory(config, CONFIG_QUEUE_DIRECTORY);
-	config_check_directory(config, CONFIG_RUN_DIRECTORY);
-	config_check_directory(config, CONFIG_VIRTUAL_MAILBOX_BASE);
+	if (!config->is_only_asked)
+		check_account(config);
 	config_open_certificates(config);
 	open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
 	open_mailboxes(config);
@@ -164,6 +182,12 @@ static void open_all(struct config *config)
 
 void config_open(struct config *config)
 {
+	open_all(config);
+}
+
+void config_open_to_ask(struct config *config)
+{
+	config->is_only_asked = true;
 	open_all(config);
 }
 

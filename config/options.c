@@ -107,7 +107,9 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 		.mailbox_domains = config->mailbox_domains,
 		.mailbox_maps = config->mailbox_maps,
 		.mailbox_base = config_value(config, CONFIG_VIRTUAL_MAILBOX_BASE),
-		.passdb = config_value(config, CONFIG_SMTPD_SASL_PASSDB),
+		.passdb = config->are_accounts_secret
+				  ? NULL
+				  : config_value(config, CONFIG_SMTPD_SASL_PASSDB),
 		.sender_login_maps = config->sender_login_maps,
 		.networks = config->networks,
 		.network_count = config->network_count,

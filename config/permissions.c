@@ -84,7 +84,7 @@ void config_check_directory(struct config *c, enum config_parameter_id id)
 /* A file that root can read at the start must be there for the account, too, when it changes. */
 void config_check_readable(struct config *c, enum config_parameter_id id, const char *path)
 {
-	const struct passwd *account = account_of(c);
+	const struct passwd *account = c->is_only_asked ? NULL : account_of(c);
 	struct stat st;
 
 	if (account && stat(path, &st) == 0 && !may(account, &st, S_IROTH))

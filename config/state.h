@@ -50,6 +50,8 @@ struct config {
 	struct tls_context *server_tls, *client_tls;
 	struct transport_options transport; /* what the maps are judged by */
 	const struct config *running;	    /* what it is to replace; only while it is opened */
+	bool is_only_asked;		    /* opened by config_open_to_ask() */
+	bool are_accounts_secret;	    /* whoever asks may not read them */
 };
 
 /* problem.c: text is formatted and escaped; file is kept, not copied. */
@@ -142,6 +144,12 @@ const struct certs_identity *config_identity_get(const struct config_identity *i
 
 /* certificates.c */
 void config_open_certificates(struct config *c);
+
+/*
+ * open.c: how bad it is that a secret cannot be read: to whoever only asks, it
+ * may be forbidden.
+ */
+enum config_severity config_secret_severity(const struct config *c, const struct error *err);
 
 /* options.c: what the resolver is told, also while there are errors elsewhere. */
 void config_transport_options(const struct config *c, struct transport_options *ret);

@@ -37,27 +37,40 @@ static bool is_trusted(const struct edge *edge, const struct mta_client *client)
 	return false;
 }
 
-/* Where mail for a local address lies below the base. Keys: the address, then @domain, as in Postfix. */
-static int find_mailbox(struct edge *edge, const char *address, struct arena *arena,
-			const char **ret_path, struct error *err)
+/* The Maildir that each account has. */
+static int find_account(struct edge *edge, const char *key, struct arena *arena,
+			struct map_result *ret, struct error *err)
+{
+	const char *at = strrchr(key, '@');
+
+	if (!edge->passwd)
+		return error_set(err, -EACCES, "the accounts cannot be read");
+	if (!at || !passwd_has_user(edge->passwd, key))
+		return MAP_NOT_FOUND;
+	ret->value = arena_printf(arena, "%s/%.*s/", at + 1, (int)(at - key), key);
+	ret->source = "";
+	return MAP_FOUND;
+}
+
+/* Keys: the address, then @domain, as in Postfix. */
+int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
+		      struct map_result *ret, struct error *err)
 {
 	const char *key = smtp_address_fold(arena, address);
 	const char *at = strrchr(key, '@');
-	struct map_result result;
 	int r;
 
-	if (!edge->options.mailbox_maps) {
-		if (!at || !passwd_has_user(edge->passwd, key))
-			return MAP_NOT_FOUND;
-		*ret_path = arena_printf(arena, "%s/%.*s/", at + 1, (int)(at - key), key);
-		return MAP_FOUND;
-	}
-	r = maps_lookup(edge->options.mailbox_maps, slice_from(key), arena, &result, err);
+	if (!edge->options.mailbox_maps)
+		return find_account(edge, key, arena, ret, err);
+	r = maps_lookup(edge->options.mailbox_maps, slice_from(key), arena, ret, err);
 	if (r == MAP_NOT_FOUND && at)
-		r = maps_lookup(edge->options.mailbox_maps, slice_from(at), arena, &result, err);
-	if (r == MAP_FOUND)
-		*ret_path = result.value;
+		r = maps_lookup(edge->options.mailbox_maps, slice_from(at), arena, ret, err);
 	return r;
+}
+
+bool edge_has_user(const struct edge *edge, const char *user)
+{
+	return !edge->passwd || passwd_has_user(edge->passwd, user);
 }
 
 /* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
@@ -135,9 +148,9 @@ static void check_sender(void *arg, const struct mta_client *client, const char 
 static void check_mailbox(struct edge *edge, const char *recipient, struct smtp_status *ret)
 {
 	struct arena arena = { 0 };
-	const char *path;
+	struct map_result found;
 	struct error err;
-	int r = find_mailbox(edge, recipient, &arena, &path, &err);
+	int r = edge_find_mailbox(edge, recipient, &arena, &found, &err);
 
 	if (r < 0)
 		lookup_failed(recipient, ret);
@@ -176,7 +189,9 @@ static void authenticate(void *arg, const char *authorization_id, const char *us
 	bool as_self = !authorization_id || !authorization_id[0] ||
 		       slice_equal_nocase(slice_from(authorization_id), slice_from(user));
 
-	if (passwd_check(edge->passwd, user, password, ret_login) == PASSWD_MATCH && as_self)
+	if (!edge->passwd)
+		smtp_status_set(ret, 454, ESC(4, 7, 0), "Temporary authentication failure");
+	else if (passwd_check(edge->passwd, user, password, ret_login) == PASSWD_MATCH && as_self)
 		smtp_status_set(ret, 235, ESC(2, 7, 0), "Authentication successful");
 	else
 		smtp_status_set(ret, 535, ESC(5, 7, 8), "Error: authentication failed");
@@ -218,22 +233,22 @@ static void deliver(void *arg, const struct mta_local_delivery *delivery, struct
 {
 	struct edge *edge = arg;
 	struct arena arena = { 0 };
-	const char *path;
+	struct map_result found;
 	struct error err;
-	int r = find_mailbox(edge, delivery->recipient->address, &arena, &path, &err);
+	int r = edge_find_mailbox(edge, delivery->recipient->address, &arena, &found, &err);
 
 	if (r < 0)
 		smtp_status_set(ret, 451, ESC(4, 3, 0), "mailbox lookup: %s", err.text);
 	else if (r == MAP_NOT_FOUND)
 		smtp_status_set(ret, 550, ESC(5, 1, 1), "unknown user: \"%s\"",
 				delivery->recipient->address);
-	else if (!maildir_path_is_safe(path))
+	else if (!maildir_path_is_safe(found.value))
 		smtp_status_set(
 			ret, 451, ESC(4, 3, 5),
 			"mailbox path \"%s\" must lie below virtual_mailbox_base and end in /",
-			path);
+			found.value);
 	else
-		write_mailbox(edge, delivery, path, ret);
+		write_mailbox(edge, delivery, found.value, ret);
 	arena_done(&arena);
 }
 
@@ -252,15 +267,16 @@ int edge_new(const struct edge_options *options, struct edge **ret_edge, struct 
 {
 	static const char prefix[] = "passwd-file:";
 	struct edge *edge;
-	int r;
+	int r = 0;
 
-	if (strncmp(options->passdb, prefix, sizeof(prefix) - 1) != 0)
+	if (options->passdb && strncmp(options->passdb, prefix, sizeof(prefix) - 1) != 0)
 		return error_set(err, -EINVAL, "%s: expected passwd-file:FILE", options->passdb);
 	edge = calloc(1, sizeof(*edge));
 	if (!edge)
 		return error_set(err, -ENOMEM, "out of memory");
 	edge->options = *options;
-	r = passwd_open(options->passdb + sizeof(prefix) - 1, &edge->passwd, err);
+	if (options->passdb)
+		r = passwd_open(options->passdb + sizeof(prefix) - 1, &edge->passwd, err);
 	if (r < 0) {
 		free(edge);
 		return r;
@@ -279,5 +295,5 @@ void edge_free(struct edge *edge)
 
 int edge_refresh(struct edge *edge, struct error *err)
 {
-	return passwd_refresh(edge->passwd, err);
+	return edge->passwd ? passwd_refresh(edge->passwd, err) : MAP_NOT_CHANGED;
 }

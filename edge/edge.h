@@ -19,7 +19,7 @@ struct edge_options {
 	struct maps
 		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
 	const char *mailbox_base; /* virtual_mailbox_base, absolute */
-	const char *passdb;	  /* "passwd-file:FILE", FILE absolute */
+	const char *passdb; /* "passwd-file:FILE", FILE absolute; NULL: nobody knows who has one */
 	struct maps *sender_login_maps;	   /* NULL: the login is the address */
 	const struct net_prefix *networks; /* mynetworks */
 	unsigned int network_count;
@@ -31,6 +31,17 @@ void edge_free(struct edge *edge);
 
 /* Takes up a changed password file. Blocks. 0: changed, MAP_NOT_CHANGED, or an error. */
 int edge_refresh(struct edge *edge, struct error *err);
+
+/*
+ * Where mail for a local address goes, as delivery finds it: MAP_FOUND,
+ * MAP_NOT_FOUND, or an error. path is below mailbox_base and ends in '/';
+ * source is the line of mailbox_maps, or "" for the Maildir of an account.
+ */
+int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
+		      struct map_result *ret, struct error *err);
+
+/* Whether somebody can log in by this name. True where the accounts cannot be read. */
+bool edge_has_user(const struct edge *edge, const char *user);
 
 /* The policy of an edge; its arg is the struct edge. */
 extern const struct mta_policy edge_policy;
