@@ -39,6 +39,7 @@ int cli_certs_ca(const struct cli *cli, int argc, char **argv);
 int cli_certs_issue(const struct cli *cli, int argc, char **argv);
 int cli_check(const struct cli *cli, int argc, char **argv);
 int cli_config(const struct cli *cli, int argc, char **argv);
+int cli_explain(const struct cli *cli, int argc, char **argv);
 int cli_map_query(const struct cli *cli, int argc, char **argv);
 int cli_queue_action(const struct cli *cli, int argc, char **argv); /* hold, release, ... */
 int cli_reload(const struct cli *cli, int argc, char **argv);

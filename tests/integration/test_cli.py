@@ -51,7 +51,7 @@ def test_help(posthouse):
     assert got.returncode == 0
     for command in ("check", "config", "map query", "queue list", "run"):
         assert f"\n  {command} " in got.stdout
-    assert "explain" not in got.stdout
+    assert "fleet" not in got.stdout
 
 
 @pytest.mark.parametrize("command", ["check", "config", "map query", "queue list", "queue show",
@@ -85,7 +85,7 @@ def test_help_of_a_group(posthouse):
     (["queue", "show"], "queue show: too few arguments; see posthouse queue show --help"),
     (["queue", "list", "--jsno"], "queue list: unknown option --jsno; "
                                   "see posthouse queue list --help"),
-    (["explain", "a@b"], "explain: not available in this version"),
+    (["fleet", "init"], "fleet: not available in this version"),
     (["ledger", "list"], "ledger: not available in this version"),
     (["queue", "hold"], "queue hold: of which messages? Name ids, filters or --all; "
                         "see posthouse queue hold --help"),

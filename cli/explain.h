@@ -1,0 +1,73 @@
+/*
+ * explanation - what would become of mail for one address, and why
+ *
+ * Made of what the resolver, the policy of the mode and the TLS policy answer
+ * when they are asked as delivery asks them; printed for people and programs.
+ */
+#pragma once
+
+#include "cli/cli.h"
+#include "cli/generation.h"
+
+enum explain_action {
+	EXPLAIN_RELAY,
+	EXPLAIN_LOCAL,
+	EXPLAIN_ERROR,
+	EXPLAIN_RETRY,
+	EXPLAIN_DISCARD,
+};
+
+struct explain_step {
+	struct explain_step *next;
+	const char *parameter, *map, *key;
+	const char *value, *source; /* NULL: nothing was found */
+};
+
+/* Who may send it through this host; all false: nobody. */
+struct explain_senders {
+	bool anybody;
+	bool users;		    /* who has logged in */
+	bool networks;		    /* mynetworks */
+	struct smtp_status refusal; /* what a stranger is told, unless anybody may */
+	const char *source;	    /* of relay_domains; "": this is no hub */
+};
+
+struct explain_hop {
+	const struct transport_hop *hop;
+	const char *const *names; /* accepted of a certificate; "nexthop" is resolved */
+	unsigned int name_count;
+};
+
+struct explanation {
+	struct arena arena;
+	const char *address, *sender; /* sender NULL: not given */
+	struct explain_step *first, *last;
+	const struct transport_route *route; /* a reference; NULL: error says why there is none */
+	struct explain_senders senders;
+
+	enum explain_action action;
+	const char *source; /* what decided the action: "ts:2", "local"; "" */
+	const char *error;  /* the refusal, the reason to wait; NULL: none */
+
+	const char *mailbox;	    /* local: the Maildir, absolute; NULL: none */
+	const char *mailbox_source; /* "vusers:3"; "": that of an account */
+	const struct explain_hop *hops;
+	unsigned int hop_count;
+};
+
+/* Negative: nothing could be asked. To be ended by explain_done() in either case. */
+int explain_address(const struct generation *g, const char *address, const char *sender,
+		    struct explanation *ret, struct error *err);
+void explain_done(struct explanation *e);
+
+const char *explain_action_name(enum explain_action action);
+
+/* "relay" and the like have next hops and a TLS policy. */
+bool explain_is_relayed(const struct explanation *e);
+
+/* Whether a name or pin decides about going on, at this level. */
+bool explain_checks_names(const struct tls_policy *policy);
+
+/* explain_text.c, explain_json.c: append to out. */
+void explain_text(const struct explanation *e, struct buf *out);
+void explain_json(const struct explanation *e, struct buf *out);

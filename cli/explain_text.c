@@ -1,0 +1,287 @@
+/*
+ * explain_text - an explanation for whoever is awake at three in the morning
+ *
+ * What happens when TLS fails is not told from memory: the functions that
+ * decide it then are asked now (tls/fallback.h, tls_policy_permits()).
+ */
+#include "cli/explain.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/macros.h"
+#include "tls/fallback.h"
+
+#define LABEL_WIDTH 11
+#define COLUMN_MAX  40 /* what is longer than that stands out */
+
+const char *explain_action_name(enum explain_action action)
+{
+	static const char *const names[] = {
+		[EXPLAIN_RELAY] = "relay", [EXPLAIN_LOCAL] = "local",	  [EXPLAIN_ERROR] = "error",
+		[EXPLAIN_RETRY] = "retry", [EXPLAIN_DISCARD] = "discard",
+	};
+
+	return names[action];
+}
+
+bool explain_is_relayed(const struct explanation *e)
+{
+	return e->action == EXPLAIN_RELAY;
+}
+
+bool explain_checks_names(const struct tls_policy *policy)
+{
+	return !tls_policy_permits(policy, true, false);
+}
+
+static void label(struct buf *out, const char *name)
+{
+	buf_printf(out, "  %-*s  ", LABEL_WIDTH, name);
+}
+
+static void line(struct buf *out, const char *name, const char *text)
+{
+	label(out, name);
+	cli_format_text(out, text);
+	buf_append_string(out, "\n");
+}
+
+/* "as of ts:2" */
+static void write_source(struct buf *out, const char *source)
+{
+	if (!source || strcmp(source, "default") == 0) {
+		buf_append_string(out, "by default");
+		return;
+	}
+	buf_append_string(out, "as of ");
+	cli_format_text(out, source);
+}
+
+/* ---- lookups ---- */
+
+static const char *table_of(const struct explain_step *step)
+{
+	if (step->map[0])
+		return step->map;
+	return strcmp(step->parameter, "local") == 0 ? "local domains" : step->parameter;
+}
+
+struct columns {
+	size_t table, key;
+};
+
+static struct columns measure(const struct explanation *e)
+{
+	struct columns c = { 0, 0 };
+
+	for (const struct explain_step *step = e->first; step; step = step->next) {
+		c.table = MAX(c.table, MIN(strlen(table_of(step)), COLUMN_MAX));
+		c.key = MAX(c.key, MIN(strlen(step->key), COLUMN_MAX));
+	}
+	return c;
+}
+
+/* Escaped, and filled up to the width of its column. */
+static void cell(struct buf *out, const char *text, size_t width)
+{
+	size_t start = buf_len(out);
+
+	cli_format_text(out, text);
+	while (buf_len(out) - start < width)
+		buf_append_string(out, " ");
+	buf_append_string(out, "  ");
+}
+
+static void write_steps(const struct explanation *e, struct buf *out)
+{
+	struct columns columns = measure(e);
+
+	for (const struct explain_step *step = e->first; step; step = step->next) {
+		label(out, step == e->first ? "lookups" : "");
+		cell(out, table_of(step), columns.table);
+		cell(out, step->key, columns.key);
+		if (!step->value) {
+			buf_append_string(out, "no\n");
+		} else if (strcmp(step->parameter, "local") == 0) {
+			buf_append_string(out, "yes\n");
+		} else {
+			cli_format_text(out, step->source);
+			buf_append_string(out, ": ");
+			cli_format_text(out, step->value);
+			buf_append_string(out, "\n");
+		}
+	}
+}
+
+/* ---- who may send it, and what becomes of it ---- */
+
+static const char *senders_text(const struct explain_senders *s)
+{
+	if (s->anybody)
+		return "anybody";
+	if (s->users)
+		return s->networks ? "users that log in, and mynetworks" : "users that log in";
+	return s->networks ? "mynetworks only" : "nobody: would be refused at RCPT";
+}
+
+static void write_senders(const struct explanation *e, struct buf *out)
+{
+	const struct explain_senders *s = &e->senders;
+
+	if (e->sender) {
+		label(out, "sender");
+		cli_format_address(out, e->sender);
+		buf_append_string(out, "\n");
+	}
+	label(out, "taken from");
+	buf_append_string(out, senders_text(s));
+	if (s->anybody && s->source[0]) {
+		buf_append_string(out, ", relay_domains ");
+		write_source(out, s->source);
+	}
+	buf_append_string(out, "\n");
+}
+
+static void write_action(const struct explanation *e, struct buf *out)
+{
+	label(out, "action");
+	buf_append_string(out, explain_action_name(e->action));
+	if (explain_is_relayed(e))
+		buf_printf(out, " by %s:", e->route->name);
+	if (e->source[0] && strcmp(e->source, "local") != 0) {
+		buf_append_string(out, ", ");
+		write_source(out, e->source);
+	}
+	buf_append_string(out, "\n");
+	if (e->error)
+		line(out, explain_is_relayed(e) ? "others" : "because", e->error);
+	if (e->mailbox) {
+		label(out, "mailbox");
+		cli_format_text(out, e->mailbox);
+		buf_append_string(out, e->mailbox_source[0] ? " (" : "");
+		cli_format_text(out, e->mailbox_source);
+		buf_append_string(out, e->mailbox_source[0] ? ")\n" : "\n");
+	}
+}
+
+static void write_hops(const struct explanation *e, struct buf *out)
+{
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		label(out, i > 0 ? "" : e->hop_count > 1 ? "next hops" : "next hop");
+		if (e->hop_count > 1)
+			buf_printf(out, "%u. ", i + 1);
+		cli_format_text(out, e->hops[i].hop->text);
+		buf_append_string(out, "\n");
+	}
+}
+
+/* ---- TLS ---- */
+
+static void write_level(const struct explanation *e, struct buf *out)
+{
+	const struct tls_policy *policy = &e->route->tls;
+	static const char *const modes[] = {
+		[TLS_MODE_NONE] = "none, all is sent in the clear",
+		[TLS_MODE_STARTTLS] = "STARTTLS",
+		[TLS_MODE_IMPLICIT] = "implicit, from the first byte",
+	};
+
+	line(out, "TLS", modes[e->route->mode]);
+	label(out, "level");
+	buf_printf(out, "%s, ", tls_level_name(policy->level));
+	write_source(out, policy->source);
+	buf_append_string(out, "\n");
+	if (e->route->mode == TLS_MODE_NONE)
+		return;
+	line(out, "protocols",
+	     policy->min_version == TLS_VERSION_1_3 ? "TLSv1.3" : "TLSv1.2 or TLSv1.3");
+	if (policy->servername)
+		line(out, "asks for", policy->servername);
+}
+
+static bool are_names_same(const struct explain_hop *a, const struct explain_hop *b)
+{
+	if (a->name_count != b->name_count)
+		return false;
+	for (unsigned int i = 0; i < a->name_count; i++)
+		if (strcmp(a->names[i], b->names[i]) != 0)
+			return false;
+	return true;
+}
+
+static void write_names(const struct explanation *e, struct buf *out)
+{
+	bool are_checked = explain_checks_names(&e->route->tls);
+
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		const struct explain_hop *hop = &e->hops[i];
+
+		if (i > 0 && are_names_same(hop, hop - 1))
+			continue;
+		label(out, i == 0 ? "names" : "");
+		for (unsigned int n = 0; n < hop->name_count; n++) {
+			buf_append_string(out, n > 0 ? ", " : "");
+			cli_format_text(out, hop->names[n]);
+		}
+		if (i > 0) {
+			buf_append_string(out, " of ");
+			cli_format_text(out, hop->hop->text);
+		}
+		buf_append_string(out, are_checked ? "\n" : " (recorded only)\n");
+	}
+}
+
+static void write_fingerprints(const struct tls_policy *policy, struct buf *out)
+{
+	for (unsigned int i = 0; i < policy->fingerprint_count; i++)
+		line(out, i == 0 ? "accepts" : "", policy->fingerprints[i]);
+}
+
+static const char *consequence(const struct explanation *e, enum tls_failure failure)
+{
+	switch (tls_fallback(&e->route->tls, e->route->mode, failure)) {
+	case TLS_FALLBACK_NONE:
+		return "mail waits, nothing is sent";
+	case TLS_FALLBACK_CLEAR:
+		return "mail goes in the clear";
+	case TLS_FALLBACK_CLEAR_ANEW:
+		return "mail goes in the clear, over a new connection";
+	}
+	return "";
+}
+
+static void write_consequences(const struct explanation *e, struct buf *out)
+{
+	bool may_be_anybody = tls_policy_permits(&e->route->tls, true, false);
+
+	label(out, "if");
+	if (e->route->mode == TLS_MODE_STARTTLS) {
+		buf_printf(out, "no STARTTLS is offered   %s\n",
+			   consequence(e, TLS_FAILURE_NOT_OFFERED));
+		label(out, "");
+	}
+	buf_printf(out, "the handshake fails      %s\n", consequence(e, TLS_FAILURE_HANDSHAKE));
+	label(out, "");
+	buf_printf(out, "the peer is not verified %s\n",
+		   may_be_anybody ? "mail goes encrypted, which is recorded"
+				  : consequence(e, TLS_FAILURE_HANDSHAKE));
+}
+
+void explain_text(const struct explanation *e, struct buf *out)
+{
+	cli_format_address(out, e->address);
+	buf_append_string(out, "\n");
+	write_senders(e, out);
+	write_steps(e, out);
+	write_action(e, out);
+	if (!explain_is_relayed(e))
+		return;
+	write_hops(e, out);
+	write_level(e, out);
+	if (e->route->mode == TLS_MODE_NONE)
+		return;
+	write_names(e, out);
+	write_fingerprints(&e->route->tls, out);
+	write_consequences(e, out);
+}

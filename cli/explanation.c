@@ -1,0 +1,260 @@
+/*
+ * explanation - asks what delivery would ask, in the order of a message's life
+ *
+ * First whether a client could hand it in at all (the policy of the mode),
+ * then where it goes (the resolver), then what its TLS accepts. A transport is
+ * made for each address: one that has resolved others might know lines
+ * already, and look up less.
+ */
+#include "cli/explain.h"
+
+#include "base/macros.h"
+#include "smtp/address.h"
+#include "tls/names.h"
+
+/* ---- who may send it ---- */
+
+static void ask_policy(const struct generation *g, const struct explanation *e,
+		       const struct mta_client *client, struct smtp_status *ret)
+{
+	const struct mta_policy *policy = g->options.policy;
+
+	smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
+	if (e->sender)
+		policy->check_sender(g->options.policy_arg, client, e->sender, ret);
+	if (smtp_status_class(ret) == SMTP_DELIVERED)
+		policy->check_recipient(g->options.policy_arg, client, e->sender ? e->sender : "",
+					e->address, ret);
+}
+
+static bool may_send(const struct generation *g, const struct explanation *e,
+		     const struct mta_client *client)
+{
+	struct smtp_status status;
+
+	ask_policy(g, e, client, &status);
+	return smtp_status_class(&status) == SMTP_DELIVERED;
+}
+
+static const struct net_prefix *first_network(const struct generation *g)
+{
+	struct edge_options edge = { 0 };
+	struct hub_options hub = { 0 };
+
+	if (g->edge)
+		config_edge_options(g->config, &edge);
+	else
+		config_hub_options(g->config, &hub);
+	return edge.network_count ? edge.networks : hub.network_count ? hub.networks : NULL;
+}
+
+/* The login to send as the sender with: where a map says who owns it, the first of those. */
+static const char *login_of(const struct generation *g, struct explanation *e)
+{
+	struct edge_options edge;
+	struct map_result owners;
+	struct slice rest, owner;
+	struct error err;
+
+	if (!e->sender || !e->sender[0])
+		return ""; /* any */
+	config_edge_options(g->config, &edge);
+	if (!edge.sender_login_maps ||
+	    maps_lookup(edge.sender_login_maps, slice_from(smtp_address_fold(&e->arena, e->sender)),
+			&e->arena, &owners, &err) != MAP_FOUND)
+		return e->sender;
+	rest = slice_from(owners.value);
+	return slice_next_word(&rest, ", \t", &owner) ? arena_slicedup(&e->arena, owner)
+						      : e->sender;
+}
+
+static void find_senders(const struct generation *g, struct explanation *e)
+{
+	const struct net_address nowhere = { .len = 0 }; /* in no network */
+	const struct net_prefix *network = first_network(g);
+	struct mta_client client = { .address = &nowhere, .hello = "", .encrypted = true };
+
+	e->senders.source = g->hub ? config_source(g->config, CONFIG_RELAY_DOMAINS) : "";
+	ask_policy(g, e, &client, &e->senders.refusal);
+	e->senders.anybody = smtp_status_class(&e->senders.refusal) == SMTP_DELIVERED;
+	if (network) {
+		client.address = &network->base;
+		e->senders.networks = may_send(g, e, &client);
+		client.address = &nowhere;
+	}
+	if (g->edge) {
+		client.user = login_of(g, e);
+		e->senders.users = (!client.user[0] || edge_has_user(g->edge, client.user)) &&
+				   may_send(g, e, &client);
+	}
+}
+
+/* ---- where it goes ---- */
+
+static void note_step(void *arg, const struct transport_lookup *lookup)
+{
+	struct explanation *e = arg;
+	struct explain_step *step = arena_alloc(&e->arena, sizeof(*step));
+
+	*step = (struct explain_step){
+		.parameter = arena_strdup(&e->arena, lookup->parameter),
+		.map = arena_strdup(&e->arena, lookup->map),
+		.key = arena_strdup(&e->arena, lookup->key),
+		.value = arena_strdup(&e->arena, lookup->value),
+		.source = arena_strdup(&e->arena, lookup->source),
+	};
+	if (e->last)
+		e->last->next = step;
+	else
+		e->first = step;
+	e->last = step;
+}
+
+static enum explain_action action_of(enum transport_kind kind)
+{
+	switch (kind) {
+	case TRANSPORT_VIRTUAL:
+		return EXPLAIN_LOCAL;
+	case TRANSPORT_ERROR:
+		return EXPLAIN_ERROR;
+	case TRANSPORT_RETRY:
+		return EXPLAIN_RETRY;
+	case TRANSPORT_DISCARD:
+		return EXPLAIN_DISCARD;
+	default:
+		return EXPLAIN_RELAY;
+	}
+}
+
+static const char *status_text(struct explanation *e, const struct smtp_status *status)
+{
+	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
+
+	return arena_printf(&e->arena, "%d %s %s", status->code,
+			    smtp_status_enhanced_text(status, enhanced), status->text);
+}
+
+/* An error makes mail wait, as the scheduler has it. */
+static int find_route(const struct generation *g, struct explanation *e, struct error *err)
+{
+	struct transport *transport = NULL;
+	struct error no_route = { 0 };
+	int r = transport_new(&g->options.transport, &transport, err);
+
+	if (r < 0)
+		return r;
+	e->source = "";
+	if (transport_resolve_traced(transport, e->address, note_step, e, &e->route, &no_route) <
+	    0) {
+		e->action = EXPLAIN_RETRY;
+		e->error = arena_printf(&e->arena, "no route now: %s", no_route.text);
+	} else {
+		e->action = action_of(e->route->kind);
+		e->source = e->route->source;
+		if (e->action == EXPLAIN_ERROR || e->action == EXPLAIN_RETRY)
+			e->error = status_text(e, &e->route->status);
+	}
+	transport_free(transport);
+	return 0;
+}
+
+static void find_mailbox(const struct generation *g, struct explanation *e)
+{
+	const char *base = config_value(g->config, CONFIG_VIRTUAL_MAILBOX_BASE);
+	struct map_result found;
+	struct error err = { 0 };
+	int r;
+
+	if (!g->edge)
+		return;
+	r = edge_find_mailbox(g->edge, e->address, &e->arena, &found, &err);
+	if (r < 0) {
+		e->error = arena_printf(&e->arena, "whether there is such a user: %s", err.text);
+		e->senders.anybody = true; /* as far as anybody can tell */
+	} else if (r == MAP_FOUND) {
+		e->mailbox = arena_printf(&e->arena, "%s/%s", base, found.value);
+		e->mailbox_source = found.source;
+	}
+}
+
+/* ---- what its TLS accepts ---- */
+
+static void find_names(struct explanation *e, struct explain_hop *ret)
+{
+	const struct tls_policy *policy = &e->route->tls;
+	struct tls_names names;
+	const char **copy;
+
+	tls_names_init(&names, policy, ret->hop->host);
+	copy = arena_alloc(&e->arena, names.count * sizeof(*copy));
+	for (unsigned int i = 0; i < names.count; i++)
+		copy[i] = arena_strdup(&e->arena, names.wanted[i]);
+	ret->names = copy;
+	ret->name_count = names.count;
+	tls_names_done(&names);
+}
+
+static void find_hops(struct explanation *e)
+{
+	struct explain_hop *hops = arena_alloc(&e->arena, e->route->hop_count * sizeof(*hops));
+
+	for (unsigned int i = 0; i < e->route->hop_count; i++) {
+		hops[i].hop = &e->route->hops[i];
+		if (e->route->mode != TLS_MODE_NONE)
+			find_names(e, &hops[i]);
+	}
+	e->hops = hops;
+	e->hop_count = e->route->hop_count;
+}
+
+/* The parameter that would have to say otherwise for this to be taken. */
+static enum config_parameter_id refused_by(const struct generation *g, const struct explanation *e)
+{
+	const char *maps = config_value(g->config, CONFIG_VIRTUAL_MAILBOX_MAPS);
+	struct error err;
+
+	if (!g->edge)
+		return CONFIG_RELAY_DOMAINS;
+	if (g->options.policy->is_local(g->options.policy_arg, smtp_address_domain(e->address),
+					&err) != MAP_FOUND)
+		return CONFIG_MYNETWORKS;
+	return maps && maps[0] ? CONFIG_VIRTUAL_MAILBOX_MAPS : CONFIG_SMTPD_SASL_PASSDB;
+}
+
+/* Where no client at all may send it, it never comes to a route. */
+static void refuse(const struct generation *g, struct explanation *e)
+{
+	const struct explain_senders *s = &e->senders;
+
+	if (s->anybody || s->users || (s->networks && e->error))
+		return;
+	e->error = status_text(e, &s->refusal);
+	if (s->networks)
+		return;
+	e->source = config_source(g->config, refused_by(g, e));
+	e->action = smtp_status_class(&s->refusal) == SMTP_FAILED ? EXPLAIN_ERROR : EXPLAIN_RETRY;
+}
+
+int explain_address(const struct generation *g, const char *address, const char *sender,
+		    struct explanation *e, struct error *err)
+{
+	int r;
+
+	*e = (struct explanation){ .address = address, .sender = sender };
+	r = find_route(g, e, err);
+	if (r < 0)
+		return r;
+	find_senders(g, e);
+	if (e->action == EXPLAIN_LOCAL)
+		find_mailbox(g, e);
+	refuse(g, e);
+	if (explain_is_relayed(e))
+		find_hops(e);
+	return 0;
+}
+
+void explain_done(struct explanation *e)
+{
+	transport_route_unref(e->route);
+	arena_done(&e->arena);
+}

@@ -1,0 +1,259 @@
+"""posthouse explain: what it says of each kind of route, and whom it would let send there.
+
+No server runs here; test_explain_wire.py compares what is said with what is done.
+"""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def host(tmp_path, posthouse, certs):
+    """A directory with a configuration; host.text(ADDRESS...), host.json(...)."""
+    return Host(tmp_path, posthouse, certs)
+
+
+class Host:
+    def __init__(self, directory, posthouse, certs):
+        self.directory, self.config = directory, directory / "main.conf"
+        self._posthouse, self._certs = posthouse, certs
+
+    def configure(self, mode, files, **parameters):
+        """The lines of parameters are in the order given here: queue_directory is line 4."""
+        defaults = {
+            "mode": mode,
+            "myhostname": "mta.vm1.vm",
+            "mydomain": "vm1.vm",
+            "queue_directory": "queue",
+            "run_directory": "run",
+            "smtpd_tls_cert_file": f"{self._certs}/hub.pem",
+            "smtpd_tls_key_file": f"{self._certs}/hub.key",
+            "smtpd_tls_CAfile": f"{self._certs}/ca.pem",
+        }
+        self.parameters = {**defaults, **parameters}
+        self.config.write_text("".join(f"{name} = {value}\n"
+                                       for name, value in self.parameters.items()))
+        for name, text in files.items():
+            (self.directory / name).write_text(text)
+            (self.directory / name).chmod(0o600)
+        return self
+
+    def hub(self, routes="", **parameters):
+        return self.configure("hub", {"ts": routes}, transport_maps="hash:ts",
+                              **{"relay_domains": "vm2.vm, .vm2.vm", **parameters})
+
+    def edge(self, **parameters):
+        return self.configure("edge", {"users": "alice@vm1.vm:{PLAIN}alice::::::\n"}, **parameters)
+
+    def line(self, parameter):
+        """Where it stands: "main.conf:7"."""
+        return f"{self.config}:{list(self.parameters).index(parameter) + 1}"
+
+    def run(self, *arguments):
+        return self._posthouse("explain", *arguments, config=self.config)
+
+    def text(self, *arguments):
+        got = self.run(*arguments)
+        assert got.returncode == 0, got.stderr
+        return got.stdout
+
+    def json(self, *arguments):
+        return [json.loads(line) for line in self.text("--json", *arguments).splitlines()]
+
+
+def words(text):
+    """Lines with their columns joined by single spaces, to look for."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_relay(host):
+    host.hub("# routes\nvm2.vm relay-smtps:[a.example], [192.0.2.1]:466 tls=verify\n")
+    (got,) = host.json("B@VM2.vm")
+    assert got == {
+        "address": "B@VM2.vm",
+        "action": "relay",
+        "transport": "relay-smtps",
+        "next_hops": [{"host": "a.example", "port": 465, "mx": False},
+                      {"host": "192.0.2.1", "port": 466, "mx": False}],
+        "source": "ts:2",
+        "tls": {"mode": "implicit", "level": "verify", "source": "ts:2",
+                "match": ["a.example", "192.0.2.1"]},
+        "error": None,
+    }
+    text = words(host.text("B@VM2.vm"))
+    assert f"taken from anybody, relay_domains as of {host.line('relay_domains')}" in text
+    assert "hash:ts b@vm2.vm no" in text
+    assert ("hash:ts vm2.vm ts:2: relay-smtps:[a.example], [192.0.2.1]:466 tls=verify"
+            in text)
+    assert "action relay by relay-smtps:, as of ts:2" in text
+    assert "next hops 1. [a.example]:465" in text
+
+
+def test_level_of_another_place(host):
+    host.hub("vm2.vm relay:[a.example]\n", smtp_tls_security_level="may")
+    (got,) = host.json("b@vm2.vm")
+    assert got["source"] == "ts:1"
+    assert got["tls"] == {"mode": "starttls", "level": "may",
+                          "source": host.line("smtp_tls_security_level"), "match": []}
+    assert f"level may, as of {host.line('smtp_tls_security_level')}" in words(host.text("b@vm2.vm"))
+
+
+def test_every_lookup_is_shown_in_order(host):
+    host.hub(".vm2.vm relay:[a.example]\n")
+    text = words(host.text("b@x.y.vm2.vm"))
+    at = text.index("hash:ts b@x.y.vm2.vm no")
+    assert text[at:at + 4] == ["hash:ts b@x.y.vm2.vm no", "hash:ts x.y.vm2.vm no",
+                               "hash:ts .y.vm2.vm no", "hash:ts .vm2.vm ts:1: relay:[a.example]"]
+
+
+@pytest.mark.parametrize("line, action, error", [
+    ("error:5.1.1 gone", "error", "550 5.1.1 gone"),
+    ("retry:4.2.1 moving", "retry", "450 4.2.1 moving"),
+    ("discard:", "discard", None),
+])
+def test_what_is_not_sent(host, line, action, error):
+    host.hub(f"vm2.vm {line}\n")
+    (got,) = host.json("b@vm2.vm")
+    assert got == {"address": "b@vm2.vm", "action": action, "transport": action, "next_hops": [],
+                   "source": "ts:1", "tls": None, "error": error}
+    text = words(host.text("b@vm2.vm"))
+    assert f"action {action}, as of ts:1" in text
+    assert error is None or f"because {error}" in text
+
+
+def test_recipients_domain_as_next_hop(host):
+    host.hub(default_transport="smtp")
+    (got,) = host.json("b@vm2.vm")
+    assert got["next_hops"] == [{"host": "vm2.vm", "port": 25, "mx": True}]
+    assert got["source"] == host.line("default_transport")
+    assert "default_transport" in host.text("b@vm2.vm")
+
+
+def test_relayhost(host):
+    host.hub(relayhost="relay-smtps:[hub.example]")
+    (got,) = host.json("b@vm2.vm")
+    assert (got["source"], got["transport"]) == (host.line("relayhost"), "relay-smtps")
+    assert got["tls"]["level"] == "encrypt"
+
+
+def test_hub_refuses_other_domains(host):
+    host.hub("* relay:[a.example]\n")
+    (got,) = host.json("b@other.example")
+    assert got["action"] == "error"
+    assert got["error"] == "554 5.7.1 <b@other.example>: Relay access denied"
+    assert got["source"] == host.line("relay_domains")
+    assert (got["next_hops"], got["tls"]) == ([], None)
+    text = words(host.text("b@other.example"))
+    assert "taken from nobody: would be refused at RCPT" in text
+    assert "because 554 5.7.1 <b@other.example>: Relay access denied" in text
+
+
+def test_hub_relays_elsewhere_for_its_networks(host):
+    host.hub("* relay:[a.example]\n", mynetworks="192.0.2.0/24")
+    (got,) = host.json("b@other.example")
+    assert (got["action"], got["source"]) == ("relay", "ts:1")
+    assert got["error"] == "554 5.7.1 <b@other.example>: Relay access denied"
+    assert "taken from mynetworks only" in words(host.text("b@other.example"))
+
+
+def test_local(host):
+    host.edge(virtual_mailbox_base="mail")
+    (got,) = host.json("Alice@vm1.vm")
+    assert got == {"address": "Alice@vm1.vm", "action": "local", "transport": "virtual",
+                   "next_hops": [], "source": "local", "tls": None, "error": None}
+    text = words(host.text("alice"))
+    assert text[0] == "alice@vm1.vm"
+    assert "lookups local domains vm1.vm yes" in text
+    assert f"mailbox {host.directory}/mail/vm1.vm/alice/" in text
+
+
+def test_local_by_a_map(host):
+    host.edge(virtual_mailbox_base="mail", virtual_mailbox_maps="hash:boxes")
+    (host.directory / "boxes").write_text("# boxes\nal@vm1.vm here/al/\n")
+    assert f"mailbox {host.directory}/mail/here/al/ (boxes:2)" in words(host.text("al@vm1.vm"))
+    (got,) = host.json("alice@vm1.vm")
+    assert (got["action"], got["source"]) == ("error", host.line("virtual_mailbox_maps"))
+
+
+def test_no_such_user(host):
+    host.edge()
+    (got,) = host.json("nobody@vm1.vm")
+    assert got["action"] == "error"
+    assert got["error"].startswith("550 5.1.1 <nobody@vm1.vm>: ")
+
+
+def test_edge_sends_elsewhere_for_its_users(host):
+    host.edge(relayhost="[hub.example]")
+    (got,) = host.json("b@vm2.vm")
+    assert (got["action"], got["error"]) == ("relay", None)
+    assert "taken from users that log in" in words(host.text("b@vm2.vm"))
+
+
+@pytest.mark.parametrize("sender, recipient, error", [
+    ("alice@vm1.vm", "b@vm2.vm", None),
+    ("c@vm3.vm", "alice@vm1.vm", None),
+    ("<>", "alice@vm1.vm", None),
+    ("c@vm3.vm", "b@vm2.vm", "554 5.7.1 <b@vm2.vm>: Relay access denied"),
+])
+def test_from(host, sender, recipient, error):
+    """Senders of our own domains log in; others reach our mailboxes only."""
+    host.edge(relayhost="[hub.example]")
+    (got,) = host.json("--from", sender, recipient)
+    assert got["error"] == error
+    assert (got["action"] == "error") == (error is not None)
+    assert f"sender {sender}" in words(host.text("--from", sender, recipient))
+
+
+def test_from_an_address_that_a_login_owns(host):
+    host.edge(relayhost="[hub.example]", smtpd_sender_login_maps="inline:{sales@vm1.vm=alice@vm1.vm}")
+    assert host.json("--from", "sales@vm1.vm", "b@vm2.vm")[0]["error"] is None
+    assert host.json("--from", "other@vm1.vm", "b@vm2.vm")[0]["action"] == "error"
+
+
+def test_several_addresses(host):
+    host.hub("vm2.vm relay:[a.example]\n")
+    got = host.json("b@vm2.vm", "--", "c@vm2.vm", "b@vm2.vm")
+    assert [one["address"] for one in got] == ["b@vm2.vm", "c@vm2.vm", "b@vm2.vm"]
+    assert host.text("b@vm2.vm", "b@vm2.vm").split("\n\n")[0] + "\n" == host.text("b@vm2.vm")
+
+
+def test_bad_configuration(host):
+    host.hub("vm2.vm relay-stmps:[a.example]\n")
+    got = host.run("b@vm2.vm")
+    assert got.returncode == 78
+    assert 'ts:1: error: unknown transport "relay-stmps"' in got.stderr
+    assert got.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--from", "a b", "x@y"], ["<x@y"], ["--probes", "x@y"]])
+def test_usage(host, arguments):
+    host.hub()
+    assert host.run(*arguments).returncode == 64
+
+
+def test_keys_and_passwords_are_not_needed(open_path, posthouse_bin, certs):
+    """By an account that may read the configuration, but no secrets."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    for name in ("hub.pem", "hub.key", "ca.pem"):
+        (open_path / name).write_bytes((certs / name).read_bytes())
+    (open_path / "users").write_text("alice@vm1.vm:{PLAIN}alice::::::\n")
+    for secret in ("hub.key", "users"):
+        (open_path / secret).chmod(0o600)
+    config = open_path / "main.conf"
+    config.write_text("mode = edge\nmyhostname = mta.vm1.vm\nmydomain = vm1.vm\n"
+                      "queue_directory = queue\nrun_directory = run\nuser = root\n"
+                      "smtpd_tls_cert_file = hub.pem\nsmtpd_tls_key_file = hub.key\n"
+                      "smtpd_tls_CAfile = ca.pem\nrelayhost = [hub.example]\n")
+    got = subprocess.run([posthouse_bin, "-c", config, "explain", "--json", "b@vm2.vm",
+                          "alice@vm1.vm"], user=65534, group=65534, extra_groups=[],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, check=False, timeout=60)
+    assert got.returncode == 0, got.stderr
+    away, here = [json.loads(line) for line in got.stdout.splitlines()]
+    assert (away["action"], away["error"]) == ("relay", None)
+    assert here["action"] == "local"
+    assert here["error"] == "whether there is such a user: the accounts cannot be read"
