@@ -23,11 +23,14 @@
 #include <wolfssl/wolfcrypt/sha256.h>
 #include <wolfssl/wolfcrypt/hash.h>
 
-#define OID_COMMON_NAME	      "\x55\x04\x03"
-#define OID_ORGANIZATION      "\x55\x04\x0a"
-#define OID_KEY_ID	      "\x55\x1d\x0e"
-#define OID_SUBJECT_ALT_NAME  "\x55\x1d\x11"
-#define OID_BASIC_CONSTRAINTS "\x55\x1d\x13"
+#define OID_COMMON_NAME	       "\x55\x04\x03"
+#define OID_ORGANIZATION       "\x55\x04\x0a"
+#define OID_KEY_ID	       "\x55\x1d\x0e"
+#define OID_SUBJECT_ALT_NAME   "\x55\x1d\x11"
+#define OID_BASIC_CONSTRAINTS  "\x55\x1d\x13"
+#define OID_EXTENDED_KEY_USAGE "\x55\x1d\x25"
+#define OID_ANY_USAGE	       "\x55\x1d\x25\x00"
+#define OID_CLIENT_AUTH	       "\x2b\x06\x01\x05\x05\x07\x03\x02"
 
 #define GENERAL_NAME_DNS     (DER_CONTEXT | 2)
 #define GENERAL_NAME_ADDRESS (DER_CONTEXT | 7)
@@ -113,6 +116,20 @@ static bool read_alt_names(struct slice value, struct certs_certificate *c)
 	return !c->alt_names.ptr && der_take(&value, DER_SEQUENCE, &c->alt_names);
 }
 
+/* RFC 5280 section 4.2.1.12: without it a certificate is for anything. */
+static bool read_extended_key_usage(struct slice value, struct certs_certificate *c)
+{
+	struct slice usages, usage;
+
+	if (!der_take(&value, DER_SEQUENCE, &usages))
+		return false;
+	c->is_for_clients = false;
+	while (der_take(&usages, DER_OID, &usage))
+		c->is_for_clients |= slice_equal(usage, SLICE(OID_CLIENT_AUTH)) ||
+				     slice_equal(usage, SLICE(OID_ANY_USAGE));
+	return usages.len == 0;
+}
+
 static bool read_extension(struct slice extension, struct certs_certificate *c)
 {
 	struct slice oid, critical, value;
@@ -128,6 +145,8 @@ static bool read_extension(struct slice extension, struct certs_certificate *c)
 		return read_basic_constraints(value, c);
 	if (slice_equal(oid, SLICE(OID_KEY_ID)))
 		return der_take(&value, DER_OCTET_STRING, &c->key_id);
+	if (slice_equal(oid, SLICE(OID_EXTENDED_KEY_USAGE)))
+		return read_extended_key_usage(value, c);
 	return true;
 }
 
@@ -174,7 +193,7 @@ static bool read_certificate(struct slice der, struct certs_certificate *c)
 
 int certs_certificate_parse(struct slice der, struct certs_certificate *ret, struct error *err)
 {
-	struct certs_certificate c = { .der = der };
+	struct certs_certificate c = { .der = der, .is_for_clients = true };
 
 	if (!read_certificate(der, &c))
 		return error_set(err, -EBADMSG, "damaged certificate");

@@ -24,6 +24,7 @@ struct certs_certificate {
 	struct slice alt_names;		   /* see certs_next_name() */
 	struct slice key_id;		   /* subjectKeyIdentifier; empty: has none */
 	bool is_ca;			   /* by basicConstraints; of version 1: self-issued */
+	bool is_for_clients;		   /* extendedKeyUsage has clientAuth, or there is none */
 };
 
 /* der is one certificate and nothing else. */

@@ -42,6 +42,29 @@ static void read_der(void **state, const char *name, struct buf *ret_der)
 	pemfile_done(&file);
 }
 
+static void test_usage(void **state)
+{
+	static const struct {
+		const char *file;
+		bool is_for_clients;
+	} cases[] = {
+		{ "hub.pem", true },
+		{ "client-only.pem", true },
+		{ "server-only.pem", false },
+		{ "ca.pem", true }, /* says nothing */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct certs_certificate c;
+		struct buf der = { 0 };
+
+		read_der(state, cases[i].file, &der);
+		assert_int_equal(certs_certificate_parse(buf_slice(&der), &c, NULL), 0);
+		assert_int_equal(c.is_for_clients, cases[i].is_for_clients);
+		buf_done(&der);
+	}
+}
+
 static void test_fields(void **state)
 {
 	struct certs_certificate c;
@@ -243,9 +266,10 @@ static void test_pem(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fields),	    cmocka_unit_test(test_names),
-		cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_damaged),
-		cmocka_unit_test(test_der),	    cmocka_unit_test(test_pem),
+		cmocka_unit_test(test_fields),	cmocka_unit_test(test_usage),
+		cmocka_unit_test(test_names),	cmocka_unit_test(test_fingerprint),
+		cmocka_unit_test(test_damaged), cmocka_unit_test(test_der),
+		cmocka_unit_test(test_pem),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -20,13 +20,8 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/wolfcrypt/ecc.h>
-
-/*
- * Tickets are good for less than half of the life of the library's ticket
- * keys (an hour), or else it finds no key to encrypt with (BAD_STATE_E).
- */
-#define TICKET_LIFETIME_S (25 * 60)
-#define TICKET_KEYS_SIZE  88
+#include <wolfssl/wolfcrypt/sha256.h>
+#include <wolfssl/wolfcrypt/hash.h>
 
 int tls_version_number(enum tls_version version)
 {
@@ -89,32 +84,54 @@ static int use_trust(WOLFSSL_CTX *ctx, const struct certs_trust *trust, struct e
 	return 0;
 }
 
-static int use_ticket_keys(WOLFSSL_CTX *ctx, WOLFSSL_CTX *previous, struct error *err)
+/* What must be the same for a ticket to stay good: a client's certificate is judged by it. */
+static void set_scope(struct tls_context *context, const struct tls_context_options *options)
 {
-	unsigned char keys[TICKET_KEYS_SIZE];
-	bool done;
+	struct buf bytes = { 0 };
 
-	done = wolfSSL_CTX_get_tlsext_ticket_keys(previous, keys, sizeof(keys)) ==
-		       WOLFSSL_SUCCESS &&
-	       wolfSSL_CTX_set_tlsext_ticket_keys(ctx, keys, sizeof(keys)) == WOLFSSL_SUCCESS;
-	explicit_bzero(keys, sizeof(keys));
-	return done ? 0 : error_set(err, -ENOTSUP, "wolfSSL does not hand over its ticket keys");
+	buf_append(&bytes, context->ask_certificate ? "ask " : "none ", 4);
+	if (context->ask_certificate && options->trust)
+		buf_append_slice(&bytes, certs_trust_der(options->trust));
+	wc_Sha256Hash((const byte *)buf_slice(&bytes).ptr, (word32)buf_len(&bytes), context->scope);
+	buf_done(&bytes);
+}
+
+/* The library's own callback keeps no more than two keys of an hour, and no certificate. */
+static int set_tickets(struct tls_context *context, const struct tls_context_options *options,
+		       struct error *err)
+{
+	WOLFSSL_CTX *ctx = context->ctx;
+
+	if (options->previous)
+		context->tickets = tls_tickets_ref(options->previous->tickets);
+	else
+		context->tickets = tls_tickets_new(options->clock ? options->clock : &clock_system);
+	if (!context->tickets)
+		return error_set(err, -ENOMEM, "out of memory");
+	set_scope(context, options);
+	wolfSSL_CTX_set_timeout(ctx, TLS_TICKET_LIFETIME_S);
+	if (wolfSSL_CTX_set_TicketEncCb(ctx, tls_server_ticket) != WOLFSSL_SUCCESS ||
+	    wolfSSL_CTX_set_TicketHint(ctx, TLS_TICKET_LIFETIME_S) != WOLFSSL_SUCCESS)
+		return error_set(err, -ENOTSUP, "wolfSSL has no session tickets");
+	return 0;
 }
 
 static int set_up_server(struct tls_context *context, const struct tls_context_options *options,
 			 struct error *err)
 {
 	WOLFSSL_CTX *ctx = context->ctx;
+	int r = 0;
 
-	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL);
+	context->ask_certificate = options->ask_certificate;
 	wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL_STORE |
 							WOLFSSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
-	wolfSSL_CTX_set_timeout(ctx, TICKET_LIFETIME_S);
-	if (wolfSSL_CTX_set_TicketHint(ctx, TICKET_LIFETIME_S) != WOLFSSL_SUCCESS)
-		return error_set(err, -ENOTSUP, "wolfSSL has no session tickets");
-	if (options->previous)
-		return use_ticket_keys(ctx, options->previous->ctx, err);
-	return 0;
+	if (context->ask_certificate && options->trust) {
+		r = tls_anchors_init(&context->anchors, options->trust, err);
+		if (r == 0)
+			r = use_trust(ctx, options->trust, err);
+	}
+	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL); /* sessions ask, or don't */
+	return r < 0 ? r : set_tickets(context, options, err);
 }
 
 static int set_up_client(struct tls_context *context, const struct tls_context_options *options,
@@ -210,6 +227,7 @@ void tls_context_unref(struct tls_context *context)
 	wolfSSL_CTX_free(context->ctx);
 	tls_anchors_done(&context->anchors);
 	tls_resume_free(context->resume);
+	tls_tickets_unref(context->tickets);
 	free(context);
 }
 

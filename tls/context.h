@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "certs/identity.h"
 #include "tls/policy.h"
@@ -18,8 +19,10 @@ struct tls_context_options {
 	const struct certs_trust *trust;       /* NULL: nobody can be verified */
 	enum tls_version min_version;
 
-	/* Servers at a reload: the context before, whose tickets stay good; or NULL. */
-	struct tls_context *previous;
+	/* Servers. */
+	bool ask_certificate;	      /* of clients, to be judged by trust */
+	struct tls_context *previous; /* at a reload: whose tickets stay good; or NULL */
+	const struct clock *clock;    /* for the age of ticket keys; NULL: the system's */
 };
 
 /*

@@ -123,12 +123,12 @@ static int handshake(struct tls_session *s, struct error *err)
 		if (code == WOLFSSL_ERROR_WANT_READ)
 			return STREAM_FILTER_BUSY;
 		r = tls_trouble(s->ssl, code, err);
-		return s->client ? tls_client_blame(s, r, err) : r;
+		return s->client ? tls_client_blame(s, r, err) : tls_server_blame(s, r, err);
 	}
 
 	wolfSSL_FreeArrays(s->ssl);
 	note_facts(s);
-	r = s->client ? tls_client_conclude(s, err) : 0;
+	r = s->client ? tls_client_conclude(s, err) : tls_server_conclude(s, err);
 	return r < 0 ? r : STREAM_FILTER_OPEN;
 }
 
@@ -260,6 +260,7 @@ static void session_free(struct stream_filter *f)
 
 	wolfSSL_free(s->ssl);
 	tls_client_free(s->client);
+	tls_server_free(s->server);
 	tls_context_unref(s->context);
 	free(s->error);
 	free(s);
@@ -302,9 +303,15 @@ int tls_session_new_server(struct tls_context *context, struct stream_filter **r
 
 	assert(!context->is_client);
 	r = tls_session_new(context, &s, err);
-	if (r == 0)
-		*ret_filter = &s->filter;
-	return r;
+	if (r < 0)
+		return r;
+	r = tls_server_attach(s, err);
+	if (r < 0) {
+		session_free(&s->filter);
+		return r;
+	}
+	*ret_filter = &s->filter;
+	return 0;
 }
 
 int tls_session_new_client(struct tls_context *context, const struct tls_policy *policy,

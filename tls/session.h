@@ -31,6 +31,21 @@ int tls_session_new_server(struct tls_context *context, struct stream_filter **r
 			   struct error *err);
 
 /*
+ * Of a server whose context asks for certificates, before the handshake: it
+ * fails unless the client has one that a CA of our trust has signed, and that
+ * is valid and for clients.
+ */
+void tls_session_require_certificate(struct stream_filter *filter);
+
+/*
+ * The certificate of a server's client, as DER, once the handshake is done;
+ * empty when it has shown none. Also of a resumed session. The client has its
+ * key; what else is known of it is in the facts, where verified means trusted
+ * and usable by clients, whatever names it has. Valid while the filter lives.
+ */
+struct slice tls_session_client_certificate(struct stream_filter *filter);
+
+/*
  * nexthop: the host as the route has it (names "nexthop" and "hostname" of
  * match=, and SNI unless the policy has a servername or this is an address).
  * cache_key: sessions are resumed among connections of the same key, next hop

@@ -6,12 +6,14 @@
 #include "tls/verify.h"
 
 struct tls_client; /* in client.c: what only clients need */
+struct tls_server; /* in server.c: the same for servers */
 
 struct tls_session {
 	struct stream_filter filter;
 	struct tls_context *context;
 	struct WOLFSSL *ssl;
-	struct tls_client *client; /* NULL: this is a server's */
+	struct tls_client *client; /* of one, or */
+	struct tls_server *server; /*   of the other */
 	struct tls_facts facts;
 
 	/* Lent by decode(), encode() and finish() for the time of a call. */
@@ -46,3 +48,9 @@ int tls_client_blame(struct tls_session *s, int code, struct error *err);
 /* Keep what came to resume the session by; called after something was received. */
 void tls_client_keep(struct tls_session *s);
 void tls_client_take_session(struct tls_session *s, struct WOLFSSL_SESSION *session);
+
+/* The server's half. */
+int tls_server_attach(struct tls_session *s, struct error *err);
+void tls_server_free(struct tls_server *server);
+int tls_server_conclude(struct tls_session *s, struct error *err);
+int tls_server_blame(const struct tls_session *s, int code, struct error *err);

@@ -8,9 +8,15 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/base64.h"
 #include "base/macros.h"
+#include "certs/certificate.h"
 #include "certs/identity.h"
+#include "certs/pem.h"
+#include "certs/pemfile.h"
 #include "tests/support/throwaway.h"
 #include "tls/session_internal.h"
 
@@ -53,6 +59,74 @@ struct tls_context *test_client_context(const char *dir, const char *ca_name)
 		fail_msg("%s", err.text);
 	certs_trust_free(trust);
 	return context;
+}
+
+static void read_pem(const char *path, struct buf *ret_der)
+{
+	struct pemfile file;
+	struct pem_block block;
+	struct slice rest;
+
+	assert_int_equal(pemfile_read(path, &file, NULL), 0);
+	rest = pemfile_text(&file);
+	assert_true(pem_next(&rest, &block) && pem_decode(&block, ret_der));
+	pemfile_done(&file);
+}
+
+static void write_pem(const char *path, const char *before, struct slice der)
+{
+	char *text = malloc(BASE64_ENCODED_SIZE(der.len));
+	FILE *file = fopen(path, "we");
+
+	base64_encode(der, text);
+	fprintf(file, "%s-----BEGIN CERTIFICATE-----\n", before);
+	for (size_t i = 0; i < strlen(text); i += 64)
+		fprintf(file, "%.64s\n", text + i);
+	fprintf(file, "-----END CERTIFICATE-----\n");
+	fclose(file);
+	free(text);
+}
+
+static void read_text(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	text[fread(text, 1, size - 1, file)] = '\0';
+	fclose(file);
+}
+
+static void copy_text(const char *from, const char *to)
+{
+	char text[4096];
+	FILE *file;
+
+	read_text(from, text, sizeof(text));
+	file = fopen(to, "we");
+	fputs(text, file);
+	fclose(file);
+}
+
+void test_forge_ca(const char *dir)
+{
+	struct certs_certificate ca, evil;
+	struct buf ca_der = { 0 }, evil_der = { 0 };
+	char leaf[4096];
+
+	read_pem(throwaway_path(dir, "ca.pem"), &ca_der);
+	read_pem(throwaway_path(dir, "evil-ca.pem"), &evil_der);
+	assert_int_equal(certs_certificate_parse(buf_slice(&ca_der), &ca, NULL), 0);
+	assert_int_equal(certs_certificate_parse(buf_slice(&evil_der), &evil, NULL), 0);
+	assert_int_equal(ca.public_key.len, evil.public_key.len);
+	memcpy(ca_der.mem + (ca.public_key.ptr - ca_der.mem), evil.public_key.ptr,
+	       evil.public_key.len);
+
+	write_pem(throwaway_path(dir, "forged.pem"), "", buf_slice(&ca_der));
+	copy_text(throwaway_path(dir, "evil-ca.key"), throwaway_path(dir, "forged.key"));
+	read_text(throwaway_path(dir, "evil.pem"), leaf, sizeof(leaf));
+	write_pem(throwaway_path(dir, "of-forged-chain.pem"), leaf, buf_slice(&ca_der));
+	copy_text(throwaway_path(dir, "evil.key"), throwaway_path(dir, "of-forged.key"));
+	buf_done(&ca_der);
+	buf_done(&evil_der);
 }
 
 const struct tls_policy *test_policy(const char *attributes)

@@ -20,6 +20,14 @@ struct pair {
 struct tls_context *test_server_context(const char *dir, const char *name);
 struct tls_context *test_client_context(const char *dir, const char *ca_name);
 
+/*
+ * Make forged.pem and forged.key: the certificate of ca.pem, byte for byte, its
+ * signature included, but with the attacker's key in it. A library that takes
+ * CAs for trusted peers recognizes it by subject, key id and signature. And
+ * of-forged-chain.pem, of-forged.key: a leaf that this key has signed.
+ */
+void test_forge_ca(const char *dir);
+
 /* A policy from its text, for as long as the test runs. */
 const struct tls_policy *test_policy(const char *attributes);
 

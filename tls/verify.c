@@ -21,6 +21,9 @@
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/error-crypt.h>
+
+static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store);
 
 #define CHAIN_MAX 9 /* the library's own limit */
 
@@ -80,6 +83,8 @@ static void describe(const struct tls_verify *v, const struct certs_certificate 
 		break;
 	}
 	text = tls_verify_trouble(code);
+	if (code == EXTKEYUSE_AUTH_E && v->client_certificate)
+		text = "certificate may not be used by a client";
 	if (text)
 		describe_issuer(c, text, out, size);
 	else
@@ -172,10 +177,16 @@ static void judge_chain(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *stor
 		return;
 	}
 	is_named =
+		!v->client_certificate &&
 		tls_names_accept(&v->names, &chain[0], facts->peer_name, sizeof(facts->peer_name));
 	facts->trusted =
 		!facts->trouble[0] && tls_anchors_reach(v->anchors, chain, count, now_s(),
 							facts->trouble, sizeof(facts->trouble));
+	if (v->client_certificate) {
+		buf_clear(v->client_certificate);
+		buf_append_slice(v->client_certificate, chain[0].der);
+		is_named = true; /* whatever it is called: rights are another question */
+	}
 	facts->verified = facts->trusted && is_named;
 	facts->verified_by = facts->verified ? "ca" : "";
 	if (facts->trusted && !is_named)
@@ -223,6 +234,18 @@ static bool may_go_on(struct tls_verify *v, bool is_leaf, bool ok)
 	return is_leaf ? v->facts->verified : ok;
 }
 
+/*
+ * To check nothing also means to ask for no proof that the peer has the key
+ * of its certificate, which a server's client may then leave out. So a server
+ * goes back to checking before that proof is due.
+ */
+static void set_mode(const struct tls_verify *v, WOLFSSL *ssl, int mode)
+{
+	if (mode != WOLFSSL_VERIFY_NONE && v->client_certificate && v->is_required)
+		mode |= WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+	wolfSSL_set_verify(ssl, mode, on_certificate);
+}
+
 static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
 {
 	struct tls_verify *v = store->userCtx;
@@ -230,6 +253,12 @@ static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
 		wolfSSL_X509_STORE_CTX_get_ex_data(store, wolfSSL_get_ex_data_X509_STORE_CTX_idx());
 	bool is_leaf = store->error_depth == 0;
 
+	if (store->totalCerts == 0) { /* a client's way to say that it has none */
+		if (v->is_required)
+			snprintf(v->facts->trouble, sizeof(v->facts->trouble),
+				 "the peer sent no certificate");
+		return !v->is_required;
+	}
 	note_peer(v, store);
 	if (ok != 1)
 		note_trouble(v, store);
@@ -238,8 +267,10 @@ static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
 
 	if (v->is_required && !may_go_on(v, is_leaf, ok == 1))
 		return 0;
-	if (ok != 1)
-		wolfSSL_set_verify(ssl, WOLFSSL_VERIFY_NONE, on_certificate);
+	if (v->client_certificate && is_leaf)
+		set_mode(v, ssl, WOLFSSL_VERIFY_PEER);
+	else if (ok != 1)
+		set_mode(v, ssl, WOLFSSL_VERIFY_NONE);
 	return 1;
 }
 
@@ -247,5 +278,5 @@ void tls_verify_attach(struct tls_verify *verify, struct WOLFSSL *ssl)
 {
 	wolfSSL_SetCertCbCtx(ssl, verify);
 	/* A name check of the library's has no effect without this, nor has any other. */
-	wolfSSL_set_verify(ssl, WOLFSSL_VERIFY_PEER, on_certificate);
+	set_mode(verify, ssl, WOLFSSL_VERIFY_PEER);
 }

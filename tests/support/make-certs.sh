@@ -16,6 +16,7 @@
 #	no-names	an address only
 #	nul		names "hub.example\0.attacker.example"
 #	client-only	may not be used by servers
+#	server-only	may not be used by clients
 #	expired, future	not in their time
 #	wrong		for other.example and 192.0.2.9
 #	self-signed	by itself
@@ -71,6 +72,11 @@ subjectAltName = \$ENV::names
 [cn_leaf]
 basicConstraints = CA:FALSE
 keyUsage = digitalSignature
+[server_leaf]
+basicConstraints = CA:FALSE
+keyUsage = digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = \$ENV::names
 [client_leaf]
 basicConstraints = CA:FALSE
 keyUsage = digitalSignature
@@ -121,6 +127,7 @@ issue hub-rsa /CN=hub.example leaf ca $past $later
 openssl genpkey -algorithm ED25519 -out ed25519.key
 issue ed25519 /CN=hub.example leaf ca $past $later
 issue client-only /CN=hub.example client_leaf ca $past $later
+issue server-only /CN=hub.example server_leaf ca $past $later
 issue expired /CN=hub.example leaf ca $past $lately
 issue future /CN=hub.example leaf ca $later $far
 issue self-signed /CN=hub.example leaf "" $past $later
