@@ -142,6 +142,11 @@ int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, co
 	return set_server_name(s, policy, nexthop, err);
 }
 
+void tls_client_watch(struct tls_session *s, struct tls_chain *chain)
+{
+	s->client->verify.chain = chain;
+}
+
 void tls_client_free(struct tls_client *client)
 {
 	if (!client)

@@ -334,6 +334,17 @@ int tls_session_new_client(struct tls_context *context, const struct tls_policy 
 	return 0;
 }
 
+void tls_session_watch(struct stream_filter *filter, struct tls_chain *chain)
+{
+	tls_client_watch(session_of(filter), chain);
+}
+
+void tls_chain_done(struct tls_chain *chain)
+{
+	arena_done(&chain->arena);
+	*chain = (struct tls_chain){ 0 };
+}
+
 const struct tls_facts *tls_session_facts(struct stream_filter *filter)
 {
 	return &session_of(filter)->facts;

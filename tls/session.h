@@ -55,6 +55,19 @@ int tls_session_new_client(struct tls_context *context, const struct tls_policy 
 			   const char *nexthop, const char *cache_key,
 			   struct stream_filter **ret_filter, struct error *err);
 
+/* The certificates that a peer has shown, as DER, its own first. Zeroed: none. */
+#define TLS_CHAIN_MAX 9 /* the library's own limit */
+
+struct tls_chain {
+	struct arena arena;
+	unsigned int count;
+	struct slice certificates[TLS_CHAIN_MAX]; /* in the arena; not judged: to be looked at */
+};
+
+/* Of a client: copy what the peer will show. Before the handshake; chain outlives the filter. */
+void tls_session_watch(struct stream_filter *filter, struct tls_chain *chain);
+void tls_chain_done(struct tls_chain *chain);
+
 /*
  * Valid while the filter lives; all zero and "" before the handshake is done. After
  * one that failed: what was found out of the peer's certificate until then.

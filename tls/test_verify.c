@@ -451,13 +451,52 @@ static void test_no_poison(void **state)
 	tls_context_unref(leaf);
 }
 
+/* Whoever watches gets all that was shown, also where it is refused. */
+static void test_watch(void **state)
+{
+	static const struct {
+		const char *server, *policy;
+		unsigned int count;
+	} cases[] = {
+		{ "hub", "tls=verify", 1 },	    { "sub-chain", "tls=verify", 2 },
+		{ "stranger", "tls=verify", 1 },    { "evil-sub-chain", "tls=verify", 2 },
+		{ "stranger", "tls=encrypt", 1 },   { "sub-chain", "tls=encrypt", 2 },
+		{ "self-signed", "tls=verify", 1 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct tls_context *server = test_server_context(f->dir, cases[i].server);
+		struct tls_chain chain = { 0 };
+		struct pair p;
+		char hex[65];
+
+		pair_open_to(&p, f->client, server, test_policy(cases[i].policy), "hub.example",
+			     NULL);
+		tls_session_watch(p.client.filter, &chain);
+		pair_run(&p, SIZE_MAX);
+		assert_int_equal(chain.count, cases[i].count);
+		certs_fingerprint(chain.certificates[0], hex);
+		assert_string_equal(hex, tls_session_facts(p.client.filter)->fingerprint +
+						 strlen(TLS_FINGERPRINT_CERTIFICATE));
+		pair_close(&p);
+		tls_chain_done(&chain);
+		tls_context_unref(server);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	    cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_trust),	    cmocka_unit_test(test_forged_clone),
-		cmocka_unit_test(test_no_poison),   cmocka_unit_test(test_secure),
-		cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_stolen_certificate),
+		cmocka_unit_test(test_watch),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_trust),
+		cmocka_unit_test(test_forged_clone),
+		cmocka_unit_test(test_no_poison),
+		cmocka_unit_test(test_secure),
+		cmocka_unit_test(test_fingerprint),
+		cmocka_unit_test(test_stolen_certificate),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -25,8 +25,6 @@
 
 static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store);
 
-#define CHAIN_MAX 9 /* the library's own limit */
-
 static int64_t now_s(void)
 {
 	return clock_wall_ms(&clock_system) / 1000;
@@ -129,6 +127,17 @@ static bool is_listed(const struct tls_policy *policy, const struct tls_facts *f
 	return false;
 }
 
+static void copy_chain(const WOLFSSL_X509_STORE_CTX *store, struct tls_chain *chain)
+{
+	for (int i = 0; i < store->totalCerts && chain->count < TLS_CHAIN_MAX; i++) {
+		struct slice der = der_of(store, i);
+		char *copy = arena_alloc(&chain->arena, der.len);
+
+		memcpy(copy, der.ptr, der.len);
+		chain->certificates[chain->count++] = slice_of(copy, der.len);
+	}
+}
+
 /*
  * What the leaf alone says, at the first call, whichever certificate it is
  * for: where the chain does not matter, no later call may be waited for.
@@ -141,6 +150,8 @@ static void note_peer(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 	if (facts->has_peer_cert)
 		return;
 	facts->has_peer_cert = true;
+	if (v->chain)
+		copy_chain(store, v->chain);
 	if (certs_certificate_parse(der_of(store, 0), &leaf, NULL) < 0)
 		return;
 	note_fingerprints(facts, &leaf);
@@ -151,11 +162,11 @@ static void note_peer(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 
 /* Reads what it can of the chain; unreadable ones count as absent, but for the leaf. */
 static unsigned int read_chain(const WOLFSSL_X509_STORE_CTX *store,
-			       struct certs_certificate chain[CHAIN_MAX])
+			       struct certs_certificate chain[TLS_CHAIN_MAX])
 {
 	unsigned int count = 0;
 
-	for (int i = 0; i < store->totalCerts && i < CHAIN_MAX; i++) {
+	for (int i = 0; i < store->totalCerts && i < TLS_CHAIN_MAX; i++) {
 		if (certs_certificate_parse(der_of(store, i), &chain[count], NULL) == 0)
 			count++;
 		else if (i == 0)
@@ -167,7 +178,7 @@ static unsigned int read_chain(const WOLFSSL_X509_STORE_CTX *store,
 /* The signatures are known to be good when there was no trouble so far. */
 static void judge_chain(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 {
-	struct certs_certificate chain[CHAIN_MAX];
+	struct certs_certificate chain[TLS_CHAIN_MAX];
 	struct tls_facts *facts = v->facts;
 	unsigned int count = read_chain(store, chain);
 	bool is_named;

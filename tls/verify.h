@@ -20,6 +20,7 @@ struct tls_verify {
 	bool is_required;	 /* to be verified */
 	bool is_judged;		 /* in this handshake; a resumed one shows no certificate */
 	bool is_pinned;		 /* it is one of the list of level fingerprint */
+	struct tls_chain *chain; /* gets a copy of what the peer shows; NULL: not needed */
 	struct tls_facts *facts; /* has_peer_cert and what follows are filled in */
 
 	/* On a server's side: the client's goes here; names don't matter. NULL on a client's. */
