@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "certs/certificate.h"
 #include "tests/support/throwaway.h"
 #include "tls/test_pair.h"
 
