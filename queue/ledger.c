@@ -18,6 +18,9 @@ const struct queue_ledger_column queue_ledger_columns[QUEUE_LEDGER_COLUMN_COUNT]
 };
 /* clang-format on */
 
+#define ONE(type, column, field) +1
+static_assert(QUEUE_LEDGER_COLUMNS(ONE, NOTHING) == QUEUE_LEDGER_COLUMN_COUNT, "all are counted");
+
 static const void *place(const struct queue_ledger_entry *entry,
 			 const struct queue_ledger_column *column)
 {

@@ -45,9 +45,32 @@ struct queue_ledger_entry {
 	int64_t message; /* its id; 0 for a gap */
 	enum queue_status status;
 	const char *sender, *recipient;
-	int64_t arrived_ms, size; /* of the message */
+	int64_t arrived_ms, size; /* of the message; of a gap: the rows that it lies between */
 	struct queue_origin origin;
 	struct queue_ledger_row row;
+};
+
+#define QUEUE_LEDGER_HASH_SIZE 32
+
+/* A place in the chain of hashes: a row, and the hash that stands for it and all before it. */
+struct queue_ledger_link {
+	int64_t row;
+	unsigned char hash[QUEUE_LEDGER_HASH_SIZE];
+};
+
+/* Where the ledger ends, and in front of what it begins. */
+struct queue_ledger_ends {
+	struct queue_ledger_link head;
+	struct queue_ledger_link
+		anchor;	   /* the last row that has expired, or is older than the chain */
+	int64_t anchor_ms; /* when it was written; 0: no row has expired yet */
+};
+
+/* Two rows that do not follow each other as they should. */
+struct queue_ledger_break {
+	int64_t before, after;			      /* their numbers */
+	unsigned char bridge[QUEUE_LEDGER_HASH_SIZE]; /* the hash that the second should have */
+	bool is_gap; /* the second is the record of this very gap, and its hash is right */
 };
 
 /* Make all strings of an entry the arena's. */

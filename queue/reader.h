@@ -75,3 +75,54 @@ int queue_reader_stats(struct queue_reader *r,
 int queue_reader_history(struct queue_reader *r, int64_t id,
 			 int (*visit)(void *arg, const struct queue_ledger_entry *entry), void *arg,
 			 struct error *err);
+
+/* Which attempts somebody wants to see. */
+struct queue_ledger_filter {
+	int64_t since_ms;
+	bool in_clear;		    /* only those */
+	struct queue_filter filter; /* sender, recipient, next_hop and statuses of it */
+};
+
+/* Attempts, oldest first; all is valid during the call. Stops at non-zero, and returns it. */
+int queue_reader_ledger(struct queue_reader *r, const struct queue_ledger_filter *filter,
+			int (*visit)(void *arg, const struct queue_ledger_entry *entry), void *arg,
+			struct error *err);
+
+/*
+ * The last messages, up to max, that the ledger knows from an address or to
+ * it; newest first. Returns their number.
+ */
+int queue_reader_ledger_messages(struct queue_reader *r, const char *address, int64_t *ids, int max,
+				 struct error *err);
+
+enum queue_ledger_fault {
+	QUEUE_LEDGER_SOUND,
+	QUEUE_LEDGER_CHANGED, /* row first, or the end of the ledger before it */
+	QUEUE_LEDGER_MISSING, /* rows first to last */
+	QUEUE_LEDGER_ADDED,   /* row first, by another than the queue */
+};
+
+enum queue_ledger_note {
+	QUEUE_NOTE_NONE, /* nothing was noted */
+	QUEUE_NOTE_FOUND,
+	QUEUE_NOTE_DIFFERS, /* the row has another hash now */
+	QUEUE_NOTE_MISSING, /* there is no such row yet, or any more */
+	QUEUE_NOTE_EXPIRED, /* the row has gone, as it may */
+};
+
+struct queue_ledger_verdict {
+	enum queue_ledger_fault fault; /* the first there is */
+	int64_t fault_first, fault_last;
+	int64_t unchained;	       /* that are older than the chain, and so prove nothing */
+	struct queue_ledger_ends ends; /* as they were in the end */
+	int64_t gaps;		       /* that were recorded when a damaged database was mended */
+	enum queue_ledger_note note;
+};
+
+/*
+ * Follow the chain from the first row to the last. noted: an end that somebody
+ * has written down before; NULL: none. show() gets the record of each gap.
+ */
+int queue_reader_verify(struct queue_reader *r, const struct queue_ledger_link *noted,
+			void (*show)(void *arg, const struct queue_ledger_entry *gap), void *arg,
+			struct queue_ledger_verdict *ret, struct error *err);

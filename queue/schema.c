@@ -157,7 +157,8 @@ static const char tables[] =
 #define LEDGER_TRACE                                                                               \
 	"CREATE INDEX q_ledger_time ON q_ledger (time_ms);"                                        \
 	"CREATE INDEX q_ledger_sender ON q_ledger (row >> 12, sender COLLATE NOCASE);"             \
-	"CREATE INDEX q_ledger_recipient ON q_ledger (row >> 12, recipient COLLATE NOCASE);"
+	"CREATE INDEX q_ledger_recipient ON q_ledger (row >> 12, recipient COLLATE NOCASE);"       \
+	"CREATE INDEX q_ledger_gap ON q_ledger (row) WHERE kind = 3;" /* QUEUE_LEDGER_GAP */
 
 /* What waits for a next hop that is down: only deferrals are ever in it. */
 #define WAITING_INDEX                                                                              \

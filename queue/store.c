@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -29,10 +30,11 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_ROLLBACK] = "ROLLBACK",
 	[STORE_STATE_LOAD] =
 		"SELECT ids_mark, messages, recipients, bytes,"
-		" (SELECT coalesce(max(id), 0) FROM q_message), ledger_row FROM q_state",
+		" (SELECT coalesce(max(id), 0) FROM q_message), ledger_row, ledger_hash,"
+		" anchor_row, anchor_hash, anchor_ms FROM q_state",
 	[STORE_STATE_SAVE] =
 		"UPDATE q_state SET ids_mark = ?, messages = ?, recipients = ?, bytes = ?,"
-		" ledger_row = ?",
+		" ledger_row = ?, ledger_hash = ?, anchor_row = ?, anchor_hash = ?, anchor_ms = ?",
 	[STORE_OLDEST] = "SELECT arrived_ms FROM q_message ORDER BY id LIMIT 1",
 
 	[STORE_MESSAGE_INSERT] =
@@ -106,6 +108,11 @@ static int load_oldest(struct queue_store *s, struct error *err)
 	return 0;
 }
 
+static struct slice hash_slice(const struct queue_ledger_link *link)
+{
+	return slice_of((const char *)link->hash, sizeof(link->hash));
+}
+
 static int load_state(struct queue_store *s, struct error *err)
 {
 	struct sqlite3_stmt *st = s->sql.statements[STORE_STATE_LOAD];
@@ -121,7 +128,7 @@ static int load_state(struct queue_store *s, struct error *err)
 	s->counts.messages = sql_int(st, 1);
 	s->counts.recipients = sql_int(st, 2);
 	s->counts.bytes = sql_int(st, 3);
-	s->ledger.row = sql_int(st, 5);
+	queue_store_ledger_read_ends(st, 5, &s->ledger);
 	sql_reset(st);
 
 	r = load_oldest(s, err);
@@ -196,6 +203,7 @@ void queue_store_close(struct queue_store *s)
 	for (size_t i = 0; i < STORE_LATE_STATEMENTS; i++)
 		sql_finalize(s->late[i]);
 	sql_close(&s->sql);
+	buf_done(&s->chain);
 	free(s);
 }
 
@@ -212,7 +220,11 @@ static int save_state(struct queue_store *s, struct error *err)
 	sql_bind_int(st, 2, s->counts.messages);
 	sql_bind_int(st, 3, s->counts.recipients);
 	sql_bind_int(st, 4, s->counts.bytes);
-	sql_bind_int(st, 5, s->ledger.row);
+	sql_bind_int(st, 5, s->ledger.head.row);
+	sql_bind_blob(st, 6, hash_slice(&s->ledger.head));
+	sql_bind_int(st, 7, s->ledger.anchor.row);
+	sql_bind_blob(st, 8, hash_slice(&s->ledger.anchor));
+	sql_bind_int(st, 9, s->ledger.anchor_ms);
 	return sql_run(&s->sql, st, err);
 }
 

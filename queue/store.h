@@ -134,6 +134,77 @@ int queue_store_arrived(struct queue_store *s, int64_t id, int64_t *ret_ms, stru
 int queue_store_ledger_add(struct queue_store *s, struct queue_ledger_entry *entry,
 			   struct error *err);
 
+/*
+ * Remove the first rows of the ledger, up to one written before a time, at
+ * most max of them. *ret_more: there are others. In a transaction.
+ */
+int queue_store_ledger_expire(struct queue_store *s, int64_t before_ms, int max, bool *ret_more,
+			      struct error *err);
+
+/* As they are in the database now. */
+int queue_store_ledger_ends(struct queue_store *s, struct queue_ledger_ends *ret,
+			    struct error *err);
+
+/*
+ * Follow the chain from a link on, for so many rows. broken() is asked where it
+ * does not hold: 0 goes on with the row as it is, anything else ends the walk
+ * there, and is returned. 0: *at is the last row there is; MORE.
+ */
+enum { QUEUE_STORE_MORE = 2 };
+int queue_store_ledger_walk(struct queue_store *s, struct queue_ledger_link *at, int max,
+			    int (*broken)(void *arg, const struct queue_ledger_break *gap),
+			    void *arg, struct error *err);
+
+/* The hash of a row as it is stored, 1, or 0: there is no such row. */
+int queue_store_ledger_link(struct queue_store *s, int64_t row, struct queue_ledger_link *ret,
+			    struct error *err);
+
+/* How many rows there are up to a number. */
+int queue_store_ledger_count(struct queue_store *s, int64_t last, int64_t *ret, struct error *err);
+
+/* The record of a gap, if there is one that fits. 1 or 0; its texts are valid until the next. */
+int queue_store_ledger_gap(struct queue_store *s, const struct queue_ledger_break *gap,
+			   struct queue_ledger_entry *ret, struct error *err);
+
+/*
+ * In a database that was put together from what could be read of another one:
+ * record where the chain does not hold any more, and go on behind it. ends:
+ * those of the other database; NULL: nobody knows them. In a transaction.
+ */
+int queue_store_ledger_mend(struct queue_store *s, const struct queue_ledger_ends *ends,
+			    int64_t now_ms, struct error *err);
+
+/* The first row written at or after a time; 0: there is none. */
+int queue_store_ledger_find(struct queue_store *s, int64_t since_ms, int64_t *ret_row,
+			    struct error *err);
+
+/*
+ * The rows of a block, in order: attempts, all or those of a time and in
+ * clear; or rows of any kind that have this address as the sender, or the
+ * recipient. 1 with one, whose texts are valid until the next; 0 at the end.
+ */
+#define QUEUE_LEDGER_BLOCK_BITS 12 /* the first has rows 0 to 4095 */
+
+enum queue_ledger_key {
+	QUEUE_LEDGER_ANY,
+	QUEUE_LEDGER_SENDER,
+	QUEUE_LEDGER_RECIPIENT,
+};
+
+struct queue_ledger_query {
+	int64_t block;
+	enum queue_ledger_key key;
+	const char *address; /* unless ANY; lives until the end of the query */
+	int64_t since_ms;    /* of ANY */
+	bool in_clear;	     /* the same */
+};
+
+int queue_store_ledger_begin(struct queue_store *s, const struct queue_ledger_query *query,
+			     struct error *err);
+int queue_store_ledger_next(struct queue_store *s, struct queue_ledger_entry *ret,
+			    struct error *err);
+void queue_store_ledger_end(struct queue_store *s);
+
 /* Rows of the ledger for one message, behind a given one. 1, or 0 at the end. */
 int queue_store_history_begin(struct queue_store *s, int64_t id, int64_t after, struct error *err);
 int queue_store_history_next(struct queue_store *s, struct queue_ledger_entry *ret,

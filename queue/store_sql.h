@@ -1,6 +1,7 @@
 /* store_sql - what store.c, which writes, and load.c, which reads, share */
 #pragma once
 
+#include "base/buf.h"
 #include "base/macros.h"
 #include "queue/sql.h"
 #include "queue/store.h"
@@ -43,12 +44,18 @@ enum store_late_statement {
 	STORE_LATE_ARRIVED,
 	STORE_LATE_LEDGER_INSERT,
 	STORE_LATE_HISTORY,
+	STORE_LATE_LEDGER_ENDS,
+	STORE_LATE_LEDGER_WALK,
+	STORE_LATE_LEDGER_GAP,
+	STORE_LATE_LEDGER_COUNT,
+	STORE_LATE_LEDGER_FIND,
+	STORE_LATE_LEDGER_BLOCK,
+	STORE_LATE_LEDGER_SENDER,
+	STORE_LATE_LEDGER_RECIPIENT,
+	STORE_LATE_LEDGER_IS_OLD,
+	STORE_LATE_LEDGER_LAST_OLD,
+	STORE_LATE_LEDGER_EXPIRE,
 	STORE_LATE_STATEMENTS, /* their number */
-};
-
-/* Where the ledger ends. */
-struct queue_ledger_head {
-	int64_t row;
 };
 
 struct queue_store {
@@ -56,7 +63,9 @@ struct queue_store {
 	struct sqlite3_stmt *late[STORE_LATE_STATEMENTS]; /* NULL: not needed yet */
 	struct queue_counts counts, committed;
 	int64_t ids_mark, committed_ids_mark;
-	struct queue_ledger_head ledger, committed_ledger;
+	struct queue_ledger_ends ledger, committed_ledger;
+	struct buf chain; /* what is being hashed */
+	struct sqlite3_stmt *ledger_query;
 	struct queue_due scan_after; /* where the scan began */
 	bool scan_is_later;	     /* beyond the due time where it began */
 };
@@ -67,3 +76,11 @@ int queue_store_prepare_late(struct queue_store *s, enum store_late_statement wh
 /* store_ledger.c: the row of an outcome that has one. */
 int queue_store_ledger_attempt(struct queue_store *s, const struct queue_message *m,
 			       const struct queue_outcome *o, struct error *err);
+
+/* ledger_row, ledger_hash, anchor_row, anchor_hash and anchor_ms, from a column on. */
+void queue_store_ledger_read_ends(struct sqlite3_stmt *st, int column,
+				  struct queue_ledger_ends *ret);
+
+/* A row whose columns are those of QUEUE_LEDGER_NAMES. 1, or -EBADMSG. */
+int queue_store_ledger_read(struct sqlite3_stmt *st, struct queue_ledger_entry *ret,
+			    struct error *err);

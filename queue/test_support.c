@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "queue/reader.h"
 
 static int64_t fake_ms(const struct clock *clock)
 {
@@ -360,6 +361,25 @@ unsigned int tester_body_files(struct tester *t)
 	return count;
 }
 
+static void ignore_gap(void *arg, const struct queue_ledger_entry *gap)
+{
+	(void)arg;
+	(void)gap;
+}
+
+static void check_ledger(struct tester *t)
+{
+	struct queue_ledger_verdict verdict;
+	struct queue_reader *r;
+	struct error err;
+
+	if (queue_reader_open(t->directory, &r, &err) < 0 ||
+	    queue_reader_verify(r, NULL, ignore_gap, NULL, &verdict, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(verdict.fault, QUEUE_LEDGER_SOUND);
+	queue_reader_close(r);
+}
+
 void tester_check_counts(struct tester *t)
 {
 	struct queue_counts counts;
@@ -374,4 +394,5 @@ void tester_check_counts(struct tester *t)
 		counts.oldest_ms,
 		tester_query(t, "SELECT coalesce((SELECT arrived_ms FROM q_message ORDER BY id "
 				"LIMIT 1), 0)"));
+	check_ledger(t);
 }

@@ -78,5 +78,5 @@ int64_t tester_query(struct tester *t, const char *text);
 /* The number of files below bodies/. */
 unsigned int tester_body_files(struct tester *t);
 
-/* The counts agree with the rows. */
+/* The counts agree with the rows, and the ledger's chain holds. */
 void tester_check_counts(struct tester *t);

@@ -48,7 +48,9 @@ LIBRARIES = {
     r"sqlite3\.h": ["queue", "maps"],
     r"ares(_\w+)?\.h": ["net"],
     r"uv\.h": ["net"],
-    r"wolfssl/.*": ["tls", "certs"],
+    # The ledger's chain takes its digest from the library that is there anyway.
+    r"wolfssl/(options|wolfcrypt/sha256)\.h": ["queue", "tls", "certs"],
+    r"wolfssl/(?!options\.h|wolfcrypt/sha256\.h).*": ["tls", "certs"],
     r"crypt\.h": ["edge"],
     r"gsasl\.h": ["mta"],
     r"(xxhash|jansson)\.h": [folder for folder in FOLDERS if folder != "base"],
