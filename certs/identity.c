@@ -86,25 +86,25 @@ static int check_fit(const struct certs_identity *identity, const char *cert_fil
 	return r;
 }
 
+/* previous: whose key it is; NULL: read it. */
 static int identity_load(struct certs_identity *identity, const char *cert_file,
-			 const char *key_file, struct error *err)
+			 const char *key_file, const struct certs_identity *previous,
+			 struct error *err)
 {
-	int r;
+	int r = pemfile_certificates(cert_file, take_certificate, identity, err);
 
-	r = pemfile_certificates(cert_file, take_certificate, identity, err);
-	if (r < 0)
-		return r;
-
-	r = pemfile_read(key_file, &identity->key, err);
+	if (r == 0 && previous)
+		r = pemfile_copy(previous->key_pem, &identity->key, err);
+	else if (r == 0)
+		r = pemfile_read(key_file, &identity->key, err);
 	if (r == 0)
 		r = pemfile_find_key(&identity->key, key_file, &identity->key_pem, err);
-	if (r == 0)
-		r = check_fit(identity, cert_file, key_file, err);
-	return r;
+	return r < 0 ? r : check_fit(identity, cert_file, key_file, err);
 }
 
-int certs_identity_load(const char *cert_file, const char *key_file,
-			struct certs_identity **ret_identity, struct error *err)
+int certs_identity_renew(const char *cert_file, const char *key_file,
+			 const struct certs_identity *previous,
+			 struct certs_identity **ret_identity, struct error *err)
 {
 	CLEANUP(certs_identity_freep) struct certs_identity *identity = NULL;
 	int r;
@@ -112,12 +112,19 @@ int certs_identity_load(const char *cert_file, const char *key_file,
 	identity = calloc(1, sizeof(*identity));
 	if (!identity)
 		return error_set(err, -ENOMEM, "%s: out of memory", cert_file);
-	r = identity_load(identity, cert_file, key_file && key_file[0] ? key_file : cert_file, err);
+	r = identity_load(identity, cert_file, key_file && key_file[0] ? key_file : cert_file,
+			  previous, err);
 	if (r < 0)
 		return r;
 	*ret_identity = identity;
 	identity = NULL;
 	return 0;
+}
+
+int certs_identity_load(const char *cert_file, const char *key_file,
+			struct certs_identity **ret_identity, struct error *err)
+{
+	return certs_identity_renew(cert_file, key_file, NULL, ret_identity, err);
 }
 
 void certs_identity_free(struct certs_identity *identity)

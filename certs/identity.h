@@ -19,6 +19,11 @@ struct certs_identity;
 /* key_file NULL or "": the key is in cert_file too, as in Postfix. */
 int certs_identity_load(const char *cert_file, const char *key_file,
 			struct certs_identity **ret_identity, struct error *err);
+
+/* A new certificate for the key of another, whose file need not be readable any more. */
+int certs_identity_renew(const char *cert_file, const char *key_file,
+			 const struct certs_identity *previous,
+			 struct certs_identity **ret_identity, struct error *err);
 void certs_identity_free(struct certs_identity *identity); /* wipes the key */
 DEFINE_CLEANUP(struct certs_identity *, certs_identity_free);
 

@@ -56,6 +56,17 @@ int pemfile_read(const char *path, struct pemfile *ret_file, struct error *err)
 	return 0;
 }
 
+int pemfile_copy(struct slice text, struct pemfile *ret_file, struct error *err)
+{
+	char *bytes = malloc(text.len + 1);
+
+	if (!bytes)
+		return error_set(err, -ENOMEM, "out of memory");
+	memcpy(bytes, text.ptr, text.len);
+	*ret_file = (struct pemfile){ .bytes = bytes, .len = text.len };
+	return 0;
+}
+
 void pemfile_done(struct pemfile *file)
 {
 	if (file->bytes)

@@ -14,6 +14,7 @@ struct pemfile {
 
 /* Errors name the file and say why. */
 int pemfile_read(const char *path, struct pemfile *ret_file, struct error *err);
+int pemfile_copy(struct slice text, struct pemfile *ret_file, struct error *err);
 void pemfile_done(struct pemfile *file);
 
 static inline struct slice pemfile_text(const struct pemfile *file)

@@ -89,7 +89,7 @@ int cli_explain(const struct cli *cli, int argc, char **argv)
 	} else {
 		code = explain_all(&q, g, argv + 1, count);
 	}
-	generation_free(g);
+	generation_unref(g);
 	arena_done(&q.arena);
 	return code;
 }

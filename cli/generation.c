@@ -1,3 +1,8 @@
+/*
+ * A renewal of certificates makes another snapshot of the mta, with the
+ * contexts that the configuration has now. Those before, and the generation,
+ * are held by a retired, until nobody has the old snapshot any more.
+ */
 #include "cli/generation.h"
 
 #include <stdlib.h>
@@ -5,9 +10,15 @@
 #include "base/macros.h"
 #include "base/memory.h"
 
-static void run_free(struct loop_task *task)
+struct retired {
+	struct generation *generation; /* a reference */
+	struct config_tls *tls;
+	struct loop_task free_task;
+};
+
+static void run_unref(struct loop_task *task)
 {
-	generation_free(CONTAINER_OF(task, struct generation, free_task));
+	generation_unref(CONTAINER_OF(task, struct generation, free_task));
 }
 
 struct generation *generation_new(struct config *config)
@@ -16,13 +27,14 @@ struct generation *generation_new(struct config *config)
 
 	list_init(&g->link);
 	g->config = config;
-	g->free_task.run = run_free;
+	g->references = 1;
+	g->free_task.run = run_unref;
 	return g;
 }
 
-void generation_free(struct generation *g)
+void generation_unref(struct generation *g)
 {
-	if (!g)
+	if (!g || --g->references > 0)
 		return;
 	list_remove(&g->link);
 	edge_free(g->edge);
@@ -101,4 +113,48 @@ void generation_refresh(struct generation *g,
 	config_refresh(g->config, report ? report : report_nothing, arg);
 	if (g->edge)
 		refresh_users(g, report != NULL);
+}
+
+static void run_free_retired(struct loop_task *task)
+{
+	struct retired *r = CONTAINER_OF(task, struct retired, free_task);
+
+	config_tls_free(r->tls);
+	generation_unref(r->generation);
+	free(r);
+}
+
+static void retired_release(void *retired)
+{
+	struct retired *r = retired;
+
+	loop_post(r->generation->loop, &r->free_task);
+}
+
+void generation_renew(struct generation *g, struct mta *mta,
+		      void (*report)(void *arg, const struct config_problem *problem), void *arg)
+{
+	struct config_tls *before = config_renew(g->config, report, arg);
+	struct mta_options options = g->options;
+	struct error err = { 0 };
+	struct retired *r;
+
+	if (!before)
+		return;
+	config_mta_options(g->config, &options);
+	r = memory_zeroed(sizeof(*r));
+	r->generation = g;
+	r->tls = before;
+	r->free_task.run = run_free_retired;
+	g->references++;
+	if (mta_reload(mta, &options, retired_release, r, &err) == 0) {
+		g->options = options;
+		config_report_renewal(g->config, before, report, arg);
+		return;
+	}
+	log_write(options.log, NULL, LOG_LEVEL_ERROR,
+		  "certificates could not be taken up: %s; those before stay in use", err.text);
+	g->references--;
+	free(r);
+	config_tls_restore(g->config, before);
 }

@@ -19,16 +19,17 @@ struct generation {
 	struct hub *hub;	  /*   of the other */
 	struct mta_options options;
 	struct error edge_error; /* the last one told */
+	unsigned int references; /* snapshots of the mta that have it, and its owner */
 
 	struct loop *loop; /* where it frees itself */
 	struct loop_task free_task;
 };
 
-/* Takes the config over. */
+/* Takes the config over. With one reference, which is the owner's. */
 struct generation *generation_new(struct config *config);
-void generation_free(struct generation *g); /* NULL is fine */
+void generation_unref(struct generation *g); /* NULL is fine */
 
-/* From any thread: frees it on its loop. */
+/* From any thread: the owner does not need it any more. */
 void generation_release(void *generation);
 
 /* Make the policy of its mode, and fill in the options. shared: clock, log and queue. */
@@ -40,3 +41,10 @@ int generation_prepare(struct generation *g, const struct mta_options *shared, s
  */
 void generation_refresh(struct generation *g,
 			void (*report)(void *arg, const struct config_problem *problem), void *arg);
+
+/*
+ * Take up certificates that have changed: the mta goes on with the same
+ * options but for the TLS contexts. Sessions keep those that they began with.
+ */
+void generation_renew(struct generation *g, struct mta *mta,
+		      void (*report)(void *arg, const struct config_problem *problem), void *arg);

@@ -265,7 +265,7 @@ static void abandon(struct reload *r)
 {
 	if (r->next)
 		bind_close(&r->next->bindings, &r->server->current->bindings);
-	generation_free(r->next);
+	generation_unref(r->next);
 	buf_done(&r->changes);
 }
 

@@ -55,6 +55,9 @@ static void on_refresh_timer(void *arg)
 	struct server *s = arg;
 
 	server_refresh(s);
+	if (!s->is_stopping)
+		generation_renew(s->current, s->mta, server_log_problem, s);
+	expiry_look(&s->expiry, s->current->config, server_log_problem, s);
 	loop_timer_start(s->refresh_timer, REFRESH_MS);
 }
 
@@ -229,7 +232,7 @@ static void release(struct server *s)
 		unlink(s->pid_file);
 	if (!s->are_services_closed)
 		bind_close(&s->current->bindings, NULL);
-	generation_free(s->current); /* those before it went with the loop */
+	generation_unref(s->current); /* those before it went with the loop */
 	log_close(s->log);
 	arena_done(&s->arena);
 }
@@ -267,6 +270,7 @@ int cli_run(const struct cli *cli, int argc, char **argv)
 	} else {
 		log_ready(s); /* first: supervisors wait for it */
 		log_warnings(s);
+		expiry_init(&s->expiry, &clock_system);
 		loop_timer_start(s->refresh_timer, REFRESH_MS);
 		loop_run(s->loop);
 		log_write(s->log, NULL, LOG_LEVEL_INFO, "stopped");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cli/cli.h"
+#include "cli/expiry.h"
 #include "cli/generation.h"
 #include "cli/privileges.h"
 #include "cli/serve.h"
@@ -25,6 +26,7 @@ struct server {
 
 	struct loop *loop;
 	struct loop_timer *refresh_timer;
+	struct expiry expiry;
 	struct loop_signal *signals[3];
 	bool is_stopping, are_services_closed;
 };

@@ -72,10 +72,10 @@ size_t config_changes(const struct config *config, const struct config *running,
 	for (unsigned int id = 0; id < CONFIG_PARAMETER_COUNT; id++)
 		if (!is_fixed(id) && !is_same(config, running, id))
 			count = add_name(out, count, config_schema[id].name, "");
-	if (config->server_identity != running->server_identity &&
+	if (config->tls->server_identity != running->tls->server_identity &&
 	    is_same(config, running, CONFIG_SMTPD_TLS_CERT_FILE))
 		count = add_name(out, count, "smtpd_tls_cert_file", " (its contents)");
-	if (config->client_identity != running->client_identity &&
+	if (config->tls->client_identity != running->tls->client_identity &&
 	    is_same(config, running, CONFIG_SMTP_TLS_CERT_FILE))
 		count = add_name(out, count, "smtp_tls_cert_file", " (its contents)");
 	return count;

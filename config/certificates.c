@@ -6,26 +6,18 @@
 #include "config/state.h"
 
 #include <errno.h>
-#include <time.h>
+#include <stdlib.h>
 
-#define EXPIRES_SOON_DAYS 14
+#include "base/memory.h"
 
-static void check_validity(struct config *c, enum config_parameter_id id,
-			   const struct certs_identity *identity)
+/* From before the first byte is read: what changes meanwhile is looked at again. */
+static void note_file(struct config *c, enum config_parameter_id id, const char *path)
 {
-	const struct certs_info *info = certs_identity_info(identity);
-	int64_t now_s = time(NULL), days = certs_info_days_left(info, now_s);
+	struct config_file file = { .id = id, .path = arena_strdup(&c->tls->arena, path) };
 
-	if (now_s > info->not_after_s)
-		config_report_setting(c, id, CONFIG_WARNING, "%s: the certificate has expired",
-				      config_value(c, id));
-	else if (days < EXPIRES_SOON_DAYS)
-		config_report_setting(c, id, CONFIG_WARNING,
-				      "%s: the certificate expires in %lld days",
-				      config_value(c, id), (long long)days);
-	if (now_s < info->not_before_s)
-		config_report_setting(c, id, CONFIG_WARNING, "%s: the certificate is not valid yet",
-				      config_value(c, id));
+	config_stamp_take(path, &file.read);
+	file.tried = file.seen = file.read;
+	buf_append(&c->tls->files, &file, sizeof(file));
 }
 
 /* Whoever reads it now is not whoever has read it at the start. */
@@ -52,6 +44,9 @@ static struct config_identity *load_identity(struct config *c, enum config_param
 
 	if (!cert_file)
 		return NULL;
+	note_file(c, cert_id, cert_file);
+	if (key_file && strcmp(key_file, cert_file) != 0)
+		note_file(c, key_id, key_file);
 	if (config_identity_load(c, cert_file, key_file, &identity, &err) < 0) {
 		bool is_key =
 			key_file && strcmp(key_file, cert_file) != 0 && strstr(err.text, key_file);
@@ -59,7 +54,8 @@ static struct config_identity *load_identity(struct config *c, enum config_param
 		report_unreadable(c, is_key ? key_id : cert_id, &err);
 		return NULL;
 	}
-	check_validity(c, cert_id, config_identity_get(identity));
+	config_add_certificates(c, cert_id, false,
+				certs_identity_chain_pem(config_identity_get(identity)));
 	config_check_secret(c, key_id, key_file ? key_file : cert_file);
 	config_check_key_readable(c, key_id, key_file ? key_file : cert_file);
 	return identity;
@@ -71,8 +67,13 @@ static struct certs_trust *load_trust(struct config *c, enum config_parameter_id
 	struct certs_trust *trust = NULL;
 	struct error err = { 0 };
 
-	if (file && certs_trust_load(file, &trust, &err) < 0)
+	if (!file)
+		return NULL;
+	note_file(c, id, file);
+	if (certs_trust_load(file, &trust, &err) < 0)
 		config_report_setting(c, id, CONFIG_ERROR, "%s", err.text);
+	else
+		config_add_certificates(c, id, true, certs_trust_pem(trust));
 	return trust;
 }
 
@@ -100,11 +101,11 @@ static void make_server_context(struct config *c, const struct certs_identity *i
 		.identity = identity,
 		.trust = trust,
 		.min_version = version_of(c, CONFIG_SMTPD_TLS_PROTOCOLS),
-		.previous = c->running ? c->running->server_tls : NULL,
+		.previous = c->running && c->running->tls ? c->running->tls->server : NULL,
 	};
 	struct error err = { 0 };
 
-	if (identity && tls_context_new_server(&options, &c->server_tls, &err) < 0)
+	if (identity && tls_context_new_server(&options, &c->tls->server, &err) < 0)
 		config_report_setting(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_ERROR, "%s", err.text);
 }
 
@@ -118,7 +119,7 @@ static void make_client_context(struct config *c, const struct certs_identity *i
 	};
 	struct error err = { 0 };
 
-	if (tls_context_new_client(&options, &c->client_tls, &err) < 0)
+	if (tls_context_new_client(&options, &c->tls->client, &err) < 0)
 		config_report_setting(c, CONFIG_SMTP_TLS_CERT_FILE, CONFIG_ERROR, "%s", err.text);
 }
 
@@ -132,13 +133,14 @@ void config_open_certificates(struct config *c)
 	bool same_trust = is_same_value(c, CONFIG_SMTPD_TLS_CAFILE, CONFIG_SMTP_TLS_CAFILE);
 	const struct certs_identity *server_identity, *client_identity;
 
-	c->server_identity =
+	c->tls = memory_zeroed(sizeof(*c->tls));
+	c->tls->server_identity =
 		load_identity(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_SMTPD_TLS_KEY_FILE);
 	if (!same_identity)
-		c->client_identity =
+		c->tls->client_identity =
 			load_identity(c, CONFIG_SMTP_TLS_CERT_FILE, CONFIG_SMTP_TLS_KEY_FILE);
-	server_identity = config_identity_get(c->server_identity);
-	client_identity = config_identity_get(c->client_identity);
+	server_identity = config_identity_get(c->tls->server_identity);
+	client_identity = config_identity_get(c->tls->client_identity);
 	server_trust = load_trust(c, CONFIG_SMTPD_TLS_CAFILE);
 	if (!same_trust)
 		client_trust = load_trust(c, CONFIG_SMTP_TLS_CAFILE);
@@ -146,4 +148,18 @@ void config_open_certificates(struct config *c)
 	make_server_context(c, server_identity, server_trust);
 	make_client_context(c, same_identity ? server_identity : client_identity,
 			    same_trust ? server_trust : client_trust);
+}
+
+void config_tls_free(struct config_tls *tls)
+{
+	if (!tls)
+		return;
+	config_identity_unref(tls->server_identity);
+	config_identity_unref(tls->client_identity);
+	tls_context_unref(tls->server);
+	tls_context_unref(tls->client);
+	buf_done(&tls->files);
+	buf_done(&tls->certificates);
+	arena_done(&tls->arena);
+	free(tls);
 }

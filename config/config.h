@@ -104,6 +104,53 @@ size_t config_changes(const struct config *config, const struct config *running,
 void config_refresh(struct config *config,
 		    void (*report)(void *arg, const struct config_problem *problem), void *arg);
 
+/*
+ * Take up certificates, keys and CAs whose files have changed, once they have
+ * stopped to change: all of them, or none. Then config_mta_options() has other
+ * contexts, and those before are returned, to be freed when nobody uses them
+ * any more, or to be put back. NULL: nothing is new. What cannot be used is
+ * reported once, and the old ones stay.
+ */
+struct config_tls *config_renew(struct config *config,
+				void (*report)(void *arg, const struct config_problem *problem),
+				void *arg);
+
+/* What has changed since, as notices: for when it is in use. */
+void config_report_renewal(struct config *config, struct config_tls *before,
+			   void (*report)(void *arg, const struct config_problem *problem),
+			   void *arg);
+void config_tls_free(struct config_tls *tls); /* NULL is fine */
+void config_tls_restore(struct config *config, struct config_tls *before);
+
+/* A certificate in one of the files; the texts live as long as the files stay in use. */
+struct config_certificate {
+	enum config_parameter_id id; /* which names the file */
+	const char *file;
+	bool is_ca;	     /* one that we trust; else it is ours, or belongs to its chain */
+	const char *subject; /* escaped */
+	int64_t not_before_s, not_after_s;
+};
+
+/*
+ * Those of a file are in its order; of many CAs in one file only those are
+ * there that expire first.
+ */
+const struct config_certificate *config_certificates(const struct config *config,
+						     size_t *ret_count);
+
+/* Whole days until not_after, negative when it has passed. */
+int64_t config_certificate_days_left(const struct config_certificate *certificate, int64_t now_s);
+
+/*
+ * Report each certificate that has expired (an error, as are the last
+ * CONFIG_EXPIRES_NOW_DAYS) or will within CONFIG_EXPIRES_SOON_DAYS (a warning).
+ */
+#define CONFIG_EXPIRES_SOON_DAYS 30
+#define CONFIG_EXPIRES_NOW_DAYS	 7
+void config_report_expiry(const struct config *config, int64_t now_s,
+			  void (*report)(void *arg, const struct config_problem *problem),
+			  void *arg);
+
 /* To bind, in the order given. Available after config_load() without errors. */
 const struct config_listener *config_listeners(const struct config *config,
 					       unsigned int *ret_count);

@@ -1,89 +1,87 @@
 /*
  * A server gives its privileges away, and then often may not read its keys any
  * more. So an identity remembers the files that it is from, and a reload takes
- * it over as long as they are the same.
+ * it over as long as they are the same, and of one whose certificate alone was
+ * renewed the key.
  */
 #include "config/state.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
+#include "base/macros.h"
 #include "base/memory.h"
-
-struct stamp {
-	int trouble; /* the errno of stat(), or 0 */
-	struct stat st;
-};
 
 struct config_identity {
 	unsigned int references;
 	struct arena arena; /* for the strings */
 	struct certs_identity *identity;
 	const char *cert_file, *key_file;
-	struct stamp cert, key;
+	struct config_stamp cert, key;
 };
-
-static void take_stamp(const char *path, struct stamp *ret)
-{
-	*ret = (struct stamp){ 0 };
-	if (stat(path, &ret->st) < 0)
-		ret->trouble = errno;
-}
-
-static bool is_same(const struct stamp *a, const struct stamp *b)
-{
-	return a->trouble == 0 && b->trouble == 0 && a->st.st_dev == b->st.st_dev &&
-	       a->st.st_ino == b->st.st_ino && a->st.st_size == b->st.st_size &&
-	       a->st.st_mtim.tv_sec == b->st.st_mtim.tv_sec &&
-	       a->st.st_mtim.tv_nsec == b->st.st_mtim.tv_nsec;
-}
 
 /*
  * A key in a directory that we may not enter is believed to be the same as
  * long as its certificate is: a new one would not fit to it.
  */
 static bool is_current(const struct config_identity *i, const char *cert_file, const char *key_file,
-		       const struct stamp *cert, const struct stamp *key)
+		       const struct config_stamp *cert, const struct config_stamp *key)
 {
 	return strcmp(i->cert_file, cert_file) == 0 && strcmp(i->key_file, key_file) == 0 &&
-	       is_same(&i->cert, cert) && (is_same(&i->key, key) || key->trouble == EACCES);
+	       config_stamp_is_same(&i->cert, cert) &&
+	       (config_stamp_is_same(&i->key, key) || key->trouble == EACCES);
 }
 
-static struct config_identity *take_over(struct config *c, const char *cert_file,
-					 const char *key_file, const struct stamp *cert,
-					 const struct stamp *key)
+static bool is_key_current(const struct config_identity *i, const char *key_file,
+			   const struct config_stamp *key)
 {
-	const struct config *running = c->running;
+	return strcmp(i->key_file, key_file) == 0 && strcmp(i->cert_file, key_file) != 0 &&
+	       (config_stamp_is_same(&i->key, key) || key->trouble == EACCES);
+}
 
-	if (!running)
-		return NULL;
-	if (running->server_identity &&
-	    is_current(running->server_identity, cert_file, key_file, cert, key))
-		return config_identity_ref(running->server_identity);
-	if (running->client_identity &&
-	    is_current(running->client_identity, cert_file, key_file, cert, key))
-		return config_identity_ref(running->client_identity);
+/* One of those in use that is it, or whose key at least is the same: *ret_is_key_only. */
+static struct config_identity *find(const struct config *c, const char *cert_file,
+				    const char *key_file, const struct config_stamp *cert,
+				    const struct config_stamp *key, bool *ret_is_key_only)
+{
+	const struct config_tls *running = c->running ? c->running->tls : NULL;
+	struct config_identity *list[] = {
+		running ? running->server_identity : NULL,
+		running ? running->client_identity : NULL,
+	};
+
+	*ret_is_key_only = false;
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+		if (list[i] && is_current(list[i], cert_file, key_file, cert, key))
+			return list[i];
+	*ret_is_key_only = true;
+	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+		if (list[i] && is_key_current(list[i], key_file, key))
+			return list[i];
 	return NULL;
 }
 
 int config_identity_load(struct config *c, const char *cert_file, const char *key_file,
 			 struct config_identity **ret, struct error *err)
 {
-	struct config_identity *i;
-	struct stamp cert, key;
+	struct config_identity *i, *known;
+	struct config_stamp cert, key;
+	bool is_key_only;
 	int r;
 
 	if (!key_file)
 		key_file = cert_file;
-	take_stamp(cert_file, &cert); /* before reading: a file that changes meanwhile is new */
-	take_stamp(key_file, &key);
-	*ret = take_over(c, cert_file, key_file, &cert, &key);
-	if (*ret)
+	config_stamp_take(cert_file, &cert); /* before reading: what changes meanwhile is new */
+	config_stamp_take(key_file, &key);
+	known = find(c, cert_file, key_file, &cert, &key, &is_key_only);
+	if (known && !is_key_only) {
+		*ret = config_identity_ref(known);
 		return 0;
+	}
 
 	i = memory_zeroed(sizeof(*i));
-	r = certs_identity_load(cert_file, key_file, &i->identity, err);
+	r = certs_identity_renew(cert_file, key_file, known ? known->identity : NULL, &i->identity,
+				 err);
 	if (r < 0) {
 		free(i);
 		return r;

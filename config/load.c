@@ -220,10 +220,7 @@ void config_free(struct config *config)
 	maps_free(config->sender_login_maps);
 	domains_free(config->relay_domains);
 	domains_free(config->mailbox_domains);
-	config_identity_unref(config->server_identity);
-	config_identity_unref(config->client_identity);
-	tls_context_unref(config->server_tls);
-	tls_context_unref(config->client_tls);
+	config_tls_free(config->tls);
 	strmap_done(&config->ranks);
 	buf_done(&config->problems);
 	arena_done(&config->arena);

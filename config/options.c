@@ -58,7 +58,7 @@ void config_queue_options(const struct config *config, struct queue_options *ret
 
 static void receiving_options(const struct config *c, struct mta_options *ret)
 {
-	ret->server_tls = c->server_tls;
+	ret->server_tls = c->tls->server;
 	ret->server_level = level_of(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL);
 	ret->auth_only_with_tls = config_bool(c, CONFIG_SMTPD_TLS_AUTH_ONLY);
 	ret->message_size_limit = (uint64_t)config_number(c, CONFIG_MESSAGE_SIZE_LIMIT);
@@ -71,7 +71,7 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 
 static void sending_options(const struct config *c, struct mta_options *ret)
 {
-	ret->client_tls = c->client_tls;
+	ret->client_tls = c->tls->client;
 	config_transport_options(c, &ret->transport);
 	ret->dns = (struct dns_options){ .servers = config_value(c, CONFIG_RESOLVER) };
 	ret->hello = config_value(c, CONFIG_SMTP_HELO_NAME);

@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <sys/stat.h>
+
 #include "base/strmap.h"
 #include "certs/identity.h"
 #include "config/config.h"
@@ -28,6 +30,33 @@ struct config_entry {
 	size_t rank, number; /* order of files, and of finding */
 };
 
+/* A file as it was at a moment. */
+struct config_stamp {
+	int trouble; /* the errno of stat(), or 0 */
+	struct stat st;
+};
+
+/* A file with certificates or a key. */
+struct config_file {
+	enum config_parameter_id id;
+	const char *path;
+	struct config_stamp read;  /* before it was read */
+	struct config_stamp tried; /* when it was last looked at for a renewal */
+	struct config_stamp seen;  /* a moment ago */
+};
+
+/*
+ * What the certificates, keys and CAs are, and what was made of them. It is
+ * replaced as a whole when one of the files has changed.
+ */
+struct config_tls {
+	struct arena arena;
+	struct config_identity *server_identity, *client_identity; /* NULL also: the same */
+	struct tls_context *server, *client;
+	struct buf files;	 /* of struct config_file */
+	struct buf certificates; /* of struct config_certificate */
+};
+
 struct config {
 	struct arena arena;
 	const char *file, *directory; /* directory is absolute */
@@ -46,8 +75,8 @@ struct config {
 	/* opened */
 	struct maps *transport_maps, *mailbox_maps, *sender_login_maps;
 	struct domains *relay_domains, *mailbox_domains;
-	struct config_identity *server_identity, *client_identity; /* NULL also: the same */
-	struct tls_context *server_tls, *client_tls;
+	struct config_tls *tls;		    /* NULL until certificates are opened */
+	struct error renewal_error;	    /* the last one told */
 	struct transport_options transport; /* what the maps are judged by */
 	const struct config *running;	    /* what it is to replace; only while it is opened */
 	bool is_only_asked;		    /* opened by config_open_to_ask() */
@@ -130,6 +159,13 @@ void config_check_key_readable(struct config *c, enum config_parameter_id id, co
 /* anew.c: an error for each parameter that cannot become what it is in c. */
 void config_check_fixed(struct config *c);
 
+/* stamp.c */
+void config_stamp_take(const char *path, struct config_stamp *ret);
+bool config_stamp_is_same(const struct config_stamp *a,
+			  const struct config_stamp *b); /* contents */
+bool config_stamp_is_equal(const struct config_stamp *a,
+			   const struct config_stamp *b); /* owner, mode and all */
+
 /*
  * identity.c: a certificate and its key, counted by the configurations that
  * have it. Loads them, or takes over what c->running has from the same files.
@@ -142,7 +178,7 @@ struct config_identity *config_identity_ref(struct config_identity *i);
 void config_identity_unref(struct config_identity *i); /* NULL is fine */
 const struct certs_identity *config_identity_get(const struct config_identity *i);
 
-/* certificates.c */
+/* certificates.c: fills in c->tls. */
 void config_open_certificates(struct config *c);
 
 /*
@@ -150,6 +186,10 @@ void config_open_certificates(struct config *c);
  * may be forbidden.
  */
 enum config_severity config_secret_severity(const struct config *c, const struct error *err);
+
+/* expiry.c: remember the certificates of a PEM text, and warn of those whose time is over. */
+void config_add_certificates(struct config *c, enum config_parameter_id id, bool is_ca,
+			     struct slice pem);
 
 /* options.c: what the resolver is told, also while there are errors elsewhere. */
 void config_transport_options(const struct config *c, struct transport_options *ret);

@@ -152,8 +152,9 @@ def test_check_warns_of_a_key_that_all_may_read(posthouse, hub, tmp_path, certs)
 def test_check_warns_of_an_expired_certificate(posthouse, hub, certs):
     hub.write_text(hub.read_text().replace("/hub.", "/expired."))
     got = posthouse("check", config=hub)
-    assert got.stdout == (f"{hub}:9: warning: smtpd_tls_cert_file: {certs}/expired.pem: "
-                          "the certificate has expired\n")
+    assert got.stdout.startswith(f"{hub}:9: warning: smtpd_tls_cert_file: {certs}/expired.pem: "
+                                 "the certificate (hub.example) has expired on 2024-01-01, ")
+    assert got.stdout.count("\n") == 1
     assert got.returncode == 0
 
 
