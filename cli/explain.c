@@ -5,14 +5,17 @@
  */
 #include "cli/explain.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "smtp/address.h"
 
 struct request {
 	const char *from;
-	bool as_json;
+	bool as_json, with_probe;
 	const char *sender; /* NULL: not given */
 	struct arena arena;
 };
@@ -36,32 +39,49 @@ static int explain(const struct request *q, const struct generation *g, const ch
 	struct error err = { 0 };
 	struct buf out = { 0 };
 	int r = explain_address(g, address, q->sender, &e, &err);
+	bool is_failing;
 
+	if (r == 0 && q->with_probe)
+		r = explain_probe(g, &e, &err);
 	if (r == 0 && q->as_json) {
 		explain_json(&e, &out);
 	} else if (r == 0) {
 		if (!is_first)
 			buf_append_string(&out, "\n");
-		explain_text(&e, &out);
+		explain_text(&e, clock_wall_ms(&clock_system) / 1000, &out);
 	}
+	is_failing = explain_is_failing(&e);
 	explain_done(&e);
 	cli_print(&out);
 	buf_done(&out);
-	return r < 0 ? cli_fail(&err) : CLI_DONE;
+	fflush(stdout); /* the next probe may take its time */
+	if (r < 0)
+		return cli_fail(&err);
+	return is_failing ? CLI_NO : CLI_DONE;
 }
 
 static int explain_all(struct request *q, const struct generation *g, char **addresses, int count)
 {
 	int code = q->from ? take_path(q, g, q->from, &q->sender) : CLI_DONE;
 
-	for (int i = 0; code == CLI_DONE && i < count; i++) {
+	for (int i = 0; (code == CLI_DONE || code == CLI_NO) && i < count; i++) {
 		const char *address = NULL;
+		int one = take_path(q, g, addresses[i], &address);
 
-		code = take_path(q, g, addresses[i], &address);
-		if (code == CLI_DONE)
-			code = explain(q, g, address, i == 0);
+		if (one == CLI_DONE)
+			one = explain(q, g, address, i == 0);
+		code = one == CLI_DONE ? code : one;
 	}
 	return code;
+}
+
+/* The server would show it; what peers make of us without may differ. */
+static void warn_of_key(const struct config *config)
+{
+	const char *key = config_value(config, CONFIG_SMTP_TLS_KEY_FILE);
+
+	if (key && key[0] && access(key, R_OK) < 0)
+		cli_error("%s: %s; probing without our certificate", key, strerror(errno));
 }
 
 int cli_explain(const struct cli *cli, int argc, char **argv)
@@ -70,6 +90,7 @@ int cli_explain(const struct cli *cli, int argc, char **argv)
 	struct request q = { .as_json = false };
 	const struct cli_flag flags[] = {
 		{ "--from", .value = &q.from },
+		{ "--probe", &q.with_probe },
 		{ "--json", &q.as_json },
 	};
 	struct error err = { 0 };
@@ -87,6 +108,8 @@ int cli_explain(const struct cli *cli, int argc, char **argv)
 	} else if (generation_prepare(g, &shared, &err) < 0) {
 		code = cli_fail(&err);
 	} else {
+		if (q.with_probe)
+			warn_of_key(g->config);
 		code = explain_all(&q, g, argv + 1, count);
 	}
 	generation_unref(g);

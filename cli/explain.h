@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cli/cli.h"
+#include "cli/explain_probe.h"
 #include "cli/generation.h"
 
 enum explain_action {
@@ -36,6 +37,7 @@ struct explain_hop {
 	const struct transport_hop *hop;
 	const char *const *names; /* accepted of a certificate; "nexthop" is resolved */
 	unsigned int name_count;
+	struct probe_result *probe; /* NULL: none was made */
 };
 
 struct explanation {
@@ -51,8 +53,9 @@ struct explanation {
 
 	const char *mailbox;	    /* local: the Maildir, absolute; NULL: none */
 	const char *mailbox_source; /* "vusers:3"; "": that of an account */
-	const struct explain_hop *hops;
+	struct explain_hop *hops;
 	unsigned int hop_count;
+	bool is_probed;
 };
 
 /* Negative: nothing could be asked. To be ended by explain_done() in either case. */
@@ -60,14 +63,20 @@ int explain_address(const struct generation *g, const char *address, const char 
 		    struct explanation *ret, struct error *err);
 void explain_done(struct explanation *e);
 
+/* Probe each next hop. Negative: it could not be done. */
+int explain_probe(const struct generation *g, struct explanation *e, struct error *err);
+
+/* Whether a next hop has failed its probe. */
+bool explain_is_failing(const struct explanation *e);
+
 const char *explain_action_name(enum explain_action action);
 
 /* "relay" and the like have next hops and a TLS policy. */
 bool explain_is_relayed(const struct explanation *e);
 
-/* Whether a name or pin decides about going on, at this level. */
+/* Whether it is names that decide at this level; else they are only recorded. */
 bool explain_checks_names(const struct tls_policy *policy);
 
-/* explain_text.c, explain_json.c: append to out. */
-void explain_text(const struct explanation *e, struct buf *out);
+/* explain_text.c, explain_json.c: append to out. now_s: for days that are left. */
+void explain_text(const struct explanation *e, int64_t now_s, struct buf *out);
 void explain_json(const struct explanation *e, struct buf *out);

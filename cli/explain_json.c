@@ -34,7 +34,8 @@ static json_t *match_value(const struct explanation *e)
 	const struct tls_policy *policy = &e->route->tls;
 	json_t *array = json_array();
 
-	for (unsigned int i = 0; i < policy->fingerprint_count; i++)
+	for (unsigned int i = 0;
+	     policy->level == TLS_LEVEL_FINGERPRINT && i < policy->fingerprint_count; i++)
 		json_array_append_new(array, cli_json_text(policy->fingerprints[i]));
 	for (unsigned int i = 0; i < e->hop_count && explain_checks_names(policy); i++)
 		for (unsigned int n = 0; n < e->hops[i].name_count; n++)
@@ -53,6 +54,70 @@ static json_t *tls_value(const struct explanation *e)
 	json_object_set_new(object, "source",
 			    cli_json_text(policy->source ? policy->source : "default"));
 	json_object_set_new(object, "match", match_value(e));
+	return object;
+}
+
+static void append_name(void *arg, const char *name)
+{
+	json_array_append_new(arg, cli_json_text(name));
+}
+
+static json_t *names_value(const struct probe_result *result)
+{
+	json_t *names = json_array();
+	struct certs_certificate leaf;
+
+	if (result->chain.count > 0 &&
+	    certs_certificate_parse(result->chain.certificates[0], &leaf, NULL) == 0)
+		explain_each_name(&leaf, append_name, names);
+	return names;
+}
+
+static json_t *text_or_null(const char *text)
+{
+	return text && text[0] ? cli_json_text(text) : json_null();
+}
+
+static json_t *hop_probe_value(const struct probe_result *result)
+{
+	const struct tls_facts *tls = &result->tls;
+	json_t *object = json_object();
+
+	json_object_set_new(object, "ok", json_boolean(result->ok));
+	json_object_set_new(object, "peer", text_or_null(result->peer));
+	json_object_set_new(object, "protocol", text_or_null(tls->protocol));
+	json_object_set_new(object, "cipher", text_or_null(tls->cipher));
+	json_object_set_new(object, "verified", json_boolean(tls->verified));
+	json_object_set_new(object, "peer_names", names_value(result));
+	json_object_set_new(object, "not_after", cli_json_time(tls->not_after_s * 1000));
+	json_object_set_new(object, "fingerprint", text_or_null(tls->fingerprint));
+	json_object_set_new(object, "error", text_or_null(result->error));
+	return object;
+}
+
+/*
+ * That of the first next hop which has failed, else of the first; what there is
+ * besides stands in "others".
+ */
+static json_t *probe_value(const struct explanation *e)
+{
+	unsigned int chosen = 0;
+	json_t *object, *others;
+
+	if (e->hop_count == 0)
+		return json_null();
+	while (chosen + 1 < e->hop_count && e->hops[chosen].probe->ok)
+		chosen++;
+	if (e->hops[chosen].probe->ok)
+		chosen = 0;
+	object = hop_probe_value(e->hops[chosen].probe);
+	if (e->hop_count == 1)
+		return object;
+	others = json_array();
+	for (unsigned int i = 0; i < e->hop_count; i++)
+		if (i != chosen)
+			json_array_append_new(others, hop_probe_value(e->hops[i].probe));
+	json_object_set_new(object, "others", others);
 	return object;
 }
 
@@ -75,6 +140,8 @@ void explain_json(const struct explanation *e, struct buf *out)
 	json_object_set_new(object, "source", cli_json_text(e->source));
 	json_object_set_new(object, "tls", explain_is_relayed(e) ? tls_value(e) : json_null());
 	json_object_set_new(object, "error", e->error ? cli_json_text(e->error) : json_null());
+	if (e->is_probed)
+		json_object_set_new(object, "probe", probe_value(e));
 	cli_json_print(out, object);
 	json_decref(object);
 }

@@ -32,7 +32,7 @@ bool explain_is_relayed(const struct explanation *e)
 
 bool explain_checks_names(const struct tls_policy *policy)
 {
-	return !tls_policy_permits(policy, true, false);
+	return tls_level_authenticates(policy->level) && policy->level != TLS_LEVEL_FINGERPRINT;
 }
 
 static void label(struct buf *out, const char *name)
@@ -234,6 +234,8 @@ static void write_names(const struct explanation *e, struct buf *out)
 
 static void write_fingerprints(const struct tls_policy *policy, struct buf *out)
 {
+	if (policy->level != TLS_LEVEL_FINGERPRINT)
+		return;
 	for (unsigned int i = 0; i < policy->fingerprint_count; i++)
 		line(out, i == 0 ? "accepts" : "", policy->fingerprints[i]);
 }
@@ -257,18 +259,35 @@ static void write_consequences(const struct explanation *e, struct buf *out)
 
 	label(out, "if");
 	if (e->route->mode == TLS_MODE_STARTTLS) {
-		buf_printf(out, "no STARTTLS is offered   %s\n",
+		buf_printf(out, "no STARTTLS is offered    %s\n",
 			   consequence(e, TLS_FAILURE_NOT_OFFERED));
 		label(out, "");
 	}
-	buf_printf(out, "the handshake fails      %s\n", consequence(e, TLS_FAILURE_HANDSHAKE));
+	buf_printf(out, "the handshake fails       %s\n", consequence(e, TLS_FAILURE_HANDSHAKE));
 	label(out, "");
-	buf_printf(out, "the peer is not verified %s\n",
+	buf_printf(out, "the peer is not verified  %s\n",
 		   may_be_anybody ? "mail goes encrypted, which is recorded"
 				  : consequence(e, TLS_FAILURE_HANDSHAKE));
 }
 
-void explain_text(const struct explanation *e, struct buf *out)
+static void write_probes(const struct explanation *e, int64_t now_s, struct buf *out)
+{
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		label(out, i == 0 ? "probe" : "");
+		explain_probe_text(e->hops[i].probe, LABEL_WIDTH + 4, now_s, out);
+	}
+}
+
+/* What is asked of the peer's certificate, and what follows where it does not come about. */
+static void write_demands(const struct explanation *e, struct buf *out)
+{
+	if (e->route->tls.level != TLS_LEVEL_FINGERPRINT)
+		write_names(e, out);
+	write_fingerprints(&e->route->tls, out);
+	write_consequences(e, out);
+}
+
+void explain_text(const struct explanation *e, int64_t now_s, struct buf *out)
 {
 	cli_format_address(out, e->address);
 	buf_append_string(out, "\n");
@@ -279,9 +298,8 @@ void explain_text(const struct explanation *e, struct buf *out)
 		return;
 	write_hops(e, out);
 	write_level(e, out);
-	if (e->route->mode == TLS_MODE_NONE)
-		return;
-	write_names(e, out);
-	write_fingerprints(&e->route->tls, out);
-	write_consequences(e, out);
+	if (e->route->mode != TLS_MODE_NONE)
+		write_demands(e, out);
+	if (e->is_probed)
+		write_probes(e, now_s, out);
 }

@@ -12,6 +12,8 @@
 #include "smtp/address.h"
 #include "tls/names.h"
 
+#define PROBE_TIMEOUT_MS 30000 /* for each address */
+
 /* ---- who may send it ---- */
 
 static void ask_policy(const struct generation *g, const struct explanation *e,
@@ -253,8 +255,34 @@ int explain_address(const struct generation *g, const char *address, const char 
 	return 0;
 }
 
+int explain_probe(const struct generation *g, struct explanation *e, struct error *err)
+{
+	e->is_probed = true;
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		int r;
+
+		e->hops[i].probe = arena_alloc(&e->arena, sizeof(struct probe_result));
+		r = probe_next_hop(&g->options, e->route, i, PROBE_TIMEOUT_MS, e->hops[i].probe,
+				   err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+bool explain_is_failing(const struct explanation *e)
+{
+	for (unsigned int i = 0; i < e->hop_count; i++)
+		if (e->hops[i].probe && !e->hops[i].probe->ok)
+			return true;
+	return false;
+}
+
 void explain_done(struct explanation *e)
 {
+	for (unsigned int i = 0; i < e->hop_count; i++)
+		if (e->hops[i].probe)
+			probe_result_done(e->hops[i].probe);
 	transport_route_unref(e->route);
 	arena_done(&e->arena);
 }

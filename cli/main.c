@@ -43,13 +43,15 @@ static const struct cli_command commands[] = {
 	  cli_check },
 	{ "config", "[-d] [NAME...]", "print effective parameters, or defaults",
 	  "  -d  the defaults, as they are before $names are expanded\n", cli_config },
-	{ "explain", "[--from SENDER] [--json] ADDRESS...",
+	{ "explain", "[--from SENDER] [--probe] [--json] ADDRESS...",
 	  "tell where mail for an address would go, with what TLS, and why",
 	  "Shows every lookup that delivery would make and the line that decides, the next hops "
 	  "in\n"
 	  "their order, the TLS level and what it accepts, and what happens if the peer stops\n"
 	  "offering TLS. Reads the configuration; no server need be running.\n"
 	  "  --from SENDER  with this envelope sender, <> for none\n"
+	  "  --probe        connect to each next hop and do the handshake, and exit 1 when one\n"
+	  "                 does not satisfy the policy; no envelope is sent\n"
 	  "  --json         one JSON object a line\n",
 	  cli_explain },
 	{ "map query", "MAP KEY", "look KEY up in a map, as in hash:transport",

@@ -31,7 +31,7 @@ static void expect(struct explanation *e, const char *want)
 	CLEANUP(free_strp) char *got = NULL;
 	struct buf out = { 0 };
 
-	explain_text(e, &out);
+	explain_text(e, 0, &out);
 	transport_route_unref(e->route);
 	got = buf_steal_string(&out);
 	if (strcmp(got, want) != 0)
@@ -45,7 +45,7 @@ static void test_relay(void **state)
 	const struct transport_route *route =
 		parse("relay:[a.example], [192.0.2.1]:26 tls=verify match=nexthop:.vm "
 		      "servername=sni.example protocols=>=TLSv1.3");
-	const struct explain_hop hops[] = {
+	struct explain_hop hops[] = {
 		{ &route->hops[0], first_names, 2 },
 		{ &route->hops[1], second_names, 2 },
 	};
@@ -81,9 +81,9 @@ static void test_relay(void **state)
 		   "  asks for     sni.example\n"
 		   "  names        a.example, .vm\n"
 		   "               192.0.2.1, .vm of [192.0.2.1]:26\n"
-		   "  if           no STARTTLS is offered   mail waits, nothing is sent\n"
-		   "               the handshake fails      mail waits, nothing is sent\n"
-		   "               the peer is not verified mail waits, nothing is sent\n");
+		   "  if           no STARTTLS is offered    mail waits, nothing is sent\n"
+		   "               the handshake fails       mail waits, nothing is sent\n"
+		   "               the peer is not verified  mail waits, nothing is sent\n");
 }
 
 static const struct {
@@ -96,16 +96,16 @@ static const struct {
 	  "  level        may, as of ts:2\n"
 	  "  protocols    TLSv1.2 or TLSv1.3\n"
 	  "  names        a (recorded only)\n"
-	  "  if           no STARTTLS is offered   mail goes in the clear\n"
-	  "               the handshake fails      mail goes in the clear, over a new connection\n"
-	  "               the peer is not verified mail goes encrypted, which is recorded\n" },
+	  "  if           no STARTTLS is offered    mail goes in the clear\n"
+	  "               the handshake fails       mail goes in the clear, over a new connection\n"
+	  "               the peer is not verified  mail goes encrypted, which is recorded\n" },
 	{ "relay-smtps:[a]",
 	  "  TLS          implicit, from the first byte\n"
 	  "  level        encrypt, as of main.conf:7\n"
 	  "  protocols    TLSv1.2 or TLSv1.3\n"
 	  "  names        a (recorded only)\n"
-	  "  if           the handshake fails      mail waits, nothing is sent\n"
-	  "               the peer is not verified mail goes encrypted, which is recorded\n" },
+	  "  if           the handshake fails       mail waits, nothing is sent\n"
+	  "               the peer is not verified  mail goes encrypted, which is recorded\n" },
 };
 
 static void test_levels(void **state)
@@ -115,7 +115,7 @@ static void test_levels(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
 		const struct transport_route *route = parse(levels[i].value);
-		const struct explain_hop hop = { &route->hops[0], names, 1 };
+		struct explain_hop hop = { &route->hops[0], names, 1 };
 		struct explanation e = {
 			.address = "u@vm",
 			.route = route,

@@ -1,0 +1,30 @@
+/*
+ * probe - a delivery to one next hop up to where the envelope would come
+ *
+ * Connects, says EHLO, does the handshake with the client's TLS context and
+ * the policy of the route, says QUIT. Addresses of the next hop are tried in
+ * order until one would do, as delivery tries them. Sessions are not resumed,
+ * so every peer has to show its certificate.
+ */
+#pragma once
+
+#include "mta/mta.h"
+#include "tls/session.h"
+
+struct probe_result {
+	bool ok; /* mail would be sent: the policy permits the connection as it was */
+	bool encrypted;
+	char peer[NET_ADDRESS_TEXT_SIZE]; /* "192.0.2.1:25"; "": it never came to an address */
+	struct tls_facts tls;		  /* after a failed handshake: as far as it came */
+	struct tls_chain chain;
+	char error[600]; /* what is wrong, even where mail would be sent all the same; "" */
+};
+
+/*
+ * Blocks, for at most timeout_ms for each address. Negative: no probe could be
+ * made, the fault is here. The result is to be ended in either case.
+ */
+int probe_next_hop(const struct mta_options *options, const struct transport_route *route,
+		   unsigned int hop, int64_t timeout_ms, struct probe_result *ret,
+		   struct error *err);
+void probe_result_done(struct probe_result *result);
