@@ -216,6 +216,7 @@ void config_free(struct config *config)
 	if (!config)
 		return;
 	maps_free(config->transport_maps);
+	maps_free(config->tls_policy_maps);
 	maps_free(config->mailbox_maps);
 	maps_free(config->sender_login_maps);
 	domains_free(config->relay_domains);

@@ -147,11 +147,14 @@ static void check_default_transport(struct config *c)
  */
 static void open_transport(struct config *c)
 {
-	struct finder finder = { c, CONFIG_TRANSPORT_MAPS };
+	struct finder routes = { c, CONFIG_TRANSPORT_MAPS };
+	struct finder policies = { c, CONFIG_SMTP_TLS_POLICY_MAPS };
 
 	open_maps(c, CONFIG_TRANSPORT_MAPS, &c->transport_maps);
+	open_maps(c, CONFIG_SMTP_TLS_POLICY_MAPS, &c->tls_policy_maps);
 	config_transport_options(c, &c->transport);
-	transport_check(&c->transport, on_finding, &finder);
+	transport_check(&c->transport, on_finding, &routes);
+	transport_check_policies(&c->transport, on_finding, &policies);
 	check_default_transport(c);
 	transport_guard_maps(&c->transport);
 }

@@ -34,6 +34,7 @@ void config_transport_options(const struct config *c, struct transport_options *
 
 	*ret = (struct transport_options){
 		.transport_maps = c->transport_maps,
+		.tls_policy_maps = c->tls_policy_maps,
 		.relayhost = config_value(c, CONFIG_RELAYHOST),
 		.relayhost_source = c->settings[CONFIG_RELAYHOST].source,
 		.default_transport = default_transport

@@ -82,6 +82,7 @@ static void refresh_domains(const struct refresh *refresh, enum config_parameter
 
 struct weaker {
 	const struct refresh *refresh;
+	enum config_parameter_id id; /* whose maps have changed */
 	unsigned int count;
 };
 
@@ -92,38 +93,53 @@ static void note_change(void *arg, const struct transport_change *change)
 
 	if (!change->is_weaker || weaker->count++ >= WEAKER_MAX)
 		return;
-	buf_append_string(&text, "transport_maps: ");
+	buf_printf(&text, "%s: ", config_schema[weaker->id].name);
 	transport_change_format(change, &text);
 	buf_append(&text, "", 1);
-	tell(weaker->refresh, CONFIG_TRANSPORT_MAPS, CONFIG_WARNING, buf_slice(&text).ptr);
+	tell(weaker->refresh, weaker->id, CONFIG_WARNING, buf_slice(&text).ptr);
 	buf_done(&text);
+}
+
+static void tell_weaker(const struct refresh *refresh, enum config_parameter_id id,
+			const struct transport_options *before)
+{
+	struct weaker weaker = { refresh, id, 0 };
+	struct error err = { 0 };
+	char text[100];
+
+	if (transport_compare(before, &refresh->config->transport, note_change, &weaker, &err) < 0)
+		tell_failure(refresh, id, &err);
+	if (weaker.count > WEAKER_MAX) {
+		snprintf(text, sizeof(text), "%s: %u more routes are weaker now",
+			 config_schema[id].name, weaker.count - WEAKER_MAX);
+		tell(refresh, id, CONFIG_WARNING, text);
+	}
 }
 
 /*
  * A changed map is taken up by itself, also where its author has taken TLS
  * away: it is the line of a route that says what the route gets. But he shall
- * see what he did.
+ * see what he did. The two kinds of maps are compared one after the other, so
+ * that it is clear which of them did it.
  */
 static void refresh_routes(const struct refresh *refresh)
 {
 	const struct transport_options *now = &refresh->config->transport;
 	struct transport_options before = *now;
-	struct weaker weaker = { refresh, 0 };
-	struct error err = { 0 };
-	char text[100];
 
-	if (!now->transport_maps)
-		return;
-	before.transport_maps = maps_copy(now->transport_maps);
-	if (refresh_maps(refresh, CONFIG_TRANSPORT_MAPS, now->transport_maps) &&
-	    transport_compare(&before, now, note_change, &weaker, &err) < 0)
-		tell_failure(refresh, CONFIG_TRANSPORT_MAPS, &err);
-	if (weaker.count > WEAKER_MAX) {
-		snprintf(text, sizeof(text), "transport_maps: %u more routes are weaker now",
-			 weaker.count - WEAKER_MAX);
-		tell(refresh, CONFIG_TRANSPORT_MAPS, CONFIG_WARNING, text);
+	if (now->transport_maps) {
+		before.transport_maps = maps_copy(now->transport_maps);
+		if (refresh_maps(refresh, CONFIG_TRANSPORT_MAPS, now->transport_maps))
+			tell_weaker(refresh, CONFIG_TRANSPORT_MAPS, &before);
+		maps_free(before.transport_maps);
+		before.transport_maps = now->transport_maps;
 	}
-	maps_free(before.transport_maps);
+	if (now->tls_policy_maps) {
+		before.tls_policy_maps = maps_copy(now->tls_policy_maps);
+		if (refresh_maps(refresh, CONFIG_SMTP_TLS_POLICY_MAPS, now->tls_policy_maps))
+			tell_weaker(refresh, CONFIG_SMTP_TLS_POLICY_MAPS, &before);
+		maps_free(before.tls_policy_maps);
+	}
 }
 
 void config_refresh(struct config *config,

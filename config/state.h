@@ -73,7 +73,7 @@ struct config {
 	unsigned int network_count;
 
 	/* opened */
-	struct maps *transport_maps, *mailbox_maps, *sender_login_maps;
+	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
 	struct domains *relay_domains, *mailbox_domains;
 	struct config_tls *tls;		    /* NULL until certificates are opened */
 	struct error renewal_error;	    /* the last one told */

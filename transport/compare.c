@@ -7,16 +7,19 @@
  */
 #include "transport/compare.h"
 
+#include <strings.h>
+
 #include "base/escape.h"
 #include "base/macros.h"
 #include "smtp/address.h"
 #include "transport/internal.h"
 
-#define PROBE	  "reload-probe" /* a name that nobody has a line for */
-#define SHOWN_MAX 256
-#define EVERY_KEY "*"
-#define IN_OLD	  1u
-#define IN_NEW	  2u
+#define DIGITS_SHOWN 16
+#define PROBE	     "reload-probe" /* a name that nobody has a line for */
+#define SHOWN_MAX    256
+#define EVERY_KEY    "*"
+#define IN_OLD	     1u
+#define IN_NEW	     2u
 
 struct key {
 	const char *text;
@@ -53,14 +56,22 @@ static int note_key(void *arg, const char *text, const char *value, const char *
 	return 0;
 }
 
+/* Domains; a next hop shows by the routes that lead to it. */
+static int note_policy_key(void *arg, const char *text, const char *value, const char *source)
+{
+	return strpbrk(text, "[:*") ? 0 : note_key(arg, text, value, source);
+}
+
 static void collect(struct comparison *c, const struct transport_options *options,
 		    unsigned int side)
 {
-	struct maps *maps = options->transport_maps;
+	struct maps *routes = options->transport_maps, *policies = options->tls_policy_maps;
 
 	c->side = side;
-	for (size_t i = 0; maps && i < maps_count(maps); i++)
-		map_visit(maps_at(maps, i), note_key, c);
+	for (size_t i = 0; routes && i < maps_count(routes); i++)
+		map_visit(maps_at(routes, i), note_key, c);
+	for (size_t i = 0; policies && i < maps_count(policies); i++)
+		map_visit(maps_at(policies, i), note_policy_key, c);
 }
 
 /* NULL: no lookup ever asks for such a key; transport_check() warns of it. */
@@ -79,13 +90,105 @@ static const char *probe_of(const struct key *key, struct arena *arena)
 
 /* ---- what has become of them ---- */
 
+/*
+ * What a level promises whatever the peer and DNS do. dane alone promises
+ * nothing, but is more than may.
+ */
+static unsigned int rank_of(enum tls_level level)
+{
+	static const unsigned char ranks[] = {
+		[TLS_LEVEL_NONE] = 0,	     [TLS_LEVEL_MAY] = 1,	[TLS_LEVEL_DANE] = 2,
+		[TLS_LEVEL_ENCRYPT] = 3,     [TLS_LEVEL_VERIFY] = 4,	[TLS_LEVEL_SECURE] = 5,
+		[TLS_LEVEL_FINGERPRINT] = 5, [TLS_LEVEL_DANE_ONLY] = 5,
+	};
+
+	return ranks[level];
+}
+
+static bool is_below(const char *name, const char *parent)
+{
+	size_t name_len = strlen(name), parent_len = strlen(parent);
+
+	return parent[0] == '.' && name_len > parent_len &&
+	       strcasecmp(name + name_len - parent_len, parent) == 0;
+}
+
+/* Whether whoever may have this name is also accepted by that list. */
+static bool covers(const char *const *list, unsigned int count, const char *name)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		if (strcasecmp(list[i], name) == 0 || is_below(name, list[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool covers_all(const char *const *list, unsigned int count, const char *const *names,
+		       unsigned int name_count)
+{
+	for (unsigned int i = 0; i < name_count; i++) {
+		if (!covers(list, count, names[i]))
+			return false;
+	}
+	return true;
+}
+
+/* All that was accepted, and more. */
+static bool is_wider(const char *const *old, unsigned int old_count, const char *const *new,
+		     unsigned int new_count)
+{
+	return covers_all(new, new_count, old, old_count) &&
+	       !covers_all(old, old_count, new, new_count);
+}
+
+/* Names of the next hop have one word for them here: as long as there is no MX they are the same. */
+static unsigned int names_of(const struct tls_policy *policy, struct arena *arena,
+			     const char *const **ret_names)
+{
+	static const char *const defaults[] = { "nexthop", "dot-nexthop" };
+	const char **names = arena_alloc(arena, policy->match_count * sizeof(*names));
+
+	*ret_names = defaults;
+	if (policy->match_count == 0)
+		return policy->level == TLS_LEVEL_SECURE ? 2 : 1;
+	for (unsigned int i = 0; i < policy->match_count; i++)
+		names[i] = strcasecmp(policy->match[i], "hostname") == 0 ? "nexthop"
+									 : policy->match[i];
+	*ret_names = names;
+	return policy->match_count;
+}
+
+/* At levels of the same rank: whether more peers are accepted. */
+static bool accepts_more(const struct tls_policy *old, const struct tls_policy *new)
+{
+	struct arena arena = { 0 };
+	const char *const *old_names, *const *new_names;
+	unsigned int old_count, new_count;
+	bool wider;
+
+	if (old->level != new->level)
+		return false;
+	if (new->level == TLS_LEVEL_FINGERPRINT)
+		return is_wider(old->fingerprints, old->fingerprint_count, new->fingerprints,
+				new->fingerprint_count);
+	if (new->level != TLS_LEVEL_VERIFY &&new->level != TLS_LEVEL_SECURE)
+		return false;
+	old_count = names_of(old, &arena, &old_names);
+	new_count = names_of(new, &arena, &new_names);
+	wider = is_wider(old_names, old_count, new_names, new_count);
+	arena_done(&arena);
+	return wider;
+}
+
 static bool is_weaker(const struct transport_route *old, const struct transport_route *new)
 {
 	if (!type_of(old->kind)->is_smtp || !type_of(new->kind)->is_smtp ||
 	    old->tls.level == TLS_LEVEL_NONE)
 		return false;
-	return new->tls.level < old->tls.level || new->tls.min_version < old->tls.min_version ||
-	       (old->mode == TLS_MODE_IMPLICIT && new->tls.level < TLS_LEVEL_ENCRYPT);
+	return rank_of(new->tls.level) < rank_of(old->tls.level) ||
+	       new->tls.min_version < old->tls.min_version || accepts_more(&old->tls, &new->tls) ||
+	       (old->mode == TLS_MODE_IMPLICIT &&
+		rank_of(new->tls.level) < rank_of(TLS_LEVEL_ENCRYPT));
 }
 
 static enum transport_change_kind kind_of(const struct key *key)
@@ -165,6 +268,29 @@ int transport_compare(const struct transport_options *old, const struct transpor
 
 /* ---- in words ---- */
 
+/* The first digits are enough to tell fingerprints from each other. */
+static void format_fingerprints(const struct tls_policy *policy, struct buf *out)
+{
+	for (unsigned int i = 0; i < policy->fingerprint_count; i++) {
+		const char *fingerprint = policy->fingerprints[i];
+		int shown = (int)(strrchr(fingerprint, ':') - fingerprint) + 1 + DIGITS_SHOWN;
+
+		buf_printf(out, "%s%.*s...", i == 0 ? " fingerprint=" : "|", shown, fingerprint);
+	}
+}
+
+static void format_policy(const struct tls_policy *policy, struct buf *out)
+{
+	buf_printf(out, " tls=%s", tls_level_name(policy->level));
+	for (unsigned int i = 0; i < policy->match_count; i++)
+		buf_printf(out, "%s%s", i == 0 ? " match=" : ":", policy->match[i]);
+	format_fingerprints(policy, out);
+	if (policy->min_version != TLS_VERSION_1_2)
+		buf_append_string(out, " protocols=>=TLSv1.3");
+	if (policy->servername)
+		buf_printf(out, " servername=%s", policy->servername);
+}
+
 static void format_route(const struct transport_route *route, struct buf *out)
 {
 	bool is_smtp = type_of(route->kind)->is_smtp;
@@ -172,9 +298,7 @@ static void format_route(const struct transport_route *route, struct buf *out)
 	buf_printf(out, "%s:", route->name);
 	escape_text(out, slice_from(route->nexthop), SHOWN_MAX);
 	if (is_smtp)
-		buf_printf(out, " tls=%s", tls_level_name(route->tls.level));
-	if (is_smtp && route->tls.min_version != TLS_VERSION_1_2)
-		buf_append_string(out, " protocols=>=TLSv1.3");
+		format_policy(&route->tls, out);
 	buf_append_string(out, " (");
 	escape_text(out, slice_from(route->source), SHOWN_MAX);
 	if (is_smtp && route->tls.source && strcmp(route->tls.source, route->source) != 0) {

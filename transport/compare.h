@@ -2,8 +2,8 @@
  * compare - what other options change for the routes there are
  *
  * Asks the resolver, with the old options and with the new ones, where each
- * key leads that any transport map has, and where mail goes that no line speaks
- * of. So a line that goes is compared with what its mail falls to, and a new
+ * key leads that any transport map or TLS policy map has, and where mail goes
+ * that no line speaks of. So a line that goes is compared with what its mail falls to, and a new
  * one with what its mail had before.
  */
 #pragma once
@@ -24,8 +24,10 @@ struct transport_change {
 
 	/*
 	 * Mail that was sent with some TLS would be sent with less: a lower level,
-	 * an older version, or in the clear where TLS came first. A lower level
-	 * is none, may, encrypt, verify, in this order.
+	 * an older version, or in the clear where TLS came first; or at the same
+	 * level to more peers, all that were accepted before and others. Levels
+	 * from the lowest: none, may, dane, encrypt, verify, and then secure,
+	 * fingerprint and dane-only, which are as good as each other.
 	 */
 	bool is_weaker;
 };

@@ -51,13 +51,14 @@ static int require_implicit(struct transport_route *route, bool level_given, str
 	return 0;
 }
 
-/* What a level tells good peers by must be there. */
-static int require_means(const struct tls_policy *tls, bool can_verify, struct error *err)
+int require_means(const struct transport_options *options, const struct tls_policy *tls,
+		  struct error *err)
 {
 	const char *level = tls_level_name(tls->level);
 	const char *source = source_of(tls->source, "smtp_tls_security_level");
 
-	if ((tls->level == TLS_LEVEL_VERIFY || tls->level == TLS_LEVEL_SECURE) && !can_verify)
+	if ((tls->level == TLS_LEVEL_VERIFY || tls->level == TLS_LEVEL_SECURE) &&
+	    !options->can_verify)
 		return error_set(err, -EINVAL,
 				 "level %s (of %s) needs a CA to verify by: set smtp_tls_CAfile",
 				 level, source);
@@ -68,21 +69,38 @@ static int require_means(const struct tls_policy *tls, bool can_verify, struct e
 	return 0;
 }
 
+int policy_draft(const struct drafting *d, struct tls_policy *ret, struct error *err)
+{
+	int r;
+
+	*ret = d->options->tls;
+	if (!d->policy)
+		return 0;
+	r = tls_policy_parse_entry(slice_from(d->policy->value), d->arena, ret, err);
+	if (r < 0)
+		error_prefix(err, "%s", d->policy->source);
+	else
+		ret->source = d->policy->source;
+	return r;
+}
+
 /* route->tls is where the policy starts from. */
-static int draft_tls(struct slice attributes, bool can_verify, struct arena *arena,
+static int draft_tls(const struct drafting *d, struct slice attributes,
 		     struct transport_route *route, struct error *err)
 {
 	bool level_given = false;
 	int r;
 
-	r = tls_policy_parse(attributes, arena, &route->tls, &level_given, err);
+	r = tls_policy_parse(attributes, d->arena, &route->tls, &level_given, err);
 	if (r < 0)
 		return r;
 	if (level_given)
 		route->tls.source = route->source;
-	r = require_means(&route->tls, can_verify, err);
-	if (r < 0)
-		return r;
+	if (!d->may_lack) {
+		r = require_means(d->options, &route->tls, err);
+		if (r < 0)
+			return r;
+	}
 	if (route->kind == TRANSPORT_RELAY_SMTPS)
 		return require_implicit(route, level_given, err);
 	route->mode = route->tls.level == TLS_LEVEL_NONE ? TLS_MODE_NONE : TLS_MODE_STARTTLS;
@@ -111,32 +129,32 @@ static void draft_status(struct slice text, struct transport_route *route)
 }
 
 /* ":" and ": tls=...": all as it would be without the line, but for what it says of TLS. */
-static int draft_as_base(const struct rule *rule, const struct transport_options *options,
+static int draft_as_base(const struct drafting *d, const struct rule *rule,
 			 const struct transport_route *base, const char *source,
-			 struct arena *arena, struct transport_route *ret, struct error *err)
+			 struct transport_route *ret, struct error *err)
 {
 	*ret = *base;
 	ret->source = source;
 	if (!type_of(base->kind)->is_smtp || rule->attributes.len == 0)
 		return 0;
-	return draft_tls(rule->attributes, options->can_verify, arena, ret, err);
+	return draft_tls(d, rule->attributes, ret, err);
 }
 
-int rule_draft(const struct rule *rule, const struct transport_options *options,
-	       const struct transport_route *base, const char *source, struct arena *arena,
-	       struct transport_route *ret, struct error *err)
+int rule_draft(const struct drafting *d, const struct rule *rule,
+	       const struct transport_route *base, const char *source, struct transport_route *ret,
+	       struct error *err)
 {
 	const struct transport_type *type = rule->type;
 	int r;
 
 	if (!type && base && rule->nexthop.len == 0)
-		return draft_as_base(rule, options, base, source, arena, ret, err);
+		return draft_as_base(d, rule, base, source, ret, err);
 	if (!type)
 		type = type_of(base ? base->kind : TRANSPORT_RELAY);
 	*ret = (struct transport_route){
 		.kind = type->kind,
 		.name = type->name,
-		.nexthop = arena_slicedup(arena, rule->nexthop),
+		.nexthop = arena_slicedup(d->arena, rule->nexthop),
 		.source = source,
 	};
 	if (!type->is_smtp) {
@@ -147,9 +165,10 @@ int rule_draft(const struct rule *rule, const struct transport_options *options,
 		draft_status(rule->nexthop, ret);
 		return 0;
 	}
-	ret->tls = options->tls;
-	r = draft_hops(rule->nexthop, type, arena, ret, err);
-	return r < 0 ? r : draft_tls(rule->attributes, options->can_verify, arena, ret, err);
+	r = draft_hops(rule->nexthop, type, d->arena, ret, err);
+	if (r == 0)
+		r = policy_draft(d, &ret->tls, err);
+	return r < 0 ? r : draft_tls(d, rule->attributes, ret, err);
 }
 
 bool draft_has_relayhost(const struct transport_options *options)
@@ -164,9 +183,10 @@ const char *base_source(const struct transport_options *options)
 		       : source_of(options->default_transport_source, "default_transport");
 }
 
-int draft_base(const struct transport_options *options, struct arena *arena,
-	       struct transport_route *ret, struct error *err)
+int draft_base(const struct drafting *d, struct rule *ret_rule, struct transport_route *ret,
+	       struct error *err)
 {
+	const struct transport_options *options = d->options;
 	struct rule rule;
 	int r;
 
@@ -178,5 +198,7 @@ int draft_base(const struct transport_options *options, struct arena *arena,
 		return r;
 	if (!rule.type)
 		return error_set(err, -EINVAL, "no transport in front of the colon");
-	return rule_draft(&rule, options, NULL, base_source(options), arena, ret, err);
+	if (ret_rule)
+		*ret_rule = rule;
+	return rule_draft(d, &rule, NULL, base_source(options), ret, err);
 }

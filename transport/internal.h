@@ -30,20 +30,61 @@ int rule_parse(struct slice value, struct rule *ret, struct error *err);
 /* relayhost may also be next hops alone: these are relay: */
 int rule_parse_relayhost(struct slice value, struct rule *ret, struct error *err);
 
+/* What lookups are about, and who wants to know of them. */
+struct lookup {
+	const struct transport_options *options;
+	struct arena *arena;
+	struct slice address, domain; /* folded; of the domain alone there may be no address */
+	bool is_local;
+	transport_trace *trace; /* NULL: nobody asks */
+	void *trace_arg;
+};
+
+/* The values are NULL or in the arena. */
+void lookup_tell(const struct lookup *l, const char *parameter, const char *map, const char *key,
+		 const struct map_result *line);
+
+/* The line of transport_maps: MAP_FOUND, MAP_NOT_FOUND, or an error. */
+int lookup_route(const struct lookup *l, struct map_result *ret, struct error *err);
+
+#define LOOKUP_MIXED 3 /* the next hops have different entries; err says which */
+
+/*
+ * The entry of smtp_tls_policy_maps for these next hops (as written; "": the
+ * domain) and this domain: as above, or LOOKUP_MIXED.
+ */
+int lookup_policy(const struct lookup *l, struct slice nexthop, struct map_result *ret,
+		  struct error *err);
+
+/* What a draft is made from, besides its rule. */
+struct drafting {
+	const struct transport_options *options;
+	struct arena *arena;
+	const struct map_result *policy; /* the entry of smtp_tls_policy_maps; NULL: none */
+	bool may_lack; /* what a level needs may be in an entry that is not known here */
+};
+
 /*
  * What the rule means. What it inherits comes from base; without one (NULL)
  * only its form is checked, as that of a relay:. Strings go to the arena, or
  * are those of base, options and source. hop_count 0: the recipient's domain.
  */
-int rule_draft(const struct rule *rule, const struct transport_options *options,
-	       const struct transport_route *base, const char *source, struct arena *arena,
-	       struct transport_route *ret, struct error *err);
+int rule_draft(const struct drafting *d, const struct rule *rule,
+	       const struct transport_route *base, const char *source, struct transport_route *ret,
+	       struct error *err);
+
+/* The policy that such an entry makes of the general one. Errors start with its source. */
+int policy_draft(const struct drafting *d, struct tls_policy *ret, struct error *err);
+
+/* What a level tells good peers by must be there. */
+int require_means(const struct transport_options *options, const struct tls_policy *tls,
+		  struct error *err);
 
 /* Where mail goes that no map speaks of and that is not local: relayhost or default_transport. */
 bool draft_has_relayhost(const struct transport_options *options);
 const char *base_source(const struct transport_options *options);
-int draft_base(const struct transport_options *options, struct arena *arena,
-	       struct transport_route *ret, struct error *err);
+int draft_base(const struct drafting *d, struct rule *ret_rule, struct transport_route *ret,
+	       struct error *err);
 
 /* "host", "host:port", "[host]", "[host]:port" */
 int hop_parse(struct slice text, uint16_t default_port, struct arena *arena,

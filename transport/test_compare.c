@@ -22,6 +22,7 @@ struct side {
 	const char *maps; /* "": none */
 	enum tls_level level;
 	const char *relayhost;
+	const char *policies; /* NULL: none */
 };
 
 static void open_side(const struct side *side, struct transport_options *ret)
@@ -37,6 +38,9 @@ static void open_side(const struct side *side, struct transport_options *ret)
 		.can_verify = true,
 		.is_local = is_local,
 	};
+	if (side->policies &&
+	    maps_open(slice_from(side->policies), "/", &ret->tls_policy_maps, &error) < 0)
+		fail_msg("%s", error.text);
 	if (side->maps[0] &&
 	    maps_open(slice_from(side->maps), "/", &ret->transport_maps, &error) < 0)
 		fail_msg("%s", error.text);
@@ -50,6 +54,8 @@ static void note(void *arg, const struct transport_change *change)
 	buf_append_string(out, "\n");
 }
 
+#define ONES	"1111111111111111111111111111111111111111111111111111111111111111"
+#define TWOS	"2222222222222222222222222222222222222222222222222222222222222222"
 #define ENCRYPT TLS_LEVEL_ENCRYPT
 #define MAY	TLS_LEVEL_MAY
 
@@ -124,6 +130,65 @@ static const struct {
 	  1,
 	  "a.vm: relay:[x] tls=encrypt protocols=>=TLSv1.3 (inline:a.vm, tls of conf:7) -> "
 	  "relay:[x] tls=encrypt (inline:a.vm, tls of conf:7); this is weaker\n" },
+	{ "a wider match",
+	  { "inline:{ { a.vm = relay:[x] tls=verify match=a.b:c } }", ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:[x] tls=verify match=.b:c } }", ENCRYPT, NULL },
+	  1,
+	  "a.vm: relay:[x] tls=verify match=a.b:c (inline:a.vm) -> "
+	  "relay:[x] tls=verify match=.b:c (inline:a.vm); this is weaker\n" },
+	{ "a narrower match, and another one",
+	  { "inline:{ { a.vm = relay:[x] tls=secure }, { b.vm = relay:[y] tls=verify match=q } }",
+	    ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:[x] tls=secure match=nexthop }, "
+	    "{ b.vm = relay:[y] tls=verify match=r } }",
+	    ENCRYPT, NULL },
+	  0,
+	  "a.vm: relay:[x] tls=secure (inline:a.vm) -> "
+	  "relay:[x] tls=secure match=nexthop (inline:a.vm)\n"
+	  "b.vm: relay:[y] tls=verify match=q (inline:b.vm) -> "
+	  "relay:[y] tls=verify match=r (inline:b.vm)\n" },
+	{ "a match more than the default",
+	  { "inline:{ { a.vm = relay:[x] tls=verify } }", ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:[x] tls=verify match=hostname:other } }", ENCRYPT, NULL },
+	  1,
+	  "a.vm: relay:[x] tls=verify (inline:a.vm) -> "
+	  "relay:[x] tls=verify match=hostname:other (inline:a.vm); this is weaker\n" },
+	{ "a fingerprint more, and one less",
+	  { "inline:{ { a.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES " }, "
+	    "{ b.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES "|sha256:" TWOS " } }",
+	    ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES "|sha256:" TWOS
+	    " }, { b.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES " } }",
+	    ENCRYPT, NULL },
+	  1,
+	  "a.vm: relay:[x] tls=fingerprint fingerprint=sha256:1111111111111111... (inline:a.vm) -> "
+	  "relay:[x] tls=fingerprint "
+	  "fingerprint=sha256:1111111111111111...|sha256:2222222222222222... (inline:a.vm); "
+	  "this is weaker\n"
+	  "b.vm: relay:[x] tls=fingerprint "
+	  "fingerprint=sha256:1111111111111111...|sha256:2222222222222222... (inline:b.vm) -> "
+	  "relay:[x] tls=fingerprint fingerprint=sha256:1111111111111111... (inline:b.vm)\n" },
+	{ "levels as good as each other, and a lower one",
+	  { "inline:{ { a.vm = relay:[x] tls=secure }, "
+	    "{ b.vm = relay:[y] tls=fingerprint fingerprint=sha256:" ONES " } }",
+	    ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES " }, "
+	    "{ b.vm = relay:[y] tls=verify } }",
+	    ENCRYPT, NULL },
+	  1,
+	  "a.vm: relay:[x] tls=secure (inline:a.vm) -> "
+	  "relay:[x] tls=fingerprint fingerprint=sha256:1111111111111111... (inline:a.vm)\n"
+	  "b.vm: relay:[y] tls=fingerprint fingerprint=sha256:1111111111111111... (inline:b.vm) -> "
+	  "relay:[y] tls=verify (inline:b.vm); this is weaker\n" },
+	{ "an entry of smtp_tls_policy_maps goes down, and one comes",
+	  { "inline:{ { a.vm = relay:[x] } }", ENCRYPT, NULL, "inline:{ { [x] = verify } }" },
+	  { "inline:{ { a.vm = relay:[x] } }", ENCRYPT, NULL,
+	    "inline:{ { [x] = may }, { .c.vm = verify } }" },
+	  1,
+	  "a.vm: relay:[x] tls=verify (inline:a.vm, tls of inline:[x]) -> "
+	  "relay:[x] tls=may (inline:a.vm, tls of inline:[x]); this is weaker\n"
+	  ".c.vm (new line): smtp: tls=encrypt (default, tls of conf:7) -> "
+	  "smtp: tls=verify (default, tls of inline:.c.vm)\n" },
 	{ "mail that is refused, kept or thrown away is not sent weaker",
 	  { "inline:{ { a.vm = relay:[x] }, { b.vm = error:no }, { local.vm = relay:[x] } }",
 	    ENCRYPT, NULL },
@@ -164,7 +229,9 @@ static void test_compare(void **state)
 			fail_msg("%s: %d weaker\n%s", cases[i].label, weaker, buf_slice(&text).ptr);
 		buf_done(&text);
 		maps_free(old.transport_maps);
+		maps_free(old.tls_policy_maps);
 		maps_free(new.transport_maps);
+		maps_free(new.tls_policy_maps);
 	}
 }
 
@@ -181,7 +248,9 @@ static void test_failure(void **state)
 	open_side(&side, &new);
 	assert_int_equal(transport_compare(&old, &new, note, &text, &error), -EIO);
 	maps_free(old.transport_maps);
+	maps_free(old.tls_policy_maps);
 	maps_free(new.transport_maps);
+	maps_free(new.tls_policy_maps);
 	buf_done(&text);
 }
 

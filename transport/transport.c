@@ -3,8 +3,9 @@
  *
  * Lines are parsed once: the cache is keyed by a line's source and value (and
  * by whether the domain is local, for what the line inherits), so a changed
- * line is another key. Routes to the recipient's domain are cached for each
- * domain too. A resolve allocates from the arena, which is reset each time.
+ * line is another key; so is the entry of smtp_tls_policy_maps that goes with
+ * it. Routes to the recipient's domain are cached for each domain too. A
+ * resolve allocates from the arena, which is reset each time.
  */
 #include <errno.h>
 
@@ -18,14 +19,6 @@ struct transport {
 	const struct transport_route *local;
 	struct route_cache cache;
 	struct arena arena; /* for one resolve */
-};
-
-/* An address on its way through the lookups. */
-struct recipient {
-	struct slice address, domain; /* folded */
-	bool is_local;
-	transport_trace *trace; /* NULL: nobody asks */
-	void *trace_arg;
 };
 
 static const struct transport_route *new_local(void)
@@ -43,6 +36,7 @@ static const struct transport_route *new_local(void)
 int transport_new(const struct transport_options *options, struct transport **ret_transport,
 		  struct error *err)
 {
+	struct drafting how = { .options = options, .may_lack = options->tls_policy_maps };
 	struct transport_route base;
 	struct transport *t;
 	int r;
@@ -51,7 +45,8 @@ int transport_new(const struct transport_options *options, struct transport **re
 	if (!t)
 		return error_set(err, -ENOMEM, "out of memory");
 	t->options = *options;
-	r = draft_base(options, &t->arena, &base, err);
+	how.arena = &t->arena;
+	r = draft_base(&how, NULL, &base, err);
 	if (r < 0) {
 		error_prefix(err, "%s", base_source(options));
 		transport_free(t);
@@ -74,83 +69,6 @@ void transport_free(struct transport *t)
 	free(t);
 }
 
-static void tell(const struct recipient *rcpt, const char *parameter, const char *map,
-		 const char *key, const struct map_result *line)
-{
-	const struct transport_lookup lookup = {
-		.parameter = parameter,
-		.map = map,
-		.key = key,
-		.value = line ? line->value : NULL,
-		.source = line ? line->source : NULL,
-	};
-
-	if (rcpt->trace)
-		rcpt->trace(rcpt->trace_arg, &lookup);
-}
-
-static int look_up(struct transport *t, const struct recipient *rcpt, struct map *map,
-		   struct slice key, struct map_result *ret, struct error *err)
-{
-	int r = map_lookup(map, key, &t->arena, ret, err);
-
-	if (rcpt->trace && r >= 0)
-		tell(rcpt, "transport_maps", map_spec(map), arena_slicedup(&t->arena, key),
-		     r == MAP_FOUND ? ret : NULL);
-	return r;
-}
-
-static int find_key(struct transport *t, const struct recipient *rcpt, struct slice key,
-		    struct map_result *ret, struct error *err)
-{
-	struct maps *maps = t->options.transport_maps;
-	int r = MAP_NOT_FOUND;
-
-	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++) {
-		struct map *map = maps_at(maps, i);
-
-		/* A map that has every key has none of a local domain's own. */
-		if (!rcpt->is_local || !map_has_every_key(map))
-			r = look_up(t, rcpt, map, key, ret, err);
-	}
-	return r;
-}
-
-/* ".parent" for each parent, then "*". */
-static int find_wide(struct transport *t, const struct recipient *rcpt, struct map_result *ret,
-		     struct error *err)
-{
-	bool is_literal = rcpt->domain.len && rcpt->domain.ptr[0] == '[';
-	struct slice rest = slice_skip(rcpt->domain, 1);
-	int r = MAP_NOT_FOUND;
-
-	while (r == MAP_NOT_FOUND && !is_literal && rest.len) {
-		size_t dot = slice_find(rest, '.');
-
-		rest = slice_skip(rest, dot);
-		if (rest.len < 2)
-			break;
-		r = find_key(t, rcpt, rest, ret, err);
-		rest = slice_skip(rest, 1);
-	}
-	return r == MAP_NOT_FOUND ? find_key(t, rcpt, SLICE("*"), ret, err) : r;
-}
-
-static int find_line(struct transport *t, const struct recipient *rcpt, struct map_result *ret,
-		     struct error *err)
-{
-	int r;
-
-	if (!t->options.transport_maps)
-		return MAP_NOT_FOUND;
-	r = find_key(t, rcpt, rcpt->address, ret, err);
-	if (r == MAP_NOT_FOUND && rcpt->domain.len)
-		r = find_key(t, rcpt, rcpt->domain, ret, err);
-	if (r == MAP_NOT_FOUND && !rcpt->is_local)
-		r = find_wide(t, rcpt, ret, err);
-	return r;
-}
-
 /* A reference to a route that says why it is none. */
 static const struct transport_route *unusable(const char *source, const struct error *error)
 {
@@ -165,19 +83,69 @@ static const struct transport_route *unusable(const char *source, const struct e
 	return route_new(&draft);
 }
 
-static const struct transport_route *parse_line(struct transport *t, const struct recipient *rcpt,
-						const struct map_result *line)
+/* What decides for an address: a line, or where there is none the base, and a TLS policy. */
+struct decision {
+	bool is_base;
+	struct map_result line;
+	bool has_policy;
+	struct map_result policy;
+};
+
+/* False: nothing is sent by it. nexthop "": the recipient's domain. */
+static bool find_nexthop(const struct transport *t, const struct lookup *l,
+			 const struct decision *d, struct slice *ret)
 {
-	struct transport_route draft;
-	struct error error = { 0 };
+	const struct transport_route *base = l->is_local ? t->local : t->base;
+	struct rule rule = { 0 };
+
+	if (!d->is_base && rule_parse(slice_from(d->line.value), &rule, NULL) < 0)
+		return false;
+	*ret = rule.type || rule.nexthop.len ? rule.nexthop : slice_from(base->nexthop);
+	return rule.type ? rule.type->is_smtp : type_of(base->kind)->is_smtp;
+}
+
+/* 0, LOOKUP_MIXED, or an error. */
+static int find_policy(const struct transport *t, const struct lookup *l, struct decision *d,
+		       struct error *err)
+{
+	struct slice nexthop;
+	int r = MAP_NOT_FOUND;
+
+	if (t->options.tls_policy_maps && find_nexthop(t, l, d, &nexthop))
+		r = lookup_policy(l, nexthop, &d->policy, err);
+	d->has_policy = r == MAP_FOUND;
+	return r == MAP_NOT_FOUND ? 0 : r;
+}
+
+/* ":" has the policy of what it stands for, which depends on the recipient where there are maps. */
+static int draft_decision(struct transport *t, const struct lookup *l, const struct decision *d,
+			  struct transport_route *ret, struct error *err)
+{
+	const struct drafting how = {
+		.options = &t->options,
+		.arena = &t->arena,
+		.policy = d->has_policy ? &d->policy : NULL,
+	};
+	struct transport_route base = *(l->is_local ? t->local : t->base);
 	struct rule rule;
 	int r;
 
-	r = rule_parse(slice_from(line->value), &rule, &error);
-	if (r >= 0)
-		r = rule_draft(&rule, &t->options, rcpt->is_local ? t->local : t->base,
-			       line->source, &t->arena, &draft, &error);
-	return r < 0 ? unusable(line->source, &error) : route_new(&draft);
+	if (d->is_base)
+		return draft_base(&how, NULL, ret, err);
+	r = rule_parse(slice_from(d->line.value), &rule, err);
+	if (r == 0 && t->options.tls_policy_maps && !l->is_local && !rule.type && !rule.nexthop.len)
+		r = draft_base(&how, NULL, &base, err);
+	return r < 0 ? r : rule_draft(&how, &rule, &base, d->line.source, ret, err);
+}
+
+static const struct transport_route *make_route(struct transport *t, const struct lookup *l,
+						const struct decision *d)
+{
+	struct transport_route draft;
+	struct error error = { 0 };
+
+	return draft_decision(t, l, d, &draft, &error) < 0 ? unusable(d->line.source, &error)
+							   : route_new(&draft);
 }
 
 static const struct transport_route *bad_domain(struct slice domain, const char *source)
@@ -221,20 +189,33 @@ route_to_domain(struct transport *t, const struct transport_route *route, struct
 	return route_new(&draft);
 }
 
-/* The cache's route for this line, and its key there. */
-static const struct transport_route *route_of_line(struct transport *t,
-						   const struct recipient *rcpt,
-						   const struct map_result *line,
-						   const char **ret_key)
+/* All that a route is made from. */
+static const char *key_of(const struct lookup *l, const struct decision *d)
 {
-	const char *key = arena_printf(&t->arena, "%c%zu:%s%s", rcpt->is_local ? 'L' : 'R',
-				       strlen(line->source), line->source, line->value);
+	const char *line = arena_printf(l->arena, "%c%zu:%s%s",
+					d->is_base    ? 'B'
+					: l->is_local ? 'L'
+						      : 'R',
+					strlen(d->line.source), d->line.source, d->line.value);
+
+	if (!d->has_policy)
+		return line;
+	return arena_printf(l->arena, "P%zu:%s%zu:%s%s", strlen(line), line,
+			    strlen(d->policy.source), d->policy.source, d->policy.value);
+}
+
+/* The cache's route, and its key there. */
+static const struct transport_route *route_of_decision(struct transport *t, const struct lookup *l,
+						       const struct decision *d,
+						       const char **ret_key)
+{
+	const char *key = key_of(l, d);
 	const struct transport_route *route = cache_get(&t->cache, slice_from(key));
 
 	*ret_key = key;
 	if (route)
 		return transport_route_ref(route);
-	route = parse_line(t, rcpt, line);
+	route = make_route(t, l, d);
 	cache_put(&t->cache, slice_from(key), route);
 	return route;
 }
@@ -264,49 +245,76 @@ static struct slice trim_dot(struct slice domain)
 }
 
 /* Whether this host delivers for the recipient: 0, or an error. */
-static int look_whether_local(struct transport *t, struct recipient *rcpt, struct error *err)
+static int look_whether_local(struct lookup *l, struct error *err)
 {
 	static const struct map_result yes = { .value = "yes", .source = "local" };
 	int r;
 
-	if (!t->options.is_local || !rcpt->domain.len)
+	if (!l->options->is_local || !l->domain.len)
 		return 0;
-	r = t->options.is_local(t->options.is_local_arg, rcpt->domain, err);
+	r = l->options->is_local(l->options->is_local_arg, l->domain, err);
 	if (r < 0)
 		return r;
-	rcpt->is_local = r == MAP_FOUND;
-	if (rcpt->trace)
-		tell(rcpt, "local", "", arena_slicedup(&t->arena, rcpt->domain),
-		     rcpt->is_local ? &yes : NULL);
+	l->is_local = r == MAP_FOUND;
+	if (l->trace)
+		lookup_tell(l, "local", "", arena_slicedup(l->arena, l->domain),
+			    l->is_local ? &yes : NULL);
 	return 0;
 }
 
-/* A reference to what there is without a line. */
-static const struct transport_route *route_without_line(struct transport *t,
-							const struct recipient *rcpt)
+/* What there is without a line, for those that this host does not deliver for. */
+static void decide_base(const struct lookup *l, struct decision *d)
 {
-	bool has_relayhost = draft_has_relayhost(&t->options);
-	const struct map_result base = {
-		.value = has_relayhost ? t->options.relayhost : t->options.default_transport,
-		.source = base_source(&t->options),
-	};
+	bool has_relayhost = draft_has_relayhost(l->options);
 
-	if (rcpt->is_local)
-		return transport_route_ref(t->local);
+	d->is_base = true;
+	d->line.value = has_relayhost ? l->options->relayhost : l->options->default_transport;
+	d->line.source = base_source(l->options);
 	if (!has_relayhost)
-		tell(rcpt, "relayhost", "", "", NULL);
-	tell(rcpt, has_relayhost ? "relayhost" : "default_transport", "", "", &base);
-	return transport_route_ref(t->base);
+		lookup_tell(l, "relayhost", "", "", NULL);
+	lookup_tell(l, has_relayhost ? "relayhost" : "default_transport", "", "", &d->line);
 }
 
-static void read_address(struct recipient *rcpt, const char *folded)
+/* A reference to the route as the lines have it, and its key in the cache; or an error. */
+static int decide(struct transport *t, struct lookup *l, const struct transport_route **ret_route,
+		  const char **ret_key, struct error *err)
+{
+	struct decision d = { 0 };
+	struct error mixed = { 0 };
+	int r;
+
+	r = look_whether_local(l, err);
+	if (r == 0)
+		r = lookup_route(l, &d.line, err);
+	if (r < 0)
+		return r;
+	*ret_key = "";
+	if (r == MAP_NOT_FOUND && l->is_local) {
+		*ret_route = transport_route_ref(t->local);
+		return 0;
+	}
+	if (r == MAP_NOT_FOUND)
+		decide_base(l, &d);
+	r = find_policy(t, l, &d, &mixed);
+	if (r < 0)
+		return error_set(err, r, "%s", mixed.text);
+	if (r == LOOKUP_MIXED)
+		*ret_route = unusable(d.line.source, &mixed);
+	else if (d.is_base && !t->options.tls_policy_maps)
+		*ret_route = transport_route_ref(t->base);
+	else
+		*ret_route = route_of_decision(t, l, &d, ret_key);
+	return 0;
+}
+
+static void read_address(struct lookup *l, const char *folded)
 {
 	struct slice domain = trim_dot(smtp_address_domain(folded));
 
-	rcpt->domain = domain;
-	rcpt->address = slice_from(folded);
+	l->domain = domain;
+	l->address = slice_from(folded);
 	if (domain.len)
-		rcpt->address.len = (size_t)(domain.ptr - folded) + domain.len;
+		l->address.len = (size_t)(domain.ptr - folded) + domain.len;
 }
 
 int transport_resolve(struct transport *t, const char *address,
@@ -318,27 +326,23 @@ int transport_resolve(struct transport *t, const char *address,
 int transport_resolve_traced(struct transport *t, const char *address, transport_trace *trace,
 			     void *arg, const struct transport_route **ret_route, struct error *err)
 {
-	struct recipient rcpt = { .trace = trace, .trace_arg = arg };
+	struct lookup l = {
+		.options = &t->options,
+		.arena = &t->arena,
+		.trace = trace,
+		.trace_arg = arg,
+	};
 	const struct transport_route *route, *found;
-	struct map_result line;
-	const char *key = "";
+	const char *key;
 	int r;
 
 	arena_reset(&t->arena);
-	read_address(&rcpt, smtp_address_fold(&t->arena, address));
-	r = look_whether_local(t, &rcpt, err);
+	read_address(&l, smtp_address_fold(&t->arena, address));
+	r = decide(t, &l, &route, &key, err);
 	if (r < 0)
 		return r;
-
-	r = find_line(t, &rcpt, &line, err);
-	if (r < 0)
-		return r;
-	if (r == MAP_FOUND)
-		route = route_of_line(t, &rcpt, &line, &key);
-	else
-		route = route_without_line(t, &rcpt);
 	if (route_follows_domain(route)) {
-		found = route_of_domain(t, route, rcpt.domain, key);
+		found = route_of_domain(t, route, l.domain, key);
 		transport_route_unref(route);
 		route = found;
 	}
@@ -347,9 +351,8 @@ int transport_resolve_traced(struct transport *t, const char *address, transport
 }
 
 /* What a line inherits is looked for only where it inherits. */
-static int draft_line(const struct transport_options *options, const char *value,
-		      const char *source, struct arena *arena, struct transport_route *ret,
-		      struct error *err)
+static int draft_line(const struct drafting *how, const char *value, const char *source,
+		      struct transport_route *ret, struct error *err)
 {
 	struct transport_route base;
 	struct rule rule;
@@ -359,23 +362,28 @@ static int draft_line(const struct transport_options *options, const char *value
 	if (r < 0)
 		return r;
 	if (!rule.type) {
-		r = draft_base(options, arena, &base, err);
+		r = draft_base(how, NULL, &base, err);
 		if (r < 0) {
-			error_prefix(err, "%s", base_source(options));
+			error_prefix(err, "%s", base_source(how->options));
 			return r;
 		}
 	}
-	return rule_draft(&rule, options, rule.type ? NULL : &base, source, arena, ret, err);
+	return rule_draft(how, &rule, rule.type ? NULL : &base, source, ret, err);
 }
 
 int transport_parse(const struct transport_options *options, const char *value, const char *source,
 		    const struct transport_route **ret_route, struct error *err)
 {
 	struct arena arena = { 0 };
+	const struct drafting how = {
+		.options = options,
+		.arena = &arena,
+		.may_lack = options->tls_policy_maps,
+	};
 	struct transport_route draft;
 	int r;
 
-	r = draft_line(options, value, source, &arena, &draft, err);
+	r = draft_line(&how, value, source, &draft, err);
 	if (r < 0)
 		error_prefix(err, "%s", source);
 	else

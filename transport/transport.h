@@ -14,8 +14,14 @@
  * A line is "TRANSPORT:NEXTHOP[, NEXTHOP...] [tls=...] [match=...] ...". As in
  * transport(5), ":" changes nothing, ":NEXTHOP" keeps the transport that
  * there would be without the line, and "relay:" or "smtp:" without a next hop
- * goes to the MX of the recipient's domain. What a line does not say of TLS
- * comes from the options, not from the relayhost, but for ":".
+ * goes to the MX of the recipient's domain.
+ *
+ * What a line does not say of TLS comes from the entry of smtp_tls_policy_maps,
+ * then from the options; not from the relayhost, but for ":". The entry is that
+ * of the next hop as written ("[host]:port"), then without its port, then of
+ * the recipient's domain, then of ".parent" for each parent of it. All next hops
+ * of a route must have the same. relay-smtps: is at least encrypt, whatever
+ * the entry or the options say.
  */
 #pragma once
 
@@ -67,8 +73,9 @@ struct transport_options {
 	const char *relayhost_source;
 	const char *default_transport; /* "smtp" */
 	const char *default_transport_source;
-	struct tls_policy tls; /* smtp_tls_security_level and friends, with their source */
-	bool can_verify;       /* there is a CA file, so level verify can work */
+	struct maps *tls_policy_maps; /* smtp_tls_policy_maps; NULL: none */
+	struct tls_policy tls;	      /* smtp_tls_security_level and friends, with their source */
+	bool can_verify;	      /* there is a CA file, so level verify can work */
 
 	/* Whether this host delivers for the domain itself: MAP_FOUND, MAP_NOT_FOUND, or an error. */
 	int (*is_local)(void *arg, struct slice domain, struct error *err);
@@ -97,9 +104,11 @@ int transport_resolve(struct transport *transport, const char *address,
 
 /* One lookup on the way to a decision. */
 struct transport_lookup {
-	const char
-		*parameter; /* whose it is: "transport_maps", "relayhost", "default_transport"; */
-			    /* "local": whether this host delivers for the domain */
+	/*
+	 * "transport_maps", "relayhost", "default_transport", "smtp_tls_policy_maps";
+	 * "local": whether this host delivers for the domain.
+	 */
+	const char *parameter;
 	const char *map;    /* "hash:ts"; "" where there is no map */
 	const char *key;    /* "" for relayhost and default_transport */
 	const char *value;  /* of the line that was found; NULL: there is none */
@@ -141,9 +150,13 @@ int transport_parse(const struct transport_options *options, const char *value, 
  */
 void transport_check(const struct transport_options *options, map_report *report, void *arg);
 
+/* The same for the entries of smtp_tls_policy_maps. */
+void transport_check_policies(const struct transport_options *options, map_report *report,
+			      void *arg);
+
 /*
- * From now on a new version of a transport map that has a bad line is refused
- * by maps_refresh() with an error that names it. To be called once, before
- * the maps are shared; the options must outlive them.
+ * From now on a new version of a map that has a bad line is refused by
+ * maps_refresh() with an error that names it. To be called once, before the
+ * maps are shared; the options must outlive them.
  */
 void transport_guard_maps(const struct transport_options *options);

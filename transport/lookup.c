@@ -1,0 +1,168 @@
+/*
+ * lookup - the keys of transport_maps and of smtp_tls_policy_maps, in their order
+ *
+ * Each key is asked for in all maps before the next one, as in Postfix.
+ */
+#include <errno.h>
+
+#include "base/escape.h"
+#include "transport/internal.h"
+
+void lookup_tell(const struct lookup *l, const char *parameter, const char *map, const char *key,
+		 const struct map_result *line)
+{
+	const struct transport_lookup lookup = {
+		.parameter = parameter,
+		.map = map,
+		.key = key,
+		.value = line ? line->value : NULL,
+		.source = line ? line->source : NULL,
+	};
+
+	if (l->trace)
+		l->trace(l->trace_arg, &lookup);
+}
+
+static int look_up(const struct lookup *l, const char *parameter, struct map *map, struct slice key,
+		   struct map_result *ret, struct error *err)
+{
+	int r = map_lookup(map, key, l->arena, ret, err);
+
+	if (l->trace && r >= 0)
+		lookup_tell(l, parameter, map_spec(map), arena_slicedup(l->arena, key),
+			    r == MAP_FOUND ? ret : NULL);
+	return r;
+}
+
+static int find_route_key(const struct lookup *l, struct slice key, struct map_result *ret,
+			  struct error *err)
+{
+	struct maps *maps = l->options->transport_maps;
+	int r = MAP_NOT_FOUND;
+
+	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++) {
+		struct map *map = maps_at(maps, i);
+
+		/* A map that has every key has none of a local domain's own. */
+		if (!l->is_local || !map_has_every_key(map))
+			r = look_up(l, "transport_maps", map, key, ret, err);
+	}
+	return r;
+}
+
+static int find_policy_key(const struct lookup *l, struct slice key, struct map_result *ret,
+			   struct error *err)
+{
+	struct maps *maps = l->options->tls_policy_maps;
+	int r = MAP_NOT_FOUND;
+
+	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
+		r = look_up(l, "smtp_tls_policy_maps", maps_at(maps, i), key, ret, err);
+	return r;
+}
+
+typedef int find_key(const struct lookup *l, struct slice key, struct map_result *ret,
+		     struct error *err);
+
+/* ".parent" for each parent of the domain. */
+static int find_parent(const struct lookup *l, find_key *find, struct map_result *ret,
+		       struct error *err)
+{
+	bool is_literal = l->domain.len && l->domain.ptr[0] == '[';
+	struct slice rest = slice_skip(l->domain, 1);
+	int r = MAP_NOT_FOUND;
+
+	while (r == MAP_NOT_FOUND && !is_literal && rest.len) {
+		size_t dot = slice_find(rest, '.');
+
+		rest = slice_skip(rest, dot);
+		if (rest.len < 2)
+			break;
+		r = find(l, rest, ret, err);
+		rest = slice_skip(rest, 1);
+	}
+	return r;
+}
+
+int lookup_route(const struct lookup *l, struct map_result *ret, struct error *err)
+{
+	int r;
+
+	if (!l->options->transport_maps)
+		return MAP_NOT_FOUND;
+	r = find_route_key(l, l->address, ret, err);
+	if (r == MAP_NOT_FOUND && l->domain.len)
+		r = find_route_key(l, l->domain, ret, err);
+	if (r == MAP_NOT_FOUND && !l->is_local)
+		r = find_parent(l, find_route_key, ret, err);
+	if (r == MAP_NOT_FOUND && !l->is_local)
+		r = find_route_key(l, SLICE("*"), ret, err);
+	return r;
+}
+
+/* "[host]" of "[host]:port", "host" of "host:port"; as it is without a port. */
+static struct slice without_port(struct slice hop)
+{
+	size_t close = hop.len && hop.ptr[0] == '[' ? slice_find(hop, ']') + 1 : 0;
+
+	return slice_first(hop, close ? close : slice_find(hop, ':'));
+}
+
+static int find_hop(const struct lookup *l, struct slice hop, struct map_result *ret,
+		    struct error *err)
+{
+	struct slice host = without_port(hop);
+	int r = find_policy_key(l, hop, ret, err);
+
+	return r == MAP_NOT_FOUND && host.len < hop.len ? find_policy_key(l, host, ret, err) : r;
+}
+
+static int refuse_mixture(struct slice hop, const struct map_result *entry,
+			  const struct map_result *first, struct error *err)
+{
+	char shown[128];
+
+	escape_cstr(hop, shown, sizeof(shown));
+	error_set(err, -EINVAL,
+		  "the next hops of a route have one TLS policy, but smtp_tls_policy_maps has %s "
+		  "for %s, and %s for those in front of it",
+		  entry ? entry->source : "nothing", shown, first ? first->source : "nothing");
+	return LOOKUP_MIXED;
+}
+
+/* A connection may go to any of the next hops, so what one has all must have. */
+static int find_hops(const struct lookup *l, struct slice nexthop, struct map_result *ret,
+		     struct error *err)
+{
+	struct map_result entry;
+	int first = MAP_NOT_FOUND;
+	struct slice hop;
+
+	for (bool is_first = true; slice_next_word(&nexthop, ", \t\r\n", &hop); is_first = false) {
+		int r = find_hop(l, hop, is_first ? ret : &entry, err);
+
+		if (r < 0)
+			return r;
+		if (is_first)
+			first = r;
+		else if (r != first || (r == MAP_FOUND && strcmp(entry.value, ret->value) != 0))
+			return refuse_mixture(hop, r == MAP_FOUND ? &entry : NULL,
+					      first == MAP_FOUND ? ret : NULL, err);
+	}
+	return first;
+}
+
+int lookup_policy(const struct lookup *l, struct slice nexthop, struct map_result *ret,
+		  struct error *err)
+{
+	int r;
+
+	if (!l->options->tls_policy_maps)
+		return MAP_NOT_FOUND;
+	r = find_hops(l, nexthop, ret, err);
+	if (r == MAP_NOT_FOUND && l->domain.len)
+		r = find_policy_key(l, l->domain, ret, err);
+	if (r == MAP_NOT_FOUND)
+		r = find_parent(l, find_policy_key, ret, err);
+	return r;
+}
