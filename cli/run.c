@@ -17,9 +17,18 @@
 #include "base/macros.h"
 #include "cli/server.h"
 
-#define REFRESH_MS    1000
-#define STOP_GRACE_MS 20000 /* for deliveries whose peer has the message but not answered yet */
-#define POOL_THREADS  "16"  /* they wait for disks more than they compute */
+#define REFRESH_MS 1000
+
+/*
+ * Stopping. What is cut off early can lose nothing and double nothing, so a
+ * few seconds are enough for it; the answer to a message that was sent is
+ * worth more. Both together are less than the ten seconds after which
+ * `docker stop` and the like lose patience and kill.
+ */
+#define STOP_GRACE_MS  4000
+#define STOP_ANSWER_MS 8000
+
+#define POOL_THREADS  "16" /* they wait for disks more than they compute */
 #define PID_FILE_MODE 0644
 
 void server_log_problem(void *arg, const struct config_problem *problem)
@@ -78,7 +87,7 @@ static void on_stop(void *arg, int signum)
 
 	log_write(s->log, NULL, LOG_LEVEL_INFO, "%s: %s", strsignal(signum),
 		  s->is_stopping ? "stopping at once" : "stopping");
-	mta_stop(s->mta, s->is_stopping ? 0 : STOP_GRACE_MS);
+	mta_stop(s->mta, s->is_stopping ? 0 : STOP_GRACE_MS, s->is_stopping ? 0 : STOP_ANSWER_MS);
 	if (!s->is_stopping) {
 		/* The workers have duplicates; with ours open, clients could still queue up. */
 		bind_close(&s->current->bindings, NULL);
@@ -138,6 +147,16 @@ static int open_queue(struct server *s, struct error *err)
 	return queue_open(&options, &s->queue, err);
 }
 
+/* Until we can reload, a wish for it must wait rather than kill us. */
+static void let_hangups_wait(bool wait)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(wait ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 static int make_loop(struct server *s, struct error *err)
 {
 	int r = loop_new(&s->loop, err);
@@ -148,6 +167,7 @@ static int make_loop(struct server *s, struct error *err)
 		r = loop_signal_new(s->loop, SIGINT, on_stop, s, &s->signals[1], err);
 	if (r == 0)
 		r = loop_signal_new(s->loop, SIGHUP, on_hangup, s, &s->signals[2], err);
+	let_hangups_wait(false);
 	if (r == 0)
 		s->refresh_timer = loop_timer_new(s->loop, on_refresh_timer, s);
 	return r;
@@ -256,6 +276,7 @@ int cli_run(const struct cli *cli, int argc, char **argv)
 		return CLI_USAGE;
 	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
 	signal(SIGPIPE, SIG_IGN);
+	let_hangups_wait(true);
 	raise_file_limit();
 
 	list_init(&s->generations);

@@ -614,10 +614,14 @@ void lane_retire(struct lane *lane, struct list *retired)
 		loop_defer(lane->worker->loop, &lane->free_task);
 }
 
-void lane_abort(struct lane *lane)
+void lane_abort(struct lane *lane, bool spare_owed)
 {
 	LIST_FOREACH (item, &lane->idle)
 		outbound_abort(CONTAINER_OF(item, struct lane_connection, link));
-	LIST_FOREACH (item, &lane->busy)
-		outbound_abort(CONTAINER_OF(item, struct lane_connection, link));
+	LIST_FOREACH (item, &lane->busy) {
+		struct lane_connection *c = CONTAINER_OF(item, struct lane_connection, link);
+
+		if (!spare_owed || !outbound_is_owed(c))
+			outbound_abort(c);
+	}
 }

@@ -146,5 +146,5 @@ void lane_retire(struct lane *lane, struct list *retired);
 /* Whether connections that have no delivery are to close. */
 bool lane_is_closing(const struct lane *lane);
 
-/* Close all connections at once. */
-void lane_abort(struct lane *lane);
+/* Close all connections at once; spare_owed: but those of which outbound_is_owed(). */
+void lane_abort(struct lane *lane, bool spare_owed);

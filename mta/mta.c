@@ -31,8 +31,8 @@ struct thread {
 	struct loop_notify *port_notify, *stop_notify, *wish_notify;
 	atomic_uint wishes; /* enum wish, or-ed */
 	struct loop_timer *stop_timer;
-	int64_t stop_deadline_ms;
-	bool hurried;
+	int64_t grace_until_ms, answer_until_ms;
+	bool is_grace_over, is_answer_over;
 	struct doors *doors;
 	pthread_t id;
 	bool started;
@@ -55,7 +55,7 @@ struct mta {
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	atomic_uint running;
-	_Atomic int64_t grace_ms;
+	_Atomic int64_t grace_ms, answer_ms;
 	bool is_stopping;
 
 	/* the step of a reload that the workers take */
@@ -88,9 +88,13 @@ static void stop_tick(void *arg)
 		loop_stop(w->loop);
 		return;
 	}
-	if (!t->hurried && loop_now_ms(w->loop) >= t->stop_deadline_ms) {
-		t->hurried = true;
+	if (!t->is_grace_over && loop_now_ms(w->loop) >= t->grace_until_ms) {
+		t->is_grace_over = true;
 		inbound_stop_all(w, true);
+		scheduler_break_off(w->scheduler);
+	}
+	if (!t->is_answer_over && loop_now_ms(w->loop) >= t->answer_until_ms) {
+		t->is_answer_over = true;
 		scheduler_abort(w->scheduler);
 	}
 	loop_timer_start(t->stop_timer, STOP_TICK_MS);
@@ -101,7 +105,8 @@ static void stop_wanted(void *arg)
 	struct thread *t = arg;
 	struct mta_worker *w = &t->worker;
 
-	t->stop_deadline_ms = loop_now_ms(w->loop) + atomic_load(&t->mta->grace_ms);
+	t->grace_until_ms = loop_now_ms(w->loop) + atomic_load(&t->mta->grace_ms);
+	t->answer_until_ms = loop_now_ms(w->loop) + atomic_load(&t->mta->answer_ms);
 	if (!w->stopping) {
 		w->stopping = true;
 		doors_free(t->doors);
@@ -112,10 +117,11 @@ static void stop_wanted(void *arg)
 	stop_tick(t);
 }
 
-void mta_stop(struct mta *mta, int64_t grace_ms)
+void mta_stop(struct mta *mta, int64_t grace_ms, int64_t answer_ms)
 {
 	mta->is_stopping = true;
 	atomic_store(&mta->grace_ms, grace_ms);
+	atomic_store(&mta->answer_ms, answer_ms);
 	for (unsigned int i = 0; i < mta->workers; i++)
 		loop_notify_send(mta->threads[i].stop_notify);
 }

@@ -102,10 +102,12 @@ int mta_reload(struct mta *mta, const struct mta_options *options, void (*releas
 
 /*
  * Returns at once: stop accepting, end sessions between transactions with
- * 421, let running deliveries finish for at most grace_ms. May be called
- * again, with a smaller grace_ms, to hurry.
+ * 421, let running transactions and deliveries finish for at most grace_ms.
+ * A peer that has all of a message by then has until answer_ms to say that it
+ * takes it: else it would get it twice. May be called again, with less of
+ * both, to hurry.
  */
-void mta_stop(struct mta *mta, int64_t grace_ms);
+void mta_stop(struct mta *mta, int64_t grace_ms, int64_t answer_ms);
 
 /*
  * After something was done to the queue (queue/action.h); from any thread, and

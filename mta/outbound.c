@@ -66,6 +66,15 @@ void outbound_transmit(struct outbound *o)
 	stream_flush(o->stream);
 }
 
+/* The rest of a message that has failed or is dropped may not follow: it would come twice. */
+static void break_off(struct outbound *o)
+{
+	if (!o->delivery || !o->body_begun)
+		return;
+	stream_abort(o->stream);
+	o->stream = NULL;
+}
+
 static void close_stream(struct outbound *o)
 {
 	if (o->stream)
@@ -235,6 +244,7 @@ static void on_failed(void *arg, const struct smtp_status *status)
 
 	if (o->lane_connection.ready) {
 		lane_connection_broke(o->lane, &o->lane_connection, status, &o->attempt);
+		break_off(o);
 		outbound_mail_failed(o, status);
 		outbound_end(o, NULL);
 		return;
@@ -520,9 +530,18 @@ void outbound_abort(struct lane_connection *c)
 {
 	struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
 
+	break_off(o);
 	outbound_mail_drop(o);
 	if (o->stream)
 		stream_free(o->stream, 0);
 	o->stream = NULL;
 	outbound_end(o, NULL);
+}
+
+bool outbound_is_owed(struct lane_connection *c)
+{
+	const struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
+
+	return o->state == OUTBOUND_TALKING && smtp_client_has_sent_message(o->client) &&
+	       buf_len(&o->commands) == 0 && stream_pending(o->stream) == 0;
 }

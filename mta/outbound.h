@@ -19,5 +19,12 @@ void outbound_wake(struct lane_connection *c);
 /* Say QUIT and close. Only while idle. */
 void outbound_close_idle(struct lane_connection *c);
 
-/* Close at once. Its delivery is dropped without a result: it stays in the queue. */
+/*
+ * Close at once; in the midst of a message with a reset, so that a final dot
+ * which has not left yet never arrives. The delivery is dropped without a
+ * result: it stays in the queue.
+ */
 void outbound_abort(struct lane_connection *c);
+
+/* Whether the peer has all of a message and owes an answer: without it, it may come twice. */
+bool outbound_is_owed(struct lane_connection *c);

@@ -732,14 +732,24 @@ bool scheduler_is_idle(const struct scheduler *s)
 	       settler_pending(s->settler) == 0;
 }
 
-void scheduler_abort(struct scheduler *s)
+static void abort_lanes(struct scheduler *s, bool spare_owed)
 {
 	const struct strmap_entry *entry;
 	size_t cursor = 0;
 
 	while ((entry = strmap_next(&s->lanes, &cursor)) != NULL)
-		lane_abort(entry->value);
+		lane_abort(entry->value, spare_owed);
 	LIST_FOREACH (item, &s->retired)
-		lane_abort(CONTAINER_OF(item, struct lane, link));
+		lane_abort(CONTAINER_OF(item, struct lane, link), spare_owed);
+}
+
+void scheduler_break_off(struct scheduler *s)
+{
+	abort_lanes(s, true);
+}
+
+void scheduler_abort(struct scheduler *s)
+{
+	abort_lanes(s, false);
 	settler_abort(s->settler);
 }

@@ -36,5 +36,8 @@ void scheduler_look_at_lanes(struct scheduler *s);
 void scheduler_stop(struct scheduler *s);
 bool scheduler_is_idle(const struct scheduler *s);
 
-/* Give up running deliveries, close connections. What is not recorded will be tried again. */
+/* Break deliveries off whose message the peer cannot have yet: they stay in the queue. */
+void scheduler_break_off(struct scheduler *s);
+
+/* Give up all running deliveries, close connections. What is not recorded will be tried again. */
 void scheduler_abort(struct scheduler *s);

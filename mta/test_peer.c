@@ -316,6 +316,13 @@ void peer_let_go(struct peer *p)
 	changed(p);
 }
 
+void peer_set_small_buffers(struct peer *p)
+{
+	int size = 4096;
+
+	setsockopt(p->listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+}
+
 /* Until the condition, which is asked after each change, holds. */
 static void wait_until(struct peer *p, bool (*holds)(const struct peer *p, const void *arg),
 		       const void *arg, const char *what)
@@ -338,6 +345,15 @@ static bool has_connections(const struct peer *p, const void *arg)
 	return p->count >= *(const unsigned int *)arg;
 }
 
+static bool has_ends(const struct peer *p, const void *arg)
+{
+	unsigned int ends = 0;
+
+	for (unsigned int i = 0; i < p->count; i++)
+		ends += p->connections[i].fd < 0;
+	return ends >= *(const unsigned int *)arg;
+}
+
 static bool has_messages(const struct peer *p, const void *arg)
 {
 	return p->messages >= *(const unsigned int *)arg;
@@ -354,6 +370,11 @@ static bool has_text(const struct peer *p, const void *arg)
 void peer_wait_connections(struct peer *p, unsigned int count)
 {
 	wait_until(p, has_connections, &count, "connections");
+}
+
+void peer_wait_ends(struct peer *p, unsigned int count)
+{
+	wait_until(p, has_ends, &count, "ends");
 }
 
 void peer_wait_messages(struct peer *p, unsigned int count)

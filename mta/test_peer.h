@@ -38,9 +38,13 @@ uint16_t peer_port(const struct peer *p);
 
 void peer_let_go(struct peer *p);
 
+/* The kernel takes little for connections from now on, so that who sends has to wait for us. */
+void peer_set_small_buffers(struct peer *p);
+
 /* Wait until so many connections have been made, or messages been read to their dot. */
 void peer_wait_connections(struct peer *p, unsigned int count);
 void peer_wait_messages(struct peer *p, unsigned int count);
+void peer_wait_ends(struct peer *p, unsigned int count); /* of connections */
 unsigned int peer_connections(struct peer *p);
 unsigned int peer_messages(struct peer *p);
 

@@ -519,7 +519,12 @@ void rig_open_port(struct rig *rig, bool close_others)
 
 void rig_stop_begin(struct rig *rig, int64_t grace_ms)
 {
-	mta_stop(rig->mta, grace_ms);
+	rig_stop_in_turn(rig, grace_ms, grace_ms);
+}
+
+void rig_stop_in_turn(struct rig *rig, int64_t grace_ms, int64_t answer_ms)
+{
+	mta_stop(rig->mta, grace_ms, answer_ms);
 }
 
 void rig_stop_wait(struct rig *rig)

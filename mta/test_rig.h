@@ -39,9 +39,10 @@ unsigned int rig_released(struct rig *rig);
 /* A new port, to be used after the next reload; clients connect to the newest. */
 void rig_open_port(struct rig *rig, bool close_others);
 
-/* Ask to stop, and wait for it. grace_ms as in mta_stop(). */
+/* Ask to stop, and wait for it. grace_ms as both in mta_stop(). */
 void rig_stop(struct rig *rig, int64_t grace_ms);
 void rig_stop_begin(struct rig *rig, int64_t grace_ms);
+void rig_stop_in_turn(struct rig *rig, int64_t grace_ms, int64_t answer_ms); /* begins, too */
 void rig_stop_wait(struct rig *rig);
 
 /* A fresh mta on the same queue, after rig_stop(). */

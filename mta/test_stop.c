@@ -132,6 +132,32 @@ static void test_delivering_in_a_hurry(void **state)
 	peer_free(peer);
 }
 
+/* What the peer cannot have is broken off early, what it has may still be answered. */
+static void test_grace_and_answer(void **state)
+{
+	const char *const scripts[] = {
+		PEER_EHLO PEER_RCPT "C DATA\nS 354 go\nB\nT\nS 250 ok\nC QUIT\nS 221 bye\n",
+		PEER_EHLO "C MAIL FROM:\nS 250 ok\nC RCPT TO:\nH\n",
+	};
+	struct peer *peer = peer_new(scripts, 2);
+	struct rig *rig = rig_new("* = relay:[127.0.0.1]:%u tls=none", peer_port(peer));
+
+	(void)state;
+	rig_start(rig);
+	rig_submit(rig, "bob@example.net");
+	peer_wait_messages(peer, 1);
+	rig_submit(rig, "carol@example.net");
+	peer_wait_seen(peer, "RCPT TO:<carol@");
+	rig_stop_in_turn(rig, 0, LONG_MS);
+	peer_wait_ends(peer, 1); /* the second connection is gone, the first one is not */
+	peer_let_go(peer);
+	rig_stop_wait(rig);
+	assert_int_equal(rig_count_logged(rig, "status=sent"), 1);
+	rig_wait_queued(rig, 1);
+	rig_free(rig);
+	peer_free(peer);
+}
+
 /* What runs on the pool is finished; what waits for it stays in the queue. */
 static void test_local(void **state)
 {
@@ -244,11 +270,17 @@ static void test_disk_fails(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_connecting),   cmocka_unit_test(test_resolving),
-		cmocka_unit_test(test_idle_session), cmocka_unit_test(test_session_in_data),
-		cmocka_unit_test(test_delivering),   cmocka_unit_test(test_delivering_in_a_hurry),
-		cmocka_unit_test(test_local),	     cmocka_unit_test(test_put_back),
-		cmocka_unit_test(test_committing),   cmocka_unit_test(test_committing_file),
+		cmocka_unit_test(test_connecting),
+		cmocka_unit_test(test_resolving),
+		cmocka_unit_test(test_idle_session),
+		cmocka_unit_test(test_session_in_data),
+		cmocka_unit_test(test_delivering),
+		cmocka_unit_test(test_delivering_in_a_hurry),
+		cmocka_unit_test(test_grace_and_answer),
+		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_put_back),
+		cmocka_unit_test(test_committing),
+		cmocka_unit_test(test_committing_file),
 		cmocka_unit_test(test_disk_fails),
 	};
 

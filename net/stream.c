@@ -598,6 +598,20 @@ void stream_free(struct stream *s, int64_t linger_ms)
 	loop_defer(s->loop, &s->round);
 }
 
+void stream_abort(struct stream *s)
+{
+	static const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+	if (!s)
+		return;
+	if (s->fd >= 0)
+		setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	buf_clear(&s->output);
+	buf_clear(&s->wire_out);
+	s->said_farewell = true;
+	stream_free(s, 0);
+}
+
 /* For the user */
 
 struct loop *stream_loop(struct stream *s)

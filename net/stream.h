@@ -92,6 +92,12 @@ struct stream *stream_connect(struct loop *loop, const struct net_address *addre
  */
 void stream_free(struct stream *s, int64_t linger_ms);
 
+/*
+ * The same without a word: what has not left is never sent, neither by us nor
+ * by the kernel, which tells the peer by a reset. For what must not arrive.
+ */
+void stream_abort(struct stream *s);
+
 struct loop *stream_loop(struct stream *s);
 void stream_set_events(struct stream *s, const struct stream_events *events, void *arg);
 const struct net_address *stream_peer(const struct stream *s);

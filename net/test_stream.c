@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
+#include "base/memory.h"
 
 #define PIECE ((size_t)256 * 1024)
 #define FLOOD ((size_t)16 * 1024 * 1024) /* more than the kernel takes without a reader */
@@ -424,6 +425,26 @@ static void test_linger_ends(void **state)
 	free(bytes);
 }
 
+/* What was given to a stream that is aborted must not arrive, or not all of it. */
+static void test_abort(void **state)
+{
+	struct loop *loop = test_start();
+	struct end client = { 0 }, server = { 0 };
+	char *flood = memory_zeroed(FLOOD);
+
+	(void)state;
+	test_connect(loop, &client, &server);
+	buf_append(stream_output(client.stream), flood, FLOOD);
+	stream_flush(client.stream);
+	stream_abort(client.stream);
+	client.stream = NULL;
+	RUN_UNTIL(loop, end_has(&server, "closed"));
+	assert_int_equal(server.error.code, -ECONNRESET);
+	assert_true(buf_len(&server.received) < FLOOD);
+	free(flood);
+	test_end(loop, &client, &server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_last_words),
 		cmocka_unit_test(test_free_in_callbacks),
 		cmocka_unit_test(test_linger),
+		cmocka_unit_test(test_abort),
 		cmocka_unit_test(test_linger_ends),
 	};
 

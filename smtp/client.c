@@ -430,6 +430,11 @@ int64_t smtp_client_timeout_ms(const struct smtp_client *c)
 	return 0;
 }
 
+bool smtp_client_has_sent_message(const struct smtp_client *c)
+{
+	return c->state == CLIENT_RESULT && first_awaited(c).what == AWAIT_END;
+}
+
 const char *smtp_client_stage(const struct smtp_client *c)
 {
 	enum client_await what = c->answering;

@@ -150,6 +150,9 @@ void smtp_client_quit(struct smtp_client *c);
  */
 int64_t smtp_client_timeout_ms(const struct smtp_client *c);
 
+/* Whether all of a message has been sent, and the peer has not yet said whether it takes it. */
+bool smtp_client_has_sent_message(const struct smtp_client *c);
+
 /* What is awaited, for messages: "initial greeting", "EHLO", "MAIL FROM", "end of data". */
 const char *smtp_client_stage(const struct smtp_client *c);
 

@@ -1,5 +1,6 @@
 """A running server: starting, signals, changed files, privileges, stopping."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -263,8 +264,9 @@ class SlowPeer:
                 break
         self.has_message.set()
         self.may_answer.wait(60)
-        say("250 ok, taken")
-        stream.read()
+        with contextlib.suppress(OSError):  # who gave up on us has closed with a reset
+            say("250 ok, taken")
+            stream.read()
 
     def close(self):
         self.may_answer.set()
