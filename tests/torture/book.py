@@ -54,6 +54,7 @@ class Book:
         self.lock = threading.Condition()
         self.life = 0
         self.accepted = 0
+        self._accepted, self._left = set(), set()  # IDs: ever; in the queue after the last life
         self.open = {}  # ID of an accepted message -> Sent, until all of it has its fate
         self.arrivals = collections.defaultdict(list)  # (ID, recipient) -> lives
         self.reports = {}  # (ID, recipient) -> ID of the notification
@@ -77,6 +78,7 @@ class Book:
             self.accepted += 1
             self.large += len(sent.bytes) > 131072
             self.open[message_id] = sent
+            self._accepted.add(message_id)
             self.lock.notify_all()
 
     def begin_order(self, kind, ids=None, domain=""):
@@ -159,8 +161,8 @@ class Book:
 
     # ---- afterwards ----
 
-    def check(self, queue, killed, was_ready):
-        """queue: what a dead server has left. killed: it was, rather than stopped."""
+    def check(self, queue, killed, was_ready, hurried=False):
+        """queue: what a dead server has left. killed: it was, rather than stopped; or hurried."""
         with self.lock:
             if self._damage:
                 raise Violation("; ".join(self._damage[:5]))
@@ -174,7 +176,10 @@ class Book:
                     del self.open[message_id]
             if was_ready or not killed:
                 self._unsettled = []
-            if killed:
+            if not killed:
+                self._check_unheard(queue)
+            self._left = set(queue.recipients)
+            if killed or hurried:
                 self._unsettled.append(self.life)
             self._check_doubles()
             self._note_in_flight(queue)
@@ -197,6 +202,18 @@ class Book:
 
     def _was_deleted(self, pair, queue):
         return self.orders.is_ordered("delete", pair) and not self._has_fate(pair, queue)
+
+    def _check_unheard(self, queue):
+        """A server that was not killed keeps nothing that its client has no answer for.
+
+        The client sends it again, so that would be a double.
+        """
+        arrived = {pair[0] for pair, lives in self.arrivals.items() if self.life in lives}
+        unheard = ((arrived | queue.mail_ids) - self._accepted - self._left
+                   - set(self.reports.values()))
+        if unheard:
+            raise Violation(f"{sorted(unheard)[:5]} were stored by a server that was not killed, "
+                            "and no client was told")
 
     def _has_fate(self, pair, queue):
         return bool(self.arrivals.get(pair) or pair in self.reports or pair[0] not in self.open

@@ -19,7 +19,7 @@ PATIENCE_S = 120
 PAUSE_US = 1500  # of a sync, at most, with the layer: as on a slow disk
 
 # How a life ends, and how often.
-ENDS = {"load": 10, "burst": 3, "start": 4, "stop": 3, "action": 4, "idle": 1, "away": 2,
+ENDS = {"load": 10, "burst": 3, "start": 4, "stop": 3, "peace": 4, "action": 4, "idle": 1, "away": 2,
         "log": 1, "swell": 1, "write": 6}
 CHORES_S = 0.99  # without work, and soon the queue merges its log; queue/thread.c
 
@@ -35,6 +35,7 @@ class Ordeal:
         self._log = place.directory / "log"
         self._process = None
         self._fatal = ("", 0)  # the write that it dies of
+        self._hurried = False  # by a second signal
         self._start_s, self._stop_s = 0.1, 0.1  # what that takes, roughly
         self.kills, self.stops, self.cuts = 0, 0, 0
         self.what = "start"  # for the report of a failure
@@ -105,6 +106,7 @@ class Ordeal:
         if code not in (0, -signal.SIGKILL):
             raise Violation(f"the server has ended by itself, with {code}: {self._log_tail()}")
         self._sink.settle()
+        self._senders.settle()
         self.kills += code != 0
         self.stops += code == 0
         return code != 0
@@ -131,6 +133,20 @@ class Ordeal:
             self._process.wait(self._stop_s * self._rng.random() * 1.3)
         except subprocess.TimeoutExpired:
             self._stop_s = max(self._stop_s, min(time.monotonic() - since, 1) * 1.1)
+
+    def _end_by_peace(self):
+        """A stop that nobody cuts short; but the operator may be in a hurry."""
+        self._wait_for_mail(self._rng.randrange(1, 60))
+        self._unsettle()
+        self._process.send_signal(signal.SIGTERM)
+        if self._rng.random() < 0.4:
+            self._soon(0.1)
+            self._hurried = self._process.poll() is None
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired as error:
+            raise Violation(f"the server does not stop: {self._log_tail()}") from error
 
     def _end_by_action(self):
         self._wait_for_mail(self._rng.randrange(1, 30))
@@ -198,7 +214,7 @@ class Ordeal:
         """One life, up to a kill."""
         end = self._rng.choices(list(ENDS), ENDS.values())[0]
         self.what = f"end by {end}"
-        self._fatal = ("", 0)
+        self._fatal, self._hurried = ("", 0), False
         if end == "write" and self._disk:
             self._fatal = self._draw_fatal()
             self.what += f" {self._fatal}"
@@ -225,7 +241,7 @@ class Ordeal:
     def _look(self, killed):
         remains = Remains(self._place.queue, self._place.directory / "copy")
         self._book.find_in_boxes(self._place.mails(), lambda path: Path(path).read_bytes())
-        self._book.check(remains, killed, self._is_ready())
+        self._book.check(remains, killed, self._is_ready(), self._hurried)
         return remains
 
     def _read_database(self):
@@ -254,12 +270,13 @@ class Ordeal:
         if code != 0:
             raise Violation(f"the server ends with {code}: {self._log_tail()}")
         self._sink.settle()
+        self._senders.settle()
         self._look(False).check_is_empty()
         if self._book.open:
             raise Violation(f"without a fate: {list(self._book.open)[:5]}")
 
     def _drain(self):
-        self._fatal = ("", 0)
+        self._fatal, self._hurried = ("", 0), False
         self._start()
         self._wait_until_ready()
         self._operators.pause()

@@ -16,6 +16,7 @@ STATUS = ("queued", "deferred", "held", "delivered", "bounced", "deleted")
 class Remains:
     def __init__(self, queue, scratch):
         self.recipients = collections.defaultdict(dict)  # ID -> recipient -> status
+        self.mail_ids = set()  # of messages that are no notifications
         self._returning = set()  # (ID, recipient)
         self._reports_to = set()
         self._queue = queue
@@ -83,6 +84,8 @@ class Remains:
             self.recipients[f"{number:X}"][address] = STATUS[status]
             if is_returning and status < 3:
                 self._returning.add((f"{number:X}", address))
+            if sender:
+                self.mail_ids.add(f"{number:X}")
             if not sender and status < 3:
                 self._reports_to.add(address)
 

@@ -23,6 +23,7 @@ class Senders:
         self._number = 0
         self._sizes = SIZES
         self._may_send, self._is_done = threading.Event(), threading.Event()
+        self._news, self._busy = threading.Condition(), 0
         self._steady_life = 0  # in which no session may be lost; 0: it may
         self._threads = [threading.Thread(target=self._run, args=(f"{seed} {i}",), daemon=True)
                          for i in range(CLIENTS)]
@@ -31,6 +32,12 @@ class Senders:
 
     def pause(self):
         self._may_send.clear()
+
+    def settle(self):
+        """Paused, and with a dead server: until everybody knows what he has been told."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._busy == 0, 60):
+                raise TimeoutError("clients of a dead server do not end")
 
     def resume(self):
         self._may_send.set()
@@ -59,8 +66,11 @@ class Senders:
     def _run(self, seed):
         rng = random.Random(seed)
         client, sent, since = None, None, 0
+        self._count(1)
         while not self._is_done.is_set():
+            self._count(-1)
             self._may_send.wait()
+            self._count(1)
             sent = sent or self._make(rng)
             try:
                 if not client:
@@ -82,6 +92,12 @@ class Senders:
                 client = self._drop(client)
         if client:
             client.close()
+        self._count(-1)
+
+    def _count(self, change):
+        with self._news:
+            self._busy += change
+            self._news.notify_all()
 
     def _drop(self, client):
         if client:
