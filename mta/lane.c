@@ -276,6 +276,9 @@ static bool may_connect(const struct lane *lane)
 {
 	if (is_down(lane))
 		return lane->is_probing && lane->connections == 0;
+	/* One has failed: what the others find out decides. If it were replaced, they never ended. */
+	if (lane->tried > 0 && lane->connections > 0)
+		return false;
 	return lane->connections < lane->limit && lane->connecting < lane->ready_count;
 }
 

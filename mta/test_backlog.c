@@ -116,6 +116,24 @@ static void test_down(void **state)
 	peer_free(peer);
 }
 
+/* Connections that fail one after another are not replaced by others, or it would never end. */
+static void test_many_connections(void **state)
+{
+	struct peer *peer = peer_play(REFUSED);
+	struct rig *rig = rig_to(peer);
+
+	(void)state;
+	rig_options(rig)->workers = 1;
+	rig_options(rig)->destination_concurrency = 10;
+	rig_options(rig)->minimal_backoff_s = LONG_S;
+	store_many(rig, "dead.example", COUNT, 1000, 0);
+	rig_start(rig);
+	wait_count(rig, "status=deferred", COUNT);
+	assert_in_range(peer_connections(peer), 1, 10);
+	rig_free(rig);
+	peer_free(peer);
+}
+
 /* It is back: all mail goes at once, though each message by itself is due in an hour or so. */
 static void test_back(void **state)
 {
@@ -266,10 +284,15 @@ static void test_fruitless(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_down),	  cmocka_unit_test(test_back),
-		cmocka_unit_test(test_restart),	  cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_one_probe), cmocka_unit_test(test_mute),
-		cmocka_unit_test(test_slow),	  cmocka_unit_test(test_fruitless),
+		cmocka_unit_test(test_down),
+		cmocka_unit_test(test_back),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_one_probe),
+		cmocka_unit_test(test_mute),
+		cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_fruitless),
+		cmocka_unit_test(test_many_connections),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
