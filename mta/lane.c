@@ -65,8 +65,8 @@ static void run_soon(struct lane *lane)
 /*
  * The time at which a suspended message is looked at for its own sake: to be
  * returned, or routed by other maps. The older it is the longer that takes,
- * and messages of the same age spread over half of it: so a backlog is touched
- * rarely, and never all of it at once.
+ * and messages of the same age spread over half of it, in small groups: so a
+ * backlog is touched rarely, and never all of it at once.
  */
 static int64_t suspended_until_ms(const struct lane *lane, const struct queue_message *m)
 {
@@ -76,7 +76,7 @@ static int64_t suspended_until_ms(const struct lane *lane, const struct queue_me
 			      options->maximal_backoff_s * 1000);
 
 	wait_ms = MAX(wait_ms, 1000);
-	wait_ms = wait_ms * 3 / 4 + random_u32() % (wait_ms / 2);
+	wait_ms = wait_ms * 3 / 4 + backoff_random(m->id) % (wait_ms / 2);
 	/* Not before the next probe is over, as a rule: if that goes well there is no need. */
 	return MAX(now_ms + wait_ms, health_retry_ms(lane->health) + PROBE_MS + wait_ms / 4);
 }

@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "base/memory.h"
+#include "mta/backoff.h"
 #include "mta/fate.h"
 #include "mta/maillog.h"
 #include "mta/snapshot.h"
@@ -44,7 +44,6 @@ struct settlement {
 	struct mta_view *view; /* a reference */
 	struct delivery *delivery;
 	struct arena arena;
-	uint32_t random; /* what fails together is tried, and told of, together */
 	struct queue_outcome *outcomes;
 	struct queue_ledger_row *rows;
 	struct news news[REPORT_KIND_COUNT];
@@ -109,7 +108,7 @@ static void collect_facts(const struct settlement *t, unsigned int i, int64_t no
 		.is_untried = r->untried,
 		.retry_ms = r->due_ms,
 		.now_ms = now_ms,
-		.random = t->random,
+		.random = backoff_random(d->message->id),
 	};
 }
 
@@ -432,7 +431,6 @@ void settler_add(struct settler *settler, struct delivery *d)
 	t->settler = settler;
 	t->view = mta_view_ref(settler->worker->view);
 	t->delivery = d;
-	(void)!getrandom(&t->random, sizeof(t->random), 0);
 	t->outcomes = arena_alloc(&t->arena, d->count * sizeof(*t->outcomes));
 	t->rows = arena_alloc(&t->arena, d->count * sizeof(*t->rows));
 	if (!d->attempt.done_ms)

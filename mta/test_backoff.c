@@ -39,9 +39,29 @@ static void test_backoff(void **state)
 	}
 }
 
+#define MESSAGES 100000
+#define PARTS	 10
+
+/* Neighbours return together, groups of them do not, and all parts of the time get their share. */
+static void test_random(void **state)
+{
+	unsigned int parts[PARTS] = { 0 }, groups = 1;
+	int64_t first = INT64_C(1763736000000000);
+
+	(void)state;
+	for (int64_t id = first; id < first + MESSAGES; id++) {
+		groups += backoff_random(id) != backoff_random(id - 1);
+		parts[backoff_random(id) % PARTS]++;
+	}
+	assert_in_range(groups, MESSAGES / 100, MESSAGES / 50);
+	for (size_t i = 0; i < PARTS; i++)
+		assert_in_range(parts[i], MESSAGES / PARTS / 2, MESSAGES / PARTS * 2);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_backoff) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_backoff),
+					    cmocka_unit_test(test_random) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
