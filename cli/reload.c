@@ -195,6 +195,7 @@ static int change_over(struct reload *r)
 	bind_close(&old->bindings, &next->bindings);
 	list_push(&s->generations, &next->link);
 	s->current = next;
+	queue_keep_ledger(s->queue, config_ledger_lifetime_s(next->config));
 	r->next = NULL;
 	return 0;
 }

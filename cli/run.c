@@ -67,6 +67,7 @@ static void on_refresh_timer(void *arg)
 	if (!s->is_stopping)
 		generation_renew(s->current, s->mta, server_log_problem, s);
 	expiry_look(&s->expiry, s->current->config, server_log_problem, s);
+	ledger_note_write(&s->ledger_note, s->queue, s->log, false);
 	loop_timer_start(s->refresh_timer, REFRESH_MS);
 }
 
@@ -142,9 +143,13 @@ static int open_queue(struct server *s, struct error *err)
 		.warn = on_queue_warning,
 		.warn_arg = s,
 	};
+	int r;
 
 	config_queue_options(s->current->config, &options);
-	return queue_open(&options, &s->queue, err);
+	r = queue_open(&options, &s->queue, err);
+	if (r == 0)
+		queue_keep_ledger(s->queue, config_ledger_lifetime_s(s->current->config));
+	return r;
 }
 
 /* Until we can reload, a wish for it must wait rather than kill us. */
@@ -292,8 +297,10 @@ int cli_run(const struct cli *cli, int argc, char **argv)
 		log_ready(s); /* first: supervisors wait for it */
 		log_warnings(s);
 		expiry_init(&s->expiry, &clock_system);
+		ledger_note_write(&s->ledger_note, s->queue, s->log, true);
 		loop_timer_start(s->refresh_timer, REFRESH_MS);
 		loop_run(s->loop);
+		ledger_note_write(&s->ledger_note, s->queue, s->log, true);
 		log_write(s->log, NULL, LOG_LEVEL_INFO, "stopped");
 	}
 	release(s);

@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/expiry.h"
 #include "cli/generation.h"
+#include "cli/ledger_note.h"
 #include "cli/privileges.h"
 #include "cli/serve.h"
 
@@ -21,6 +22,7 @@ struct server {
 	struct list generations;    /* all that are in use */
 
 	struct queue *queue;
+	struct ledger_note ledger_note;
 	struct mta *mta;
 	struct serve *serve;
 

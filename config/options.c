@@ -57,6 +57,11 @@ void config_queue_options(const struct config *config, struct queue_options *ret
 	ret->minfree_bytes = (uint64_t)config_number(config, CONFIG_QUEUE_MINFREE);
 }
 
+int64_t config_ledger_lifetime_s(const struct config *config)
+{
+	return config_number(config, CONFIG_LEDGER_LIFETIME);
+}
+
 static void receiving_options(const struct config *c, struct mta_options *ret)
 {
 	ret->server_tls = c->tls->server;

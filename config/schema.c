@@ -163,7 +163,7 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		"stderr, syslog or file:PATH" },
 	[CONFIG_LOG_FORMAT] = { "log_format", WORD("text", "json"), BOTH("text"),
 		"text: as Postfix's maillog" },
-	[CONFIG_LEDGER_LIFETIME] = { "ledger_lifetime", LATER,
+	[CONFIG_LEDGER_LIFETIME] = { "ledger_lifetime", DURATION(1, DAYS(36500)), BOTH("30d"),
 		"how long rows of the TLS ledger are kept" },
 	[CONFIG_WORKERS] = { "workers", NUMBER(1, 1024), WORKED_OUT,
 		"threads that serve connections; the number of cores" },

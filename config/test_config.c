@@ -48,8 +48,8 @@ static const struct {
 	  "p.conf:8: error: unknown parameter smtp_use_tls; use smtp_tls_security_level\n" },
 	{ "given twice", HUB "\nworkers = 1\nworkers = 2\n",
 	  "p.conf:9: error: workers is given twice; it was given on line 8 before\n" },
-	{ "not available", HUB "ledger_lifetime = 30d\n",
-	  "p.conf:7: error: ledger_lifetime is not available in this version\n" },
+	{ "not available", HUB "home_mailbox = Maildir/\n",
+	  "p.conf:7: error: home_mailbox is not available in this version\n" },
 	{ "not available and given twice", HUB "alias_maps = a\nalias_maps = b\n",
 	  "p.conf:7: error: alias_maps is not available in this version\n"
 	  "p.conf:8: error: alias_maps is given twice; it was given on line 7 before\n" },
@@ -229,7 +229,7 @@ static const struct {
 	{ "default that expands", HUB, CONFIG_MYORIGIN, "vm.vm" },
 	{ "default by mode", EDGE, CONFIG_VIRTUAL_MAILBOX_DOMAINS, "vm1.vm" },
 	{ "no value in the other mode", HUB, CONFIG_VIRTUAL_MAILBOX_DOMAINS, NULL },
-	{ "not available", HUB, CONFIG_LEDGER_LIFETIME, NULL },
+	{ "not available", HUB, CONFIG_HOME_MAILBOX, NULL },
 	{ "faulty", HUB "workers = 0\n", CONFIG_WORKERS, NULL },
 	{ "domain behind the first dot", HUB, CONFIG_MYDOMAIN, "vm.vm" },
 	{ "no dot", "mode = hub\nmyhostname = mta\n", CONFIG_MYDOMAIN, "localdomain" },
@@ -294,7 +294,7 @@ static void test_defaults_are_unexpanded(void **state)
 	(void)state;
 	assert_string_equal(config_default(config, CONFIG_MYORIGIN), "$mydomain");
 	assert_null(config_default(config, CONFIG_VIRTUAL_MAILBOX_BASE));
-	assert_null(config_default(config, CONFIG_LEDGER_LIFETIME));
+	assert_null(config_default(config, CONFIG_HOME_MAILBOX));
 }
 
 static void test_relative_file_is_found_from_here(void **state)

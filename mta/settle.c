@@ -214,15 +214,21 @@ static const char *reply_text(struct settlement *t, const struct smtp_status *st
 			    smtp_status_enhanced_text(status, enhanced), status->text);
 }
 
+static bool is_tried(const struct delivery *d, unsigned int i)
+{
+	return !d->recipients[i].untried && (is_relayed(d) || d->route->kind == TRANSPORT_VIRTUAL);
+}
+
 static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 {
 	const struct delivery *d = t->delivery;
 	const struct delivery_attempt *a = &d->attempt;
 	struct queue_ledger_row *row = &t->rows[i];
 
-	if (d->recipients[i].untried || (!is_relayed(d) && d->route->kind != TRANSPORT_VIRTUAL))
-		return; /* nothing was attempted */
+	if (!is_tried(d, i) && t->outcomes[i].status == QUEUE_DEFERRED)
+		return; /* nothing has happened */
 	*row = (struct queue_ledger_row){
+		.kind = is_tried(d, i) ? QUEUE_LEDGER_ATTEMPT : QUEUE_LEDGER_DECISION,
 		.time_ms = now_ms,
 		.transport = d->route->name,
 		.next_hop = next_hop(d),

@@ -117,6 +117,7 @@ static int change_recipient(struct run *run, struct queue_pending *p, bool *ret_
 			    struct error *err)
 {
 	struct queue_pending before = *p;
+	int r = 0;
 
 	run->action->matched++;
 	if (!change(p, run->action->kind, run->activity.now_ms))
@@ -126,7 +127,10 @@ static int change_recipient(struct run *run, struct queue_pending *p, bool *ret_
 	if (run->action->is_dry_run || (p->status == before.status && p->due_ms == before.due_ms &&
 					p->is_returning == before.is_returning))
 		return 0;
-	return queue_store_change(run->queue->store, p, err);
+	if (run->action->kind == QUEUE_DELETE)
+		r = queue_store_ledger_deleted(run->queue->store, p->id, p->position,
+					       run->activity.now_ms, err);
+	return r < 0 ? r : queue_store_change(run->queue->store, p, err);
 }
 
 static void note_due(struct run *run, const struct queue_pending *p, int64_t due_ms)

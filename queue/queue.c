@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -306,6 +307,7 @@ int queue_open(const struct queue_options *options, struct queue **ret_queue, st
 	if (r < 0)
 		return r;
 	q->counts = queue_store_counts(q->store);
+	q->ledger_head = queue_store_ledger_head(q->store);
 	r = start_thread(q, err);
 	if (r < 0)
 		return r;
@@ -463,6 +465,18 @@ void queue_counts(struct queue *q, struct queue_counts *ret)
 {
 	pthread_mutex_lock(&q->mutex);
 	*ret = q->counts;
+	pthread_mutex_unlock(&q->mutex);
+}
+
+void queue_keep_ledger(struct queue *q, int64_t lifetime_s)
+{
+	atomic_store(&q->ledger_lifetime_s, lifetime_s);
+}
+
+void queue_ledger_head(struct queue *q, struct queue_ledger_link *ret)
+{
+	pthread_mutex_lock(&q->mutex);
+	*ret = q->ledger_head;
 	pthread_mutex_unlock(&q->mutex);
 }
 

@@ -171,3 +171,12 @@ struct queue_counts {
 
 /* As of the last commit; from any thread. */
 void queue_counts(struct queue *q, struct queue_counts *ret);
+
+/*
+ * Rows of the ledger go when they are older than this; 0, as it is in the
+ * beginning: never. From any thread.
+ */
+void queue_keep_ledger(struct queue *q, int64_t lifetime_s);
+
+/* Where the ledger ends, as of the last commit; from any thread. */
+void queue_ledger_head(struct queue *q, struct queue_ledger_link *ret);

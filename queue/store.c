@@ -259,6 +259,11 @@ struct queue_counts queue_store_counts(const struct queue_store *s)
 	return s->committed;
 }
 
+struct queue_ledger_link queue_store_ledger_head(const struct queue_store *s)
+{
+	return s->committed_ledger.head;
+}
+
 int64_t queue_store_ids_mark(const struct queue_store *s)
 {
 	return s->committed_ids_mark;

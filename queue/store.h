@@ -34,6 +34,9 @@ void queue_store_rollback(struct queue_store *s); /* fine without a transaction 
 /* As of the last commit. */
 struct queue_counts queue_store_counts(const struct queue_store *s);
 
+/* Where the ledger ends, as of the last commit. */
+struct queue_ledger_link queue_store_ledger_head(const struct queue_store *s);
+
 /* No id at or above the mark has ever been used. Setting it takes effect with the commit. */
 int64_t queue_store_ids_mark(const struct queue_store *s);
 void queue_store_set_ids_mark(struct queue_store *s, int64_t mark);
@@ -133,6 +136,10 @@ int queue_store_arrived(struct queue_store *s, int64_t id, int64_t *ret_ms, stru
 /* Add a row to the ledger; its number is given to it. */
 int queue_store_ledger_add(struct queue_store *s, struct queue_ledger_entry *entry,
 			   struct error *err);
+
+/* The row of a recipient that the operator deletes, before it is changed. */
+int queue_store_ledger_deleted(struct queue_store *s, int64_t id, int64_t position, int64_t now_ms,
+			       struct error *err);
 
 /*
  * Remove the first rows of the ledger, up to one written before a time, at

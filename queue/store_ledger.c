@@ -29,6 +29,13 @@ static const char sender_text[] =
 static const char recipient_text[] =
 	READ " WHERE row >> 12 = ? AND recipient = ? COLLATE NOCASE ORDER BY row";
 
+static const char deleted_text[] =
+	"SELECT m.sender, m.arrived_ms, m.size, m.client_ip, m.hello, m.protocol, m.auth_user,"
+	" m.tls_protocol, m.tls_cipher, m.cert_name, m.cert_fingerprint, m.cert_verified,"
+	" r.address, r.next_hop"
+	" FROM q_message m JOIN q_recipient r ON r.message = m.id WHERE m.id = ? AND r.position = "
+	"?";
+
 /* Those in front of a row that has expired have so too, whatever the clock said at the time. */
 static const char is_old_text[] = "SELECT 1 FROM q_ledger WHERE time_ms < ? LIMIT 1";
 static const char last_old_text[] =
@@ -86,6 +93,50 @@ int queue_store_ledger_attempt(struct queue_store *s, const struct queue_message
 	};
 
 	return queue_store_ledger_add(s, &entry, err);
+}
+
+int queue_store_ledger_deleted(struct queue_store *s, int64_t id, int64_t position, int64_t now_ms,
+			       struct error *err)
+{
+	struct queue_ledger_entry entry;
+	struct sqlite3_stmt *st;
+	int r = queue_store_prepare_late(s, STORE_LATE_LEDGER_DELETED, deleted_text, &st, err);
+
+	if (r < 0)
+		return r;
+	sql_bind_int(st, 1, id);
+	sql_bind_int(st, 2, position);
+	r = sql_step(&s->sql, st, err);
+	if (r <= 0)
+		return r;
+	entry = (struct queue_ledger_entry){
+		.message = id,
+		.status = QUEUE_DELETED,
+		.sender = sql_text(st, 0),
+		.recipient = sql_text(st, 12),
+		.arrived_ms = sql_int(st, 1),
+		.size = sql_int(st, 2),
+		.origin = {
+			.client_ip = sql_text(st, 3),
+			.hello = sql_text(st, 4),
+			.protocol = sql_text(st, 5),
+			.auth_user = sql_text(st, 6),
+			.tls_protocol = sql_text(st, 7),
+			.tls_cipher = sql_text(st, 8),
+			.cert_name = sql_text(st, 9),
+			.cert_fingerprint = sql_text(st, 10),
+			.cert_verified = sql_int(st, 11) != 0,
+		},
+		.row = {
+			.kind = QUEUE_LEDGER_DELETED,
+			.time_ms = now_ms,
+			.next_hop = sql_text(st, 13),
+			.reply = "deleted by the operator",
+		},
+	};
+	r = queue_store_ledger_add(s, &entry, err);
+	sql_reset(st);
+	return r;
 }
 
 int queue_store_ledger_read(struct sqlite3_stmt *st, struct queue_ledger_entry *ret,

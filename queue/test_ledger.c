@@ -325,6 +325,47 @@ static void test_expiry_with_a_wrong_clock(void **state)
 	expect_sound(t, "expired", 0);
 }
 
+/* By the queue's own thread, beside its other work. */
+static void test_lifetime(void **state)
+{
+	struct tester *t = *state;
+
+	add_rows(t, 3, t->now_ms - 11000, 1);
+	add_rows(t, 3, t->now_ms - 9000, 1);
+	queue_keep_ledger(t->queue, 10);
+	while (tester_query(t, "SELECT count(*) FROM q_ledger") == 6)
+		tester_store(t, 10, 1);
+	assert_int_equal(tester_query(t, "SELECT min(row) FROM q_ledger"), 4);
+	expect_sound(t, "expired", 0);
+}
+
+static void test_deleted(void **state)
+{
+	struct queue_filter filter = { .sender = NULL };
+	struct queue_action action = {
+		.request.done = tester_done,
+		.kind = QUEUE_DELETE,
+		.filter = &filter,
+	};
+	struct tester *t = *state;
+	struct queue_ledger_link head;
+
+	tester_store(t, 10, 2);
+	tester_store(t, 200000, 1);
+	queue_submit_action(t->port, &action);
+	tester_wait(t, &action.request);
+	assert_int_equal(action.request.result, 0);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_ledger WHERE kind = 2 AND"
+					 " status = 5 AND recipient LIKE 'bob%' AND size > 0"),
+			 3);
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM ledger"), 0);
+	expect_sound(t, "deleted", 0);
+	tester_store(t, 10, 1); /* so that what was committed is known */
+	queue_ledger_head(t->queue, &head);
+	assert_int_equal(head.row, 3);
+	assert_memory_equal(head.hash, verify_noted(t, NULL).ends.head.hash, sizeof(head.hash));
+}
+
 /* ---- lists ---- */
 
 struct found {
@@ -527,6 +568,8 @@ int main(void)
 		TEST(test_long),
 		TEST(test_expiry),
 		TEST(test_expiry_with_a_wrong_clock),
+		TEST(test_lifetime),
+		TEST(test_deleted),
 		TEST(test_lists),
 		TEST(test_messages_of_an_address),
 		cmocka_unit_test(test_mended),

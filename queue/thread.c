@@ -293,9 +293,11 @@ static void complete(struct list *batch)
 static void publish_counts(struct queue *q)
 {
 	struct queue_counts counts = queue_store_counts(q->store);
+	struct queue_ledger_link head = queue_store_ledger_head(q->store);
 
 	pthread_mutex_lock(&q->mutex);
 	q->counts = counts;
+	q->ledger_head = head;
 	pthread_mutex_unlock(&q->mutex);
 }
 
@@ -435,6 +437,7 @@ void *queue_thread_run(void *arg)
 		if (!list_is_empty(&batch))
 			run(q, &batch);
 		queue_upkeep_look(q);
+		queue_upkeep_expire(q);
 		if (!is_idle)
 			has_chores = true;
 		else if (has_chores)

@@ -42,6 +42,9 @@ struct queue {
 	bool is_log_suspect; /* a sync has failed: it must be renewed before anything is written */
 	int64_t renew_ms;    /* when that was tried, on the monotonic clock */
 	int log_frames_max;  /* then it is moved into the database */
+	int64_t expired_ms; /* when rows of the ledger were last looked for, on the monotonic clock */
+	bool has_expired;   /* and there were some: perhaps there are more */
+	_Atomic int64_t ledger_lifetime_s; /* any thread's */
 
 	/* Under the mutex. */
 	pthread_mutex_t mutex;
@@ -49,6 +52,7 @@ struct queue {
 	struct list submitted;
 	bool is_stopping;
 	struct queue_counts counts;
+	struct queue_ledger_link ledger_head;
 	unsigned int port_count;
 };
 

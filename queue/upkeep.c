@@ -27,7 +27,10 @@
 #define TIGHT_STEPS	64
 #define TOO_LITTLE	"too little is free"
 #define RENEW_MS	1000
-#define FREE_PAGES_KEPT 4096 /* 16 MiB, for the next burst */
+#define EXPIRY_MS	1000  /* between two steps while there is something to expire */
+#define EXPIRY_LOOK_MS	60000 /* and while there is not */
+#define EXPIRY_ROWS	500   /* of a step: some milliseconds, in which mail waits */
+#define FREE_PAGES_KEPT 4096  /* 16 MiB, for the next burst */
 
 static void tell_change(struct queue *q, int change, const char *why)
 {
@@ -167,6 +170,46 @@ void queue_upkeep_look(struct queue *q)
 		change = queue_room_look(&q->room);
 	}
 	tell_change(q, change, TOO_LITTLE);
+}
+
+static void expire(struct queue *q, int64_t before_ms)
+{
+	bool in_commit = false;
+	struct error err;
+	int r = queue_upkeep_prepare(q, &err);
+
+	if (r == 0)
+		r = queue_store_begin(q->store, &err);
+	if (r == 0)
+		r = queue_store_ledger_expire(q->store, before_ms, EXPIRY_ROWS, &q->has_expired,
+					      &err);
+	if (r == 0 && q->has_expired) {
+		in_commit = true;
+		r = queue_store_commit(q->store, &err);
+	}
+	if (r < 0 || !q->has_expired)
+		queue_store_rollback(q->store);
+	if (r < 0) {
+		queue_upkeep_failed(q, r, in_commit);
+		q->has_expired = false; /* a minute later */
+	}
+}
+
+/*
+ * Also while there is mail without end; but not while the disk is full: what
+ * is left in the log is for outcomes.
+ */
+void queue_upkeep_expire(struct queue *q)
+{
+	int64_t lifetime_s = atomic_load(&q->ledger_lifetime_s);
+	int64_t now_ms = queue_room_now_ms();
+
+	if (lifetime_s == 0 ||
+	    now_ms - q->expired_ms < (q->has_expired ? EXPIRY_MS : EXPIRY_LOOK_MS))
+		return;
+	q->expired_ms = now_ms;
+	if (!queue_room_is_spent(&q->room))
+		expire(q, clock_wall_ms(q->clock) - lifetime_s * 1000);
 }
 
 bool queue_upkeep_idle(struct queue *q)

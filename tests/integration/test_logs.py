@@ -50,6 +50,7 @@ FORMS = {
              r"dsn=5\.7\.1, status=bounced \(closed\)",
     "notification": rf"posthouse/bounce\[\d+\]: {ID}: sender non-delivery notification: [0-9A-F]+",
     "removed": rf"posthouse/qmgr\[\d+\]: {ID}: removed",
+    "ledger": r"posthouse\[\d+\]: ledger: head=\d+:[0-9a-f]{64}",
     "stopping": r"posthouse\[\d+\]: Terminated: stopping",
     "stopped": r"posthouse\[\d+\]: stopped",
 }
