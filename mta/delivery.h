@@ -32,11 +32,12 @@ struct delivery_attempt {
 };
 
 struct delivery_recipient {
-	unsigned int index; /* in the message */
-	bool known;	    /* status is final for this attempt */
-	bool untried;	    /* deferred without an attempt of its own: not counted */
-	int64_t due_ms;	    /* 0, or no try before then; with untried: when to try */
-	bool by_peer;	    /* the status is in the peer's words */
+	unsigned int index;		     /* in the message */
+	const struct transport_route *route; /* its own, a reference; the lane is the delivery's */
+	bool known;			     /* status is final for this attempt */
+	bool untried;	/* deferred without an attempt of its own: not counted */
+	int64_t due_ms; /* 0, or no try before then; with untried: when to try */
+	bool by_peer;	/* the status is in the peer's words */
 	struct smtp_status status;
 };
 

@@ -238,7 +238,8 @@ static struct delivery *delivery_new(struct scheduler *s, struct active *a,
 }
 
 /* Its recipients are not many as a rule, and a message to a thousand may have a thousand routes. */
-static void delivery_add(struct delivery *d, struct list *deliveries, unsigned int index)
+static void delivery_add(struct delivery *d, struct list *deliveries, unsigned int index,
+			 const struct transport_route *route)
 {
 	if (d->count == d->room) {
 		list_remove(&d->link);
@@ -246,7 +247,10 @@ static void delivery_add(struct delivery *d, struct list *deliveries, unsigned i
 		d = memory_grow(d, delivery_bytes(d));
 		list_push(deliveries, &d->link);
 	}
-	d->recipients[d->count++] = (struct delivery_recipient){ .index = index };
+	d->recipients[d->count++] = (struct delivery_recipient){
+		.index = index,
+		.route = transport_route_ref(route),
+	};
 	d->unknown++;
 }
 
@@ -281,7 +285,7 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 	d = find_delivery(deliveries, route, limit);
 	if (!d)
 		d = delivery_new(s, a, route);
-	delivery_add(d, deliveries, index);
+	delivery_add(d, deliveries, index, route);
 	transport_route_unref(route);
 }
 
@@ -555,6 +559,8 @@ static void on_timer(void *arg)
 
 static void delivery_free(struct delivery *d)
 {
+	for (unsigned int i = 0; i < d->count; i++)
+		transport_route_unref(d->recipients[i].route);
 	transport_route_unref(d->route);
 	free(d);
 }

@@ -175,6 +175,18 @@ def test_a_changed_map_applies_to_what_waits(site):
     hub.delivered("a@vm1.vm", message_id)
 
 
+def test_recipients_of_one_transaction_keep_their_lines(site):
+    """They share a connection and a transaction, but the ledger tells which line was whose."""
+    peer = site.peer(tls="starttls")
+    hub = site.hub(f"vm1.vm relay:{HOST}:{peer.port}\nvm2.vm relay:[{HOST}]:{peer.port}\n")
+    hub.removed(relay(hub, SENDER, ["a@vm1.vm", "b@vm2.vm"]))
+    (message,) = peer.messages
+    assert message.recipients == ["a@vm1.vm", "b@vm2.vm"]
+    assert [(row["source"], row["next_hop"])
+            for recipient in message.recipients for row in hub.ledger(recipient)] == [
+        ("ts:1", f"{HOST}:{peer.port}"), ("ts:2", f"[{HOST}]:{peer.port}")]
+
+
 @pytest.mark.parametrize("headers", [49, 51])
 def test_loops_are_cut(site, certs, headers):
     peer = site.peer(tls="starttls")
