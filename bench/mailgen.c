@@ -41,6 +41,7 @@ static const char usage[] =
 	"  -d NAME  domain of the recipients (bench.test)\n"
 	"  -r       a new connection for each message\n"
 	"  -P       no pipelining\n"
+	"  -R N     messages a second, evenly (0: as fast as they are taken)\n"
 	"  -w N     give up when nothing happens for N seconds (60)\n"
 	"  -o FILE  write the numbers that got 250 there, one a line\n";
 
@@ -62,7 +63,7 @@ struct options {
 	enum tls_mode tls_mode;
 	const char *ca_file, *domain, *ids_path;
 	size_t size;
-	unsigned int connections, messages, first_id, recipients, stall_s;
+	unsigned int connections, messages, first_id, recipients, stall_s, rate;
 	bool reconnect, pipelining;
 };
 
@@ -77,6 +78,8 @@ struct run {
 	unsigned int begun, accepted, refused, broken; /* messages */
 	unsigned int opened, open;		       /* connections */
 	double first_send, last_accept;
+	double start;				/* of the first message that has its time */
+	struct session *waiting, **waiting_end; /* for the time of their next message */
 	char tls_text[64];
 	bool stalled, complained;
 };
@@ -90,6 +93,7 @@ struct session {
 	unsigned int recipients; /* of it, not yet replied to */
 	size_t bulk_sent;
 	double began;
+	struct session *next_waiting;
 };
 
 static uint64_t sum(const char *ptr, size_t len)
@@ -127,7 +131,8 @@ static void make_bulk(struct run *run, size_t len)
 }
 
 /* The part of a message that has its number in it. Returns its length. */
-static size_t format_head(const struct run *run, unsigned int id, char *out, size_t out_size)
+static size_t format_head(const struct run *run, unsigned int id, double began, char *out,
+			  size_t out_size)
 {
 	char body[64];
 	int body_len = snprintf(body, sizeof(body), "\r\nThis is message %010u.\r\n", id);
@@ -139,10 +144,11 @@ static size_t format_head(const struct run *run, unsigned int id, char *out, siz
 			 "Date: Thu, 01 Jan 2026 00:00:00 +0000\r\n"
 			 "Message-ID: <%u@mailgen.test>\r\n"
 			 "X-Bench-Id: %u\r\n"
+			 "X-Bench-Sent: %020llu\r\n"
 			 "X-Bench-Sum: %llu\r\n"
 			 "%s",
-			 id, id, run->options.domain, id, id, id, (unsigned long long)body_sum,
-			 body);
+			 id, id, run->options.domain, id, id, id, (unsigned long long)(began * 1e6),
+			 (unsigned long long)body_sum, body);
 
 	if (n < 0 || (size_t)n >= out_size)
 		tool_die("the domain is too long");
@@ -167,15 +173,41 @@ static void put_recipient(struct session *s)
 		    o->domain);
 }
 
+/* When the next message is due. One that comes late was late to be sent, and is so counted. */
+static double next_time(const struct run *run)
+{
+	return run->start + run->begun / (double)run->options.rate;
+}
+
+/* Whether it is not yet time for another message; then the session waits. */
+static bool must_wait(struct session *s)
+{
+	struct run *run = s->run;
+
+	if (run->options.rate == 0)
+		return false;
+	if (run->begun == 0)
+		run->start = tool_now();
+	if (next_time(run) <= tool_now())
+		return false;
+	s->next_waiting = NULL;
+	*run->waiting_end = s;
+	run->waiting_end = &s->next_waiting;
+	return true;
+}
+
 static void begin_message(struct session *s)
 {
 	struct run *run = s->run;
 
+	if (must_wait(s))
+		return;
+	if (!run->options.reconnect)
+		s->began = run->options.rate ? next_time(run) : tool_now();
+
 	s->id = run->options.first_id + run->begun++;
 	s->recipients = run->options.recipients;
 	s->await = AWAIT_MAIL;
-	if (!run->options.reconnect)
-		s->began = tool_now();
 	if (run->first_send == 0)
 		run->first_send = s->began;
 
@@ -191,7 +223,7 @@ static void begin_message(struct session *s)
 static void put_content(struct session *s)
 {
 	char head[2048];
-	size_t n = format_head(s->run, s->id, head, sizeof(head));
+	size_t n = format_head(s->run, s->id, s->began, head, sizeof(head));
 
 	wire_put(&s->wire, head, n);
 	s->bulk_sent = 0;
@@ -401,14 +433,43 @@ static void on_event(struct session *s)
 		on_end(s);
 }
 
+static int wait_ms(const struct run *run)
+{
+	double left_s;
+
+	if (!run->waiting)
+		return (int)run->options.stall_s * 1000;
+	left_s = next_time(run) - tool_now();
+	return left_s > 0 ? (int)(left_s * 1e3) + 1 : 0;
+}
+
+/* Those whose time has come. Nothing is left for the last ones when others were faster. */
+static void release_waiting(struct run *run)
+{
+	while (run->waiting && (!has_more(run) || next_time(run) <= tool_now())) {
+		struct session *s = run->waiting;
+
+		run->waiting = s->next_waiting;
+		if (!run->waiting)
+			run->waiting_end = &run->waiting;
+		if (has_more(run))
+			begin_message(s);
+		else
+			quit(s);
+		push(s);
+		if (s->wire.ended)
+			on_end(s);
+	}
+}
+
 static void run_sessions(struct run *run)
 {
 	struct epoll_event events[EVENTS];
 
 	while (run->open > 0) {
-		int n = epoll_wait(run->epoll_fd, events, EVENTS, (int)run->options.stall_s * 1000);
+		int n = epoll_wait(run->epoll_fd, events, EVENTS, wait_ms(run));
 
-		if (n == 0) {
+		if (n == 0 && !run->waiting) {
 			fprintf(stderr, "mailgen: nothing happened for %u s\n",
 				run->options.stall_s);
 			run->stalled = true;
@@ -418,6 +479,7 @@ static void run_sessions(struct run *run)
 			tool_die("epoll_wait: %s", strerror(errno));
 		for (int i = 0; i < n; i++)
 			on_event(events[i].data.ptr);
+		release_waiting(run);
 	}
 }
 
@@ -464,7 +526,7 @@ static struct options parse_options(int argc, char **argv)
 	static const char *const tls_modes[] = { "none", "starttls", "implicit", NULL };
 	int c;
 
-	while ((c = getopt(argc, argv, "t:A:c:m:f:s:k:d:rPw:o:h")) != -1) {
+	while ((c = getopt(argc, argv, "t:A:c:m:f:s:k:d:rPR:w:o:h")) != -1) {
 		switch (c) {
 		case 't':
 			o.tls_mode = (enum tls_mode)tool_parse_word(optarg, tls_modes);
@@ -496,6 +558,9 @@ static struct options parse_options(int argc, char **argv)
 		case 'P':
 			o.pipelining = false;
 			break;
+		case 'R':
+			o.rate = tool_parse_number(optarg);
+			break;
 		case 'w':
 			o.stall_s = tool_parse_number(optarg);
 			break;
@@ -519,7 +584,7 @@ static void prepare(struct run *run)
 {
 	const struct options *o = &run->options;
 	char head[2048];
-	size_t head_len = format_head(run, o->first_id, head, sizeof(head));
+	size_t head_len = format_head(run, o->first_id, 0, head, sizeof(head));
 
 	make_bulk(run, o->size > head_len ? o->size - head_len : 0);
 	run->latency_us = calloc(o->messages, sizeof(run->latency_us[0]));
@@ -553,6 +618,7 @@ int main(int argc, char **argv)
 	struct session *sessions = calloc(run.options.connections, sizeof(*sessions));
 	bool all_accepted;
 
+	run.waiting_end = &run.waiting;
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	if (!sessions)
 		tool_die("out of memory");

@@ -6,6 +6,9 @@
  * body; arrivals are counted for each number and recipient, so that lost,
  * doubled, changed and mixed up messages all show.
  *
+ * A message of mailgen also tells when it was sent, so it is known how long it
+ * was on its way.
+ *
  * A session may be hung or its reply delayed on purpose. The delay is the same
  * for all, so those who wait are a plain queue whose head is due first.
  */
@@ -41,6 +44,8 @@ static const char usage[] =
 	"  -n N     messages expected\n"
 	"  -k N     recipients expected of each message (1)\n"
 	"  -D N     reply to the end of each message after N ms only\n"
+	"  -T       reply 451 to each recipient\n"
+	"  -i N     print a line of JSON after each N messages\n"
 	"  -H connect|mail|dot  hang: never greet, or never reply to that\n"
 	"  -o FILE  at the end, write each number and how often it came, one a line\n";
 
@@ -59,7 +64,8 @@ struct options {
 	enum tls_mode tls_mode;
 	enum hang hang;
 	const char *cert_file, *key_file, *ids_path;
-	unsigned int expected, recipients, delay_ms;
+	unsigned int expected, recipients, delay_ms, interval;
+	bool is_deferring;
 };
 
 struct session {
@@ -67,9 +73,9 @@ struct session {
 	struct wire wire;
 	enum state state;
 	unsigned int recipients;
-	unsigned int envelope_id, id; /* 0: it has none */
-	bool is_mixed;		      /* numbers of the envelope differ */
-	uint64_t sum, expected_sum;
+	unsigned int envelope_id, id;	     /* 0: it has none */
+	bool is_mixed;			     /* numbers of the envelope differ */
+	uint64_t sum, expected_sum, sent_us; /* sent_us: 0 when it does not say */
 	double due;
 	struct session *next_delayed;
 	struct session *next, **link; /* among all; *link points here */
@@ -84,15 +90,46 @@ struct sink {
 	uint16_t *counts; /* recipients of each number */
 	size_t counts_size;
 	unsigned int messages, complete, clear, mangled, unnumbered;
-	unsigned int connections, tls_sessions, resumed, broken;
+	unsigned int connections, tls_sessions, resumed, broken, deferred;
+	uint32_t *latency_us; /* of the messages that say when they were sent */
+	size_t latency_count, latency_size;
 	double first, last;
 	bool stopping;
 };
 
-static void report(const struct sink *k, const char *event)
+static int by_size(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void note_latency(struct sink *k, uint64_t sent_us)
+{
+	double us = k->last * 1e6 - (double)sent_us;
+
+	if (k->latency_count == k->latency_size) {
+		k->latency_size = 2 * k->latency_size + 1024;
+		k->latency_us = realloc(k->latency_us, k->latency_size * sizeof(k->latency_us[0]));
+		if (!k->latency_us)
+			tool_die("out of memory");
+	}
+	k->latency_us[k->latency_count++] = us > 0 ? (uint32_t)us : 0;
+}
+
+/* The latency that a share of all messages stayed within; they are sorted. */
+static double percentile_ms(const struct sink *k, double share)
+{
+	if (k->latency_count == 0)
+		return 0;
+	return k->latency_us[(size_t)(share * (double)(k->latency_count - 1))] / 1e3;
+}
+
+static void report(struct sink *k, const char *event)
 {
 	unsigned int distinct = 0, doubled = 0;
 
+	qsort(k->latency_us, k->latency_count, sizeof(k->latency_us[0]), by_size);
 	for (size_t i = 0; i < k->counts_size; i++) {
 		distinct += k->counts[i] > 0;
 		doubled += k->counts[i] > k->options.recipients;
@@ -100,11 +137,13 @@ static void report(const struct sink *k, const char *event)
 	printf("{\"event\": \"%s\", \"messages\": %u, \"distinct\": %u, \"missing\": %u, "
 	       "\"doubled\": %u, \"mangled\": %u, \"unnumbered\": %u, \"clear\": %u, "
 	       "\"connections\": %u, \"tls_sessions\": %u, \"resumed\": %u, \"broken\": %u, "
+	       "\"deferred\": %u, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, "
 	       "\"first\": %.6f, \"last\": %.6f, \"cpu_seconds\": %.4f}\n",
 	       event, k->messages, distinct,
 	       k->options.expected > k->complete ? k->options.expected - k->complete : 0, doubled,
 	       k->mangled, k->unnumbered, k->clear, k->connections, k->tls_sessions, k->resumed,
-	       k->broken, k->first, k->last, tool_cpu());
+	       k->broken, k->deferred, percentile_ms(k, 0.5), percentile_ms(k, 0.99),
+	       percentile_ms(k, 1), k->first, k->last, tool_cpu());
 	fflush(stdout);
 }
 
@@ -138,6 +177,13 @@ static void message_swallowed(struct session *s)
 	if (k->messages++ == 0)
 		k->first = k->last;
 	k->clear += !s->wire.ssl;
+	if (s->sent_us)
+		note_latency(k, s->sent_us);
+	if (k->options.interval && k->messages % k->options.interval == 0) {
+		printf("{\"event\": \"progress\", \"messages\": %u, \"at\": %.6f}\n", k->messages,
+		       k->last);
+		fflush(stdout);
+	}
 	if (s->id == 0 || s->id > 2 * TOOL_NUMBER_MAX) {
 		k->unnumbered++;
 		return;
@@ -154,7 +200,7 @@ static void transaction_reset(struct session *s)
 {
 	s->recipients = s->envelope_id = s->id = 0;
 	s->is_mixed = false;
-	s->sum = s->expected_sum = 0;
+	s->sum = s->expected_sum = s->sent_us = 0;
 }
 
 static void reply(struct session *s, const char *line)
@@ -231,6 +277,7 @@ static bool eat_header(struct session *s)
 	len = (size_t)(header_end - in);
 	s->id = (unsigned int)number_behind(in, len, "\r\nX-Bench-Id: ");
 	s->expected_sum = number_behind(in, len, "\r\nX-Bench-Sum: ");
+	s->sent_us = number_behind(in, len, "\r\nX-Bench-Sent: ");
 	/* The line end may belong to the dot: it stays for eat_body(), and is not part of the sum. */
 	wire_eat(&s->wire, len);
 	s->sum -= '\r' + '\n';
@@ -300,6 +347,11 @@ static void cmd_mail(struct session *s, const char *line)
 
 static void cmd_rcpt(struct session *s, const char *line)
 {
+	if (s->sink->options.is_deferring) {
+		s->sink->deferred++;
+		reply(s, "451 4.2.1 Not now");
+		return;
+	}
 	s->recipients++;
 	if (number_behind(line, strlen(line), "<to-") != s->envelope_id)
 		s->is_mixed = true;
@@ -537,7 +589,7 @@ static struct options parse_options(int argc, char **argv)
 	struct options o = { .recipients = 1 };
 	int c;
 
-	while ((c = getopt(argc, argv, "t:C:K:n:k:D:H:o:h")) != -1) {
+	while ((c = getopt(argc, argv, "t:C:K:n:k:D:TH:i:o:h")) != -1) {
 		switch (c) {
 		case 't':
 			o.tls_mode = (enum tls_mode)tool_parse_word(optarg, tls_modes);
@@ -556,6 +608,12 @@ static struct options parse_options(int argc, char **argv)
 			break;
 		case 'D':
 			o.delay_ms = tool_parse_number(optarg);
+			break;
+		case 'T':
+			o.is_deferring = true;
+			break;
+		case 'i':
+			o.interval = tool_parse_number(optarg);
 			break;
 		case 'H':
 			o.hang = (enum hang)tool_parse_word(optarg, hangs);
@@ -612,6 +670,7 @@ int main(int argc, char **argv)
 	while (sink.sessions)
 		session_free(sink.sessions);
 	free(sink.counts);
+	free(sink.latency_us);
 	SSL_CTX_free(sink.tls);
 	return 0;
 }

@@ -142,6 +142,27 @@ class Pair(unittest.TestCase):
         sent = self.send("starttls", ("-D", "50"), ("-c", "10"), messages=20)
         self.assertGreaterEqual(sent["p50_ms"], 50)
 
+    def test_rate(self):
+        """Whoever is slower than asked to be would hide how long mail is on its way."""
+        sent = self.send("none", (), ("-R", "100", "-c", "3"), messages=21)
+        self.assertLessEqual(sent["per_second"], 105)  # the last one after 20 of 21 intervals
+
+    def test_progress_and_latency(self):
+        with Sink("-n", "20", "-i", "5") as sink:
+            mailgen(sink.port, "-m", "20")
+            sink.process.terminate()
+            events = [json.loads(line) for line in sink.process.communicate()[0].splitlines()]
+        self.assertEqual([e["messages"] for e in events if e["event"] == "progress"],
+                         [5, 10, 15, 20])
+        self.assertTrue(0 < events[-1]["p50_ms"] <= events[-1]["p99_ms"] <= events[-1]["max_ms"])
+
+    def test_deferring(self):
+        with Sink("-T") as sink:
+            status, sent = mailgen(sink.port, "-m", "7", "-c", "1")
+            self.assertEqual((status, sent["accepted"], sent["refused"]), (1, 0, 7))
+            report = sink.report()
+        self.assertEqual((report["messages"], report["deferred"]), (0, 7))
+
     def test_client_that_does_not_wait(self):
         """It goes away while its reply is delayed."""
         with Sink("-D", "200") as sink:
