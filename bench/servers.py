@@ -29,6 +29,7 @@ class Server:
     """What starting, waiting for and stopping a server have in common."""
 
     name = None
+    poll_s = 0.05
 
     def __init__(self, options, group):
         self.directory = options.directory / self.name
@@ -63,7 +64,7 @@ class Server:
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} does not start:\n{self.last_words()}")
-            time.sleep(0.05)
+            time.sleep(self.poll_s)
 
     def answers(self):
         try:
@@ -132,6 +133,11 @@ class Posthouse(Server):
     def __init__(self, options, group):
         super().__init__(options, group)
         self.binary = options.build / "posthouse"
+        self.config = self.directory / "posthouse.conf"
+        self.domains = DOMAIN
+        self.extra = ""  # more lines of its configuration
+        transport = "relay-smtps" if self.tls == "implicit" else "relay"
+        self.routes = f"{{ {DOMAIN} = {transport}:[{HOST}]:{self.sink_port} }}"
 
     @staticmethod
     def problem(options):
@@ -140,11 +146,9 @@ class Posthouse(Server):
 
     def start(self):
         listener = "smtps" if self.tls == "implicit" else "smtp"
-        transport = "relay-smtps" if self.tls == "implicit" else "relay"
         level = "none" if self.tls == "none" else "encrypt"
         user = "root" if os.geteuid() == 0 else ""  # it would become one that may not exist here
-        config = self.directory / "posthouse.conf"
-        config.write_text(f"""\
+        self.config.write_text(f"""\
 mode = hub
 myhostname = hub.test
 listen = {listener}://{HOST}:{self.port}
@@ -152,17 +156,18 @@ user = {user}
 queue_directory = {self.directory}/queue
 run_directory = {self.directory}/run
 log_destination = file:{self.log}
-relay_domains = {DOMAIN}
-transport_maps = inline:{{ {DOMAIN} = {transport}:[{HOST}]:{self.sink_port} }}
+relay_domains = {self.domains}
+transport_maps = inline:{{ {self.routes} }}
 smtpd_tls_security_level = {level}
 smtpd_tls_cert_file = {self.certs.cert}
 smtpd_tls_key_file = {self.certs.key}
 smtp_tls_security_level = {level}
 smtp_tls_CAfile = {self.certs.ca}
+{self.extra}
 """)
-        (self.directory / "queue").mkdir()
-        (self.directory / "run").mkdir()
-        self.launch([str(self.binary), "-c", str(config), "run"])
+        for name in ("queue", "run"):
+            (self.directory / name).mkdir(exist_ok=True)
+        self.launch([str(self.binary), "-c", str(self.config), "run"])
 
 
 class Postfix(Server):
