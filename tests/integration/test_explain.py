@@ -49,6 +49,20 @@ def test_level_of_another_place(host):
     assert f"level may, as of {host.line('smtp_tls_security_level')}" in words(host.text("b@vm2.vm"))
 
 
+def test_policy_maps(host):
+    host.hub(".vm2.vm relay:[a.example]\n", smtp_tls_policy_maps="hash:policies")
+    (host.directory / "policies").write_text("# policies\n.vm2.vm verify match=nexthop:b.example\n")
+    (got,) = host.json("u@x.vm2.vm")
+    assert got["source"] == "ts:1"
+    assert got["tls"] == {"mode": "starttls", "level": "verify", "source": "policies:2",
+                          "match": ["a.example", "b.example"]}
+    text = words(host.text("u@x.vm2.vm"))
+    at = text.index("hash:policies [a.example] no")
+    assert text[at:at + 3] == ["hash:policies [a.example] no", "hash:policies x.vm2.vm no",
+                               "hash:policies .vm2.vm policies:2: verify match=nexthop:b.example"]
+    assert "level verify, as of policies:2" in text
+
+
 def test_every_lookup_is_shown_in_order(host):
     host.hub(".vm2.vm relay:[a.example]\n")
     text = words(host.text("b@x.y.vm2.vm"))
