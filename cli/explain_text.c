@@ -122,7 +122,10 @@ static const char *senders_text(const struct explain_senders *s)
 		return "anybody";
 	if (s->users)
 		return s->networks ? "users that log in, and mynetworks" : "users that log in";
-	return s->networks ? "mynetworks only" : "nobody: would be refused at RCPT";
+	if (s->networks)
+		return "mynetworks only";
+	return s->is_sender_refused ? "nobody: would be refused at MAIL"
+				    : "nobody: would be refused at RCPT";
 }
 
 static void write_senders(const struct explanation *e, struct buf *out)

@@ -16,7 +16,8 @@
 
 /* ---- who may send it ---- */
 
-static void ask_policy(const struct generation *g, const struct explanation *e,
+/* Returns whether it came to the recipient, MAIL being taken. */
+static bool ask_policy(const struct generation *g, const struct explanation *e,
 		       const struct mta_client *client, struct smtp_status *ret)
 {
 	const struct mta_policy *policy = g->options.policy;
@@ -24,9 +25,11 @@ static void ask_policy(const struct generation *g, const struct explanation *e,
 	smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
 	if (e->sender)
 		policy->check_sender(g->options.policy_arg, client, e->sender, ret);
-	if (smtp_status_class(ret) == SMTP_DELIVERED)
-		policy->check_recipient(g->options.policy_arg, client, e->sender ? e->sender : "",
-					e->address, ret);
+	if (smtp_status_class(ret) != SMTP_DELIVERED)
+		return false;
+	policy->check_recipient(g->options.policy_arg, client, e->sender ? e->sender : "",
+				e->address, ret);
+	return true;
 }
 
 static bool may_send(const struct generation *g, const struct explanation *e,
@@ -77,7 +80,7 @@ static void find_senders(const struct generation *g, struct explanation *e)
 	struct mta_client client = { .address = &nowhere, .hello = "", .encrypted = true };
 
 	e->senders.source = g->hub ? config_source(g->config, CONFIG_RELAY_DOMAINS) : "";
-	ask_policy(g, e, &client, &e->senders.refusal);
+	e->senders.is_sender_refused = !ask_policy(g, e, &client, &e->senders.refusal);
 	e->senders.anybody = smtp_status_class(&e->senders.refusal) == SMTP_DELIVERED;
 	if (network) {
 		client.address = &network->base;
@@ -217,6 +220,8 @@ static enum config_parameter_id refused_by(const struct generation *g, const str
 
 	if (!g->edge)
 		return CONFIG_RELAY_DOMAINS;
+	if (e->senders.is_sender_refused)
+		return CONFIG_SMTPD_SENDER_LOGIN_MAPS;
 	if (g->options.policy->is_local(g->options.policy_arg, smtp_address_domain(e->address),
 					&err) != MAP_FOUND)
 		return CONFIG_MYNETWORKS;

@@ -172,7 +172,10 @@ def test_from(host, sender, recipient, error):
 def test_from_an_address_that_a_login_owns(host):
     host.edge(relayhost="[hub.example]", smtpd_sender_login_maps="inline:{sales@vm1.vm=alice@vm1.vm}")
     assert host.json("--from", "sales@vm1.vm", "b@vm2.vm")[0]["error"] is None
-    assert host.json("--from", "other@vm1.vm", "b@vm2.vm")[0]["action"] == "error"
+    (got,) = host.json("--from", "other@vm1.vm", "b@vm2.vm")
+    assert (got["action"], got["source"]) == ("error", host.line("smtpd_sender_login_maps"))
+    assert ("taken from nobody: would be refused at MAIL"
+            in words(host.text("--from", "other@vm1.vm", "b@vm2.vm")))
 
 
 def test_several_addresses(host):
