@@ -80,9 +80,11 @@ class World:
         return " ".join(words)
 
     def value(self):
-        """A right-hand side, and its next hops."""
+        """A right-hand side, and its next hops, unless they are not its own."""
         if self.random.random() < 0.1:
             return self.random.choice(["error:5.1.1 gone", "retry:4.2.1 later", "discard:"]), ""
+        if self.random.random() < 0.1:  # as it would be without the line, but for its TLS
+            return self.random.choice([":", f": {self.attributes('relay-smtps')}"]), ""
         transport = self.random.choice(["relay", "relay", "smtp", "relay-smtps"])
         # of one host, as the names of all are in one list
         host = self.random.choice(["hub.example", "[hub.example]", "[other.example]", f"[{HOST}]"])
@@ -108,8 +110,10 @@ class World:
                 self.policies[parent] = self.attributes(transport, True)
             self.recipients.append(recipient)
 
-    def routes(self):
-        return "# generated\n" + "".join(line + "\n" for line in self.lines)
+    def maps(self):
+        """By name; no key is in both."""
+        return {"ts": "# generated\n" + "".join(line + "\n" for line in self.lines[::2]),
+                "more": "".join(line + "\n" for line in self.lines[1::2])}
 
     def policy_map(self):
         return "".join(f"{key} {value}\n" for key, value in self.policies.items())
@@ -266,15 +270,28 @@ def check_probe(world, explained):
                      for hop in explained["next_hops"]}
 
 
-@pytest.mark.parametrize("level", ["none", "may", "encrypt", "verify"])
-def test_predictions_come_true(site, level):
-    world = World(site, f"explain {level}")
+# where mail goes that has no line, and the general level
+GENERAL = {
+    "relayhost in the clear": {"relayhost": "[hub.example]:{good}",
+                               "smtp_tls_security_level": "none"},
+    "default transport": {"default_transport": "relay:[other.example]:{wrong name}",
+                          "smtp_tls_security_level": "may"},
+    "implicit relayhost": {"relayhost": "relay-smtps:[hub.example]:{implicit}"},
+    "relayhost with TLS of its own": {"relayhost": "relay:[hub.example]:{stranger} tls=encrypt",
+                                      "smtp_tls_security_level": "verify"},
+}
+
+
+@pytest.mark.parametrize("general", GENERAL)
+def test_predictions_come_true(site, general):
+    world = World(site, f"explain {general}")
     world.generate()
-    hub = site.hub(world.routes(), {"policies": world.policy_map()},
+    hub = site.hub(files={**world.maps(), "policies": world.policy_map()},
+                   transport_maps="hash:ts, hash:more", smtp_tls_policy_maps="hash:policies",
                    relay_domains=", ".join([".test", *(f"d{n}.test" for n in range(ROUTES))]),
-                   relayhost=f"[hub.example]:{world.ports['good']}",
-                   smtp_tls_policy_maps="hash:policies", smtp_tls_security_level=level,
-                   resolver=world.dns.address)
+                   resolver=world.dns.address,
+                   **{name: value.format(**world.ports)
+                      for name, value in GENERAL[general].items()})
     explained = explain(hub, world.recipients)
     probed = explain(hub, world.recipients, "--probe", codes=(0, 1))
     send(hub, world.recipients)
