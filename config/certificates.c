@@ -101,6 +101,7 @@ static void make_server_context(struct config *c, const struct certs_identity *i
 		.identity = identity,
 		.trust = trust,
 		.min_version = version_of(c, CONFIG_SMTPD_TLS_PROTOCOLS),
+		.ask_certificate = config_asks_clients(c),
 		.previous = c->running && c->running->tls ? c->running->tls->server : NULL,
 	};
 	struct error err = { 0 };

@@ -221,6 +221,7 @@ void config_free(struct config *config)
 	maps_free(config->sender_login_maps);
 	domains_free(config->relay_domains);
 	domains_free(config->mailbox_domains);
+	clientcerts_free(config->relay_clientcerts);
 	config_tls_free(config->tls);
 	strmap_done(&config->ranks);
 	buf_done(&config->problems);

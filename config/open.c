@@ -176,6 +176,7 @@ static void open_all(struct config *config)
 	if (!config->is_only_asked)
 		check_account(config);
 	config_open_certificates(config);
+	config_open_clients(config);
 	open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
 	open_mailboxes(config);
 	check_accounts(config);

@@ -66,6 +66,8 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 {
 	ret->server_tls = c->tls->server;
 	ret->server_level = level_of(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL);
+	ret->require_certificate = config_bool(c, CONFIG_SMTPD_TLS_REQ_CCERT);
+	ret->relay_clientcerts = c->relay_clientcerts;
 	ret->auth_only_with_tls = config_bool(c, CONFIG_SMTPD_TLS_AUTH_ONLY);
 	ret->message_size_limit = (uint64_t)config_number(c, CONFIG_MESSAGE_SIZE_LIMIT);
 	ret->recipient_limit = (unsigned int)config_number(c, CONFIG_SMTPD_RECIPIENT_LIMIT);

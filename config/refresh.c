@@ -48,24 +48,33 @@ static void tell_change(const struct refresh *refresh, enum config_parameter_id 
 	tell(refresh, id, CONFIG_NOTICE, text);
 }
 
-/* Whether any has changed. */
+/* Whether it has changed. */
+static bool refresh_map(const struct refresh *refresh, enum config_parameter_id id, struct map *map)
+{
+	struct error err = { 0 };
+	int r = map_refresh(map, &err);
+
+	if (r < 0)
+		tell_failure(refresh, id, &err);
+	if (r == 0)
+		tell_change(refresh, id, map_spec(map));
+	return r == 0;
+}
+
 static bool refresh_maps(const struct refresh *refresh, enum config_parameter_id id,
 			 struct maps *maps)
 {
 	bool changed = false;
 
-	for (size_t i = 0; maps && i < maps_count(maps); i++) {
-		struct map *map = maps_at(maps, i);
-		struct error err = { 0 };
-		int r = map_refresh(map, &err);
-
-		if (r < 0)
-			tell_failure(refresh, id, &err);
-		if (r == 0)
-			tell_change(refresh, id, map_spec(map));
-		changed |= r == 0;
-	}
+	for (size_t i = 0; maps && i < maps_count(maps); i++)
+		changed |= refresh_map(refresh, id, maps_at(maps, i));
 	return changed;
+}
+
+static void refresh_clients(const struct refresh *refresh, const struct clientcerts *list)
+{
+	for (size_t i = 0; list && i < clientcerts_map_count(list); i++)
+		refresh_map(refresh, CONFIG_RELAY_CLIENTCERTS, clientcerts_map_at(list, i));
 }
 
 static void refresh_domains(const struct refresh *refresh, enum config_parameter_id id,
@@ -148,6 +157,7 @@ void config_refresh(struct config *config,
 	const struct refresh refresh = { config, report, arg };
 
 	refresh_domains(&refresh, CONFIG_RELAY_DOMAINS, config->relay_domains);
+	refresh_clients(&refresh, config->relay_clientcerts);
 	refresh_domains(&refresh, CONFIG_VIRTUAL_MAILBOX_DOMAINS, config->mailbox_domains);
 	refresh_maps(&refresh, CONFIG_VIRTUAL_MAILBOX_MAPS, config->mailbox_maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_SENDER_LOGIN_MAPS, config->sender_login_maps);

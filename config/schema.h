@@ -29,6 +29,7 @@ enum config_type {
 	CONFIG_TYPE_FILE,      /* a path; may be empty */
 	CONFIG_TYPE_MAPS,      /* a list of TYPE:NAME (maps/map.h) */
 	CONFIG_TYPE_DOMAINS,   /* a list of domains and maps (maps/map.h) */
+	CONFIG_TYPE_CLIENTS,   /* a list of fingerprints, names and maps (mta/clientcerts.h) */
 	CONFIG_TYPE_NETWORKS,  /* a list of ADDRESS[/BITS] */
 	CONFIG_TYPE_ADDRESSES, /* a list of ADDRESS[:PORT] */
 	CONFIG_TYPE_LISTEN,    /* a list of SERVICE://ADDRESS:PORT (config/listen.h) */

@@ -75,6 +75,7 @@ struct config {
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
 	struct domains *relay_domains, *mailbox_domains;
+	struct clientcerts *relay_clientcerts;
 	struct config_tls *tls;		    /* NULL until certificates are opened */
 	struct error renewal_error;	    /* the last one told */
 	struct transport_options transport; /* what the maps are judged by */
@@ -190,6 +191,11 @@ enum config_severity config_secret_severity(const struct config *c, const struct
 /* expiry.c: remember the certificates of a PEM text, and warn of those whose time is over. */
 void config_add_certificates(struct config *c, enum config_parameter_id id, bool is_ca,
 			     struct slice pem);
+
+/* clients.c: whether they are asked for certificates, and what contradicts itself there. */
+bool config_asks_clients(const struct config *c);
+void config_check_clients(struct config *c);
+void config_open_clients(struct config *c);
 
 /* options.c: what the resolver is told, also while there are errors elsewhere. */
 void config_transport_options(const struct config *c, struct transport_options *ret);

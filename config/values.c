@@ -315,6 +315,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_FILE] = check_file,
 		[CONFIG_TYPE_MAPS] = check_any,
 		[CONFIG_TYPE_DOMAINS] = check_any,
+		[CONFIG_TYPE_CLIENTS] = check_any,
 		[CONFIG_TYPE_NETWORKS] = check_networks,
 		[CONFIG_TYPE_ADDRESSES] = check_addresses,
 		[CONFIG_TYPE_LISTEN] = check_listen,

@@ -34,7 +34,7 @@ static bool is_trusted(const struct edge *edge, const struct mta_client *client)
 	for (unsigned int i = 0; i < edge->options.network_count; i++)
 		if (net_prefix_contains(&edge->options.networks[i], client->address))
 			return true;
-	return false;
+	return client->is_certified;
 }
 
 /* The Maildir that each account has. */

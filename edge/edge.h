@@ -3,8 +3,9 @@
  * lands in Maildirs, everything else goes to the hub
  *
  * Who may send (docs/architecture.md): users that logged in, as themselves;
- * trusted networks; anybody else only to our own mailboxes, and never with a
- * sender address of our own domains.
+ * trusted networks; clients with a certificate of relay_clientcerts; anybody
+ * else only to our own mailboxes, and never with a sender address of our own
+ * domains.
  */
 #pragma once
 

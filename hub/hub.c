@@ -1,6 +1,6 @@
 /*
  * The whole policy: relay_domains for everybody, anything for trusted
- * networks. A hub has no mailboxes and no accounts, so any sender address may
+ * networks and for holders of an accepted certificate. A hub has no mailboxes and no accounts, so any sender address may
  * come by; whether mail loops is for the Received count to say.
  */
 #include "hub/hub.h"
@@ -19,7 +19,7 @@ static bool is_trusted(const struct hub *hub, const struct mta_client *client)
 	for (unsigned int i = 0; i < hub->options.network_count; i++)
 		if (net_prefix_contains(&hub->options.networks[i], client->address))
 			return true;
-	return false;
+	return client->is_certified;
 }
 
 static void check_sender(void *arg, const struct mta_client *client, const char *sender,

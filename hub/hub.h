@@ -1,8 +1,9 @@
 /*
  * hub - the server in the middle: no accounts, forwards for relay_domains
  *
- * Anybody may send to relay_domains; trusted networks may send anywhere;
- * everything else is refused with 554 5.7.1.
+ * Anybody may send to relay_domains; trusted networks, and clients with a
+ * certificate of relay_clientcerts, may send anywhere; everything else is
+ * refused with 554 5.7.1.
  */
 #pragma once
 

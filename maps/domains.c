@@ -70,7 +70,7 @@ int domains_open(struct slice list, const char *directory, struct domains **ret_
 
 	if (!domains)
 		return error_set(err, -ENOMEM, "out of memory");
-	while ((r = list_next(&list, &item, err)) > 0) {
+	while ((r = map_list_next(&list, &item, err)) > 0) {
 		r = add_entry(domains, item, directory, err);
 		if (r < 0)
 			return r;
@@ -158,7 +158,7 @@ void domains_diagnose(struct slice list, const char *directory, map_report *repo
 	char shown[128];
 	int r;
 
-	while ((r = list_next(&list, &item, &error)) > 0) {
+	while ((r = map_list_next(&list, &item, &error)) > 0) {
 		struct slice name = slice_skip(item, item.ptr[0] == '!');
 
 		if (name.len && is_map(name))

@@ -36,12 +36,6 @@ struct map {
 	int trouble;	 /* the errno for which it could last not be read, 0: it could */
 };
 
-/*
- * Take the next map or name from the front of a list; braces hold one
- * together. 1, 0 when there is none, or an error: a brace that is not closed.
- */
-int list_next(struct slice *rest, struct slice *ret_item, struct error *err);
-
 /* Whether s starts with '{' and the brace that closes it is its last character. */
 bool list_is_braced(struct slice s);
 

@@ -83,6 +83,12 @@ typedef void map_report(void *arg, bool is_error, const char *source, const char
 void map_check(struct map *map, map_report *report, void *arg);
 
 /*
+ * Take the next map or name from the front of a list; braces hold one
+ * together. 1, 0 when there is none, or an error: a brace that is not closed.
+ */
+int map_list_next(struct slice *rest, struct slice *ret_item, struct error *err);
+
+/*
  * maps - a list of maps, tried in order: "hash:a, static:b"
  */
 struct maps;

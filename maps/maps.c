@@ -12,7 +12,7 @@ static bool is_separator(char c)
 	return c == ',' || c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-int list_next(struct slice *rest, struct slice *ret_item, struct error *err)
+int map_list_next(struct slice *rest, struct slice *ret_item, struct error *err)
 {
 	struct slice s = *rest;
 	size_t depth = 0, n = 0;
@@ -76,7 +76,7 @@ int maps_open(struct slice specs, const char *directory, struct maps **ret_maps,
 
 	if (!maps)
 		return error_set(err, -ENOMEM, "out of memory");
-	while ((r = list_next(&specs, &spec, err)) > 0) {
+	while ((r = map_list_next(&specs, &spec, err)) > 0) {
 		r = add_map(maps, spec, directory, err);
 		if (r < 0)
 			return r;
@@ -180,7 +180,7 @@ void maps_diagnose(struct slice specs, const char *directory, map_report *report
 	char shown[128];
 	int r;
 
-	while ((r = list_next(&specs, &spec, &error)) > 0)
+	while ((r = map_list_next(&specs, &spec, &error)) > 0)
 		map_diagnose(spec, directory, report, arg);
 	if (r < 0)
 		report(arg, true, escape_cstr(whole, shown, sizeof(shown)), error.text);

@@ -36,7 +36,7 @@ static void test_list_next(void **state)
 		size_t n = 0;
 		int r;
 
-		while ((r = list_next(&rest, &item, &error)) > 0)
+		while ((r = map_list_next(&rest, &item, &error)) > 0)
 			n += (size_t)snprintf(got + n, sizeof(got) - n, "|%.*s", (int)item.len,
 					      item.ptr);
 		if (r < 0)

@@ -190,6 +190,8 @@ static void start_tls(struct inbound *s)
 		hang_up(s, 0);
 		return;
 	}
+	if (s->view->options->require_certificate && s->server_options.tls_required)
+		tls_session_require_certificate(filter);
 	s->handshaking = true;
 	s->deadline_ms = 0;
 	loop_timer_start(s->timer, HANDSHAKE_TIMEOUT_MS);
@@ -212,6 +214,7 @@ static void on_secured(void *arg)
 	s->client.encrypted = true;
 	s->tls = *tls_session_facts(stream_filter(s->stream));
 	maillog_tls_in(log_of(s), &s->peer, &s->tls);
+	inbound_note_certificate(s);
 	if (strcmp(s->stage, "STARTTLS") == 0) {
 		s->client.hello = ""; /* what was said in the clear is forgotten */
 		s->client.user = NULL;

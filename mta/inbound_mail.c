@@ -66,6 +66,10 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 	struct smtp_status status;
 
 	s->stage = "MAIL";
+	if (!inbound_check_certificate(s)) {
+		answer(s, 451, ESC(4, 3, 0), "Temporary lookup failure");
+		return;
+	}
 	options->policy->check_sender(options->policy_arg, &s->client, mail->sender, &status);
 	if (smtp_status_class(&status) == SMTP_DELIVERED &&
 	    !queue_has_room(options->queue, mail->size)) {
@@ -125,13 +129,16 @@ static void set_origin(struct inbound *s)
 	origin->auth_user = s->client.user ? arena_strdup(&m->arena, s->client.user) : "";
 	origin->tls_protocol = s->client.encrypted ? s->tls.protocol : "";
 	origin->tls_cipher = s->client.encrypted ? arena_strdup(&m->arena, s->tls.cipher) : "";
+	origin->cert_name = arena_strdup(&m->arena, s->cert_name);
+	origin->cert_fingerprint = arena_strdup(&m->arena, s->tls.fingerprint);
+	origin->cert_verified = s->tls.trusted;
 }
 
 void inbound_data(void *arg)
 {
 	struct inbound *s = arg;
 	const struct mta_options *options = options_of(s);
-	struct trace_tls tls = { s->tls.protocol, s->tls.cipher, s->tls.bits };
+	struct trace_tls tls;
 
 	s->stage = "DATA";
 	if (!queue_has_room(options->queue, 0)) {
@@ -144,6 +151,7 @@ void inbound_data(void *arg)
 	}
 	set_origin(s);
 	s->scanner.repair = options->policy->is_submission_server && s->client.user;
+	inbound_describe_tls(s, &tls);
 	trace_received(&s->piece, s->message, s->client.encrypted ? &tls : NULL, options->hostname,
 		       options->mail_name);
 	queue_body_append(s->message->body, buf_slice(&s->piece));

@@ -1,6 +1,7 @@
 /*
  * inbound_session - what the files of an inbound session share:
- * inbound.c (connection, TLS, AUTH) and inbound_mail.c (mail transactions)
+ * inbound.c (connection, TLS, AUTH), inbound_certificate.c (who the client is)
+ * and inbound_mail.c (mail transactions)
  */
 #pragma once
 
@@ -24,8 +25,9 @@ struct inbound {
 	struct loop_task free_task;
 	struct net_address peer;
 	struct mta_client client;
-	struct tls_facts tls; /* once client.encrypted */
-	const char *stage;    /* the last command, for the log */
+	struct tls_facts tls;		       /* once client.encrypted */
+	char cert_name[256], cert_issuer[128]; /* of the client's certificate; safe to show */
+	const char *stage;		       /* the last command, for the log */
 	bool handshaking;
 	bool ended_by_peer; /* no more input will come; what is buffered is still served */
 	bool stop_wanted;   /* 421 at the end of the transaction */
@@ -66,6 +68,15 @@ bool inbound_is_busy(const struct inbound *s);
 
 /* The disk or the queue is done: frees a session whose connection is gone, or goes on. */
 void inbound_resume(struct inbound *s);
+
+/* inbound_certificate.c: after the handshake, log what certificate the client has, if any. */
+void inbound_note_certificate(struct inbound *s);
+
+/* Set client.is_certified anew. False: it cannot be found out now. */
+bool inbound_check_certificate(struct inbound *s);
+
+/* For Received; valid as long as the session. */
+void inbound_describe_tls(const struct inbound *s, struct trace_tls *ret);
 
 /* inbound_mail.c: the engine's events for mail transactions */
 void inbound_mail(void *arg, const struct smtp_mail *mail);

@@ -70,14 +70,41 @@ static const char *trust_word(const struct tls_facts *tls)
 	return tls->trusted ? "Trusted" : "Untrusted";
 }
 
+/* Of clients no name is expected, so Postfix calls none of them verified. */
+static const char *client_trust_word(const struct tls_facts *tls)
+{
+	if (!tls->has_peer_cert)
+		return "Anonymous";
+	return tls->trusted ? "Trusted" : "Untrusted";
+}
+
 void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls)
 {
 	struct client_text c;
 
 	log_write(log, "smtpd", LOG_LEVEL_INFO,
-		  "%s TLS connection %s from %s: %s with cipher %s (%u/%u bits)", trust_word(tls),
-		  tls->resumed ? "reused" : "established", client_text(client, &c), tls->protocol,
-		  tls->cipher, tls->bits, tls->bits);
+		  "%s TLS connection %s from %s: %s with cipher %s (%u/%u bits)",
+		  client_trust_word(tls), tls->resumed ? "reused" : "established",
+		  client_text(client, &c), tls->protocol, tls->cipher, tls->bits, tls->bits);
+}
+
+void maillog_certificate(struct log *log, const struct net_address *client,
+			 const struct maillog_certificate *certificate)
+{
+	const struct tls_facts *tls = certificate->tls;
+	struct client_text c;
+	struct buf line = { 0 };
+
+	buf_printf(&line, "%s: %s: subject_CN=%s, issuer=%s, fingerprint=%s, pkey_fingerprint=%s",
+		   client_text(client, &c), client_trust_word(tls), certificate->name,
+		   certificate->issuer, tls->fingerprint, tls->pubkey_fingerprint);
+	if (certificate->why)
+		buf_printf(&line, ", relay=%s (%s)", certificate->may_relay ? "yes" : "no",
+			   certificate->why);
+	else if (tls->trouble[0])
+		buf_printf(&line, " (%s)", tls->trouble);
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "%.*s", (int)buf_len(&line), buf_slice(&line).ptr);
+	buf_done(&line);
 }
 
 void maillog_tls_failed(struct log *log, const struct net_address *client, const char *reason)

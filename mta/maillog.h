@@ -23,6 +23,19 @@ void maillog_too_many(struct log *log, const struct net_address *client, unsigne
 		      const char *service);
 /* "Anonymous TLS connection established from unknown[...]: TLSv1.3 with cipher X (256/256 bits)" */
 void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls);
+/*
+ * "unknown[...]: Trusted: subject_CN=edge.example, issuer=CA, fingerprint=sha256:...,
+ * pkey_fingerprint=pubkey-sha256:..., relay=yes (certs:2)"; relay=no (REASON)
+ */
+struct maillog_certificate {
+	const struct tls_facts *tls;
+	const char *name, *issuer; /* escaped */
+	bool may_relay;
+	const char *why; /* escaped; NULL: certificates give no rights here */
+};
+
+void maillog_certificate(struct log *log, const struct net_address *client,
+			 const struct maillog_certificate *certificate);
 /* "SSL_accept error from unknown[...]: REASON" */
 void maillog_tls_failed(struct log *log, const struct net_address *client, const char *reason);
 /* "ID: client=unknown[192.0.2.1], sasl_method=PLAIN, sasl_username=alice@vm1.vm" */

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mta/clientcerts.h"
 #include "mta/policy.h"
 #include "net/address.h"
 #include "net/dns.h"
@@ -53,7 +54,9 @@ struct mta_options {
 	/* receiving */
 	struct tls_context *server_tls; /* NULL: no STARTTLS, no implicit TLS */
 	enum tls_level server_level;	/* of MTA_SERVICE_SMTP: none, may, encrypt */
-	bool auth_only_with_tls;	/* smtpd_tls_auth_only */
+	bool require_certificate; /* smtpd_tls_req_ccert: where TLS is mandatory; server_tls asks */
+	const struct clientcerts *relay_clientcerts; /* NULL: no certificate gives a right */
+	bool auth_only_with_tls;		     /* smtpd_tls_auth_only */
 	uint64_t message_size_limit;
 	unsigned int recipient_limit;	      /* of one message */
 	unsigned int client_connection_limit; /* at once from one address; 0: no limit */

@@ -17,6 +17,7 @@ struct mta_client {
 	const char *hello; /* "" before EHLO */
 	const char *user;  /* authenticated as; NULL: nobody */
 	bool encrypted;
+	bool is_certified; /* holds a certificate of relay_clientcerts */
 };
 
 /* One recipient of one message, to be delivered on this machine. */

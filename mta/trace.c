@@ -10,6 +10,16 @@
 
 /* ---- writing ---- */
 
+static void add_client(struct buf *out, const struct trace_tls *tls)
+{
+	if (tls->client_name)
+		buf_printf(out, "\t(Client CN \"%s\", Issuer \"%s\" (%s))\r\n", tls->client_name,
+			   tls->client_issuer,
+			   tls->is_client_trusted ? "verified OK" : "not verified");
+	else if (tls->is_client_asked)
+		buf_append_string(out, "\t(Client did not present a certificate)\r\n");
+}
+
 void trace_received(struct buf *out, const struct queue_message *m, const struct trace_tls *tls,
 		    const char *hostname, const char *mail_name)
 {
@@ -20,9 +30,11 @@ void trace_received(struct buf *out, const struct queue_message *m, const struct
 	buf_append_string(out, "Received: from ");
 	escape_text(out, slice_from(origin->hello[0] ? origin->hello : "unknown"), 255);
 	buf_printf(out, " ([%s%s])\r\n", ipv6 ? "IPv6:" : "", origin->client_ip);
-	if (tls)
+	if (tls) {
 		buf_printf(out, "\t(using %s with cipher %s (%u/%u bits))\r\n", tls->protocol,
 			   tls->cipher, tls->bits, tls->bits);
+		add_client(out, tls);
+	}
 	buf_printf(out, "\tby %s (%s) with %s id %s", hostname, mail_name, origin->protocol,
 		   m->name);
 	if (m->recipient_count == 1) {

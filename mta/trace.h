@@ -10,13 +10,18 @@
 struct trace_tls {
 	const char *protocol, *cipher; /* NULL: in the clear */
 	unsigned int bits;
+	bool is_client_asked;			 /* for a certificate */
+	const char *client_name, *client_issuer; /* of it, fit for a comment; NULL: it has none */
+	bool is_client_trusted;
 };
 
 /*
  * "Received: from HELLO ([IP])\r\n\t(using TLSv1.3 with cipher ... (256/256 bits))\r\n
+ * \t(Client CN "edge.example", Issuer "CA" (verified OK))\r\n
  * \tby HOST (Posthouse) with ESMTPS id ID\r\n\tfor <RCPT>; DATE\r\n". The
  * "for" clause is left out unless there is exactly one recipient (RFC 5321
- * section 7.2), and the user name never appears.
+ * section 7.2), and the user name never appears. The client's certificate, or
+ * that it has none, is told where it was asked for, in the words of Postfix.
  */
 void trace_received(struct buf *out, const struct queue_message *m, const struct trace_tls *tls,
 		    const char *hostname, const char *mail_name);

@@ -213,6 +213,11 @@ int tls_context_new_client(const struct tls_context_options *options,
 	return context_new(true, options, ret_context, err);
 }
 
+bool tls_context_asks_clients(const struct tls_context *context)
+{
+	return context->ask_certificate;
+}
+
 struct tls_context *tls_context_ref(struct tls_context *context)
 {
 	atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed);

@@ -33,6 +33,7 @@ int tls_context_new_server(const struct tls_context_options *options,
 			   struct tls_context **ret_context, struct error *err);
 int tls_context_new_client(const struct tls_context_options *options,
 			   struct tls_context **ret_context, struct error *err);
+bool tls_context_asks_clients(const struct tls_context *context); /* for certificates */
 struct tls_context *tls_context_ref(struct tls_context *context);
 void tls_context_unref(struct tls_context *context); /* NULL is fine */
 DEFINE_CLEANUP(struct tls_context *, tls_context_unref);

@@ -11,19 +11,26 @@ from server import PATIENCE_S
 HOST = "127.0.0.1"
 
 
-def tls_context(certs):
-    return ssl.create_default_context(cafile=certs / "ca.pem")
+def tls_context(certs, certificate=None):
+    context = ssl.create_default_context(cafile=certs / "ca.pem")
+    if certificate:
+        context.load_cert_chain(certs / f"{certificate}.pem", certs / f"{certificate}.key")
+    return context
 
 
-def connect(certs, port, tls="starttls", user=None, host=HOST):
-    """A session ahead of MAIL. tls: "none", "starttls", "implicit"; passwords are users' names."""
+def connect(certs, port, tls="starttls", user=None, host=HOST, certificate=None):
+    """
+    A session ahead of MAIL. tls: "none", "starttls", "implicit"; passwords are users' names;
+    certificate: the client's own.
+    """
+    context = tls_context(certs, certificate) if tls != "none" else None
     if tls == "implicit":
         client = smtplib.SMTP_SSL(host, port, "client.example", timeout=PATIENCE_S,
-                                  context=tls_context(certs))
+                                  context=context)
     else:
         client = smtplib.SMTP(host, port, "client.example", timeout=PATIENCE_S)
     if tls == "starttls":
-        client.starttls(context=tls_context(certs))
+        client.starttls(context=context)
     client.ehlo_or_helo_if_needed()
     if user:
         client.login(user, user.partition("@")[0])
