@@ -152,15 +152,18 @@ static int open_queue(struct server *s, struct error *err)
 	return r;
 }
 
-/* Until we can reload, a wish for it must wait rather than kill us. */
-static void let_hangups_wait(bool wait)
+/* While nobody is there to be called, they must wait rather than kill us. */
+static void let_wait(int how, const int *signals, size_t count)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(wait ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+	for (size_t i = 0; i < count; i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(how, &set, NULL);
 }
+
+static const int hangup[] = { SIGHUP }, all_signals[] = { SIGHUP, SIGTERM, SIGINT };
 
 static int make_loop(struct server *s, struct error *err)
 {
@@ -172,7 +175,7 @@ static int make_loop(struct server *s, struct error *err)
 		r = loop_signal_new(s->loop, SIGINT, on_stop, s, &s->signals[1], err);
 	if (r == 0)
 		r = loop_signal_new(s->loop, SIGHUP, on_hangup, s, &s->signals[2], err);
-	let_hangups_wait(false);
+	let_wait(SIG_UNBLOCK, hangup, ARRAY_SIZE(hangup));
 	if (r == 0)
 		s->refresh_timer = loop_timer_new(s->loop, on_refresh_timer, s);
 	return r;
@@ -246,6 +249,8 @@ static void release(struct server *s)
 {
 	serve_free(s->serve);
 	mta_free(s->mta);
+	/* For good: whoever still hurries us gets an orderly end. No other thread takes them. */
+	let_wait(SIG_BLOCK, all_signals, ARRAY_SIZE(all_signals));
 	for (size_t i = 0; i < ARRAY_SIZE(s->signals); i++)
 		loop_signal_free(s->signals[i]);
 	loop_timer_free(s->refresh_timer);
@@ -281,7 +286,7 @@ int cli_run(const struct cli *cli, int argc, char **argv)
 		return CLI_USAGE;
 	setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
 	signal(SIGPIPE, SIG_IGN);
-	let_hangups_wait(true);
+	let_wait(SIG_BLOCK, hangup, ARRAY_SIZE(hangup));
 	raise_file_limit();
 
 	list_init(&s->generations);

@@ -295,14 +295,19 @@ static void on_work_done(uv_work_t *uv, int status)
 	loop_settle(loop);
 }
 
+/* The first piece of work makes the threads of the pool. Signals are not theirs to take. */
 void loop_work(struct loop *loop, struct loop_work *work)
 {
 	struct work_request *request = net_new(sizeof(*request));
+	sigset_t all, old;
 
 	request->loop = loop;
 	request->work = work;
 	work->request = request;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
 	uv_queue_work(&loop->uv, &request->uv, on_work, on_work_done);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 /* Notifications */

@@ -13,6 +13,7 @@ from clients import HOST, connect, relay, text
 from peer import HANG
 from server import PATIENCE_S
 
+TIMES = 12
 STOPPING = "Terminated: stopping$"
 LARGE = text("b@vm2.vm") + b"".join(b"%070d\r\n" % i for i in range(100000))
 
@@ -190,6 +191,19 @@ def test_second_signal(site, numbers):
     ends_well(hub)
     assert [message["id"] for message in hub.queue()] == [message_id]
     slow.may_answer.set()
+
+
+def test_signals_up_to_the_end(site):
+    """At no moment of its stop do they end it otherwise than it would."""
+    peer = site.peer()
+    hub = site.hub(f"* relay:[{HOST}]:{peer.port} tls=none\n")
+    for i in range(TIMES):
+        relay(hub, "a@vm1.vm", "b@vm2.vm", LARGE)  # the pool has threads
+        stop_begins(hub)
+        while hub.is_running():
+            hub.server.send_signal((signal.SIGHUP, signal.SIGTERM)[i % 2])
+        ends_well(hub)
+        hub.start()
 
 
 # ---- commands meanwhile ----
