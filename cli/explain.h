@@ -29,6 +29,7 @@ struct explain_senders {
 	bool anybody;
 	bool users;		    /* who has logged in */
 	bool networks;		    /* mynetworks */
+	bool certificates;	    /* clients with one of relay_clientcerts */
 	struct smtp_status refusal; /* what a stranger is told, unless anybody may, */
 	bool is_sender_refused;	    /*   for the sender already */
 	const char *source;	    /* of relay_domains; "": this is no hub */

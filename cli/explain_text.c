@@ -116,16 +116,26 @@ static void write_steps(const struct explanation *e, struct buf *out)
 
 /* ---- who may send it, and what becomes of it ---- */
 
-static const char *senders_text(const struct explain_senders *s)
+static void add_sender(struct buf *out, size_t start, bool is_one, const char *name)
 {
-	if (s->anybody)
-		return "anybody";
-	if (s->users)
-		return s->networks ? "users that log in, and mynetworks" : "users that log in";
-	if (s->networks)
-		return "mynetworks only";
-	return s->is_sender_refused ? "nobody: would be refused at MAIL"
-				    : "nobody: would be refused at RCPT";
+	if (is_one)
+		buf_printf(out, "%s%s", buf_len(out) > start ? ", " : "", name);
+}
+
+static void write_classes(const struct explain_senders *s, struct buf *out)
+{
+	size_t start = buf_len(out);
+
+	if (s->anybody) {
+		buf_append_string(out, "anybody");
+		return;
+	}
+	add_sender(out, start, s->users, "users that log in");
+	add_sender(out, start, s->networks, "mynetworks");
+	add_sender(out, start, s->certificates, "relay_clientcerts");
+	if (buf_len(out) == start)
+		buf_printf(out, "nobody: would be refused at %s",
+			   s->is_sender_refused ? "MAIL" : "RCPT");
 }
 
 static void write_senders(const struct explanation *e, struct buf *out)
@@ -138,7 +148,7 @@ static void write_senders(const struct explanation *e, struct buf *out)
 		buf_append_string(out, "\n");
 	}
 	label(out, "taken from");
-	buf_append_string(out, senders_text(s));
+	write_classes(s, out);
 	if (s->anybody && s->source[0]) {
 		buf_append_string(out, ", relay_domains ");
 		write_source(out, s->source);

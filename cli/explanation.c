@@ -87,6 +87,11 @@ static void find_senders(const struct generation *g, struct explanation *e)
 		e->senders.networks = may_send(g, e, &client);
 		client.address = &nowhere;
 	}
+	if (g->options.relay_clientcerts) {
+		client.is_certified = true;
+		e->senders.certificates = may_send(g, e, &client);
+		client.is_certified = false;
+	}
 	if (g->edge) {
 		client.user = login_of(g, e);
 		e->senders.users = (!client.user[0] || edge_has_user(g->edge, client.user)) &&
@@ -232,11 +237,12 @@ static enum config_parameter_id refused_by(const struct generation *g, const str
 static void refuse(const struct generation *g, struct explanation *e)
 {
 	const struct explain_senders *s = &e->senders;
+	bool is_for_some = s->networks || s->certificates;
 
-	if (s->anybody || s->users || (s->networks && e->error))
+	if (s->anybody || s->users || (is_for_some && e->error))
 		return;
 	e->error = status_text(e, &s->refusal);
-	if (s->networks)
+	if (is_for_some)
 		return;
 	e->source = config_source(g->config, refused_by(g, e));
 	e->action = smtp_status_class(&s->refusal) == SMTP_FAILED ? EXPLAIN_ERROR : EXPLAIN_RETRY;

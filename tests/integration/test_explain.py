@@ -118,7 +118,15 @@ def test_hub_relays_elsewhere_for_its_networks(host):
     (got,) = host.json("b@other.example")
     assert (got["action"], got["source"]) == ("relay", "ts:1")
     assert got["error"] == "554 5.7.1 <b@other.example>: Relay access denied"
-    assert "taken from mynetworks only" in words(host.text("b@other.example"))
+    assert "taken from mynetworks" in words(host.text("b@other.example"))
+
+
+def test_hub_relays_elsewhere_for_certificates(host):
+    host.hub("* relay:[a.example]\n", mynetworks="192.0.2.0/24", smtpd_tls_ask_ccert="yes",
+             relay_clientcerts="edge.example")
+    (got,) = host.json("b@other.example")
+    assert (got["action"], got["source"]) == ("relay", "ts:1")
+    assert "taken from mynetworks, relay_clientcerts" in words(host.text("b@other.example"))
 
 
 def test_local(host):
