@@ -37,3 +37,10 @@ void delivery_reroute(struct delivery *d)
 {
 	d->owner->rerouted(d->owner, d);
 }
+
+const char *delivery_next_hop(const struct transport_route *route)
+{
+	if (route->hop_count == 0)
+		return "";
+	return route->nexthop[0] ? route->nexthop : route->hops[0].text;
+}

@@ -77,6 +77,12 @@ struct delivery {
 	struct delivery_recipient recipients[];
 };
 
+/*
+ * What operators know the next hop of a route by; a route to the recipient's
+ * own domain has no name of its own. "" where nothing is relayed.
+ */
+const char *delivery_next_hop(const struct transport_route *route);
+
 /* Set one recipient's status; the first one counts. index is the place in recipients[]. */
 void delivery_report(struct delivery *d, unsigned int index, const struct smtp_status *status);
 

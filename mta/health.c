@@ -30,6 +30,7 @@ struct health {
 		void *arg;
 	} * listeners;
 	unsigned int listener_count;
+	atomic_uint connections;
 };
 
 struct health_entry {
@@ -38,7 +39,8 @@ struct health_entry {
 	_Atomic int64_t retry_ms; /* 0: not down */
 	_Atomic int64_t last_success_ms;
 	/* under the mutex */
-	char *name;
+	char *name, *next_hop;
+	struct health_passage *passage; /* NULL: none yet */
 	unsigned int users;
 	unsigned int failures;
 	bool is_probing;
@@ -56,8 +58,9 @@ struct health *health_new(void)
 
 static void free_entry(struct health_entry *e)
 {
-	strmap_remove(&e->health->entries, slice_from(e->name));
 	free(e->name);
+	free(e->next_hop);
+	free(e->passage);
 	free(e);
 }
 
@@ -72,8 +75,7 @@ void health_free(struct health *h)
 		struct health_entry *e = entry->value;
 
 		assert(e->users == 0);
-		free(e->name);
-		free(e);
+		free_entry(e);
 	}
 	strmap_done(&h->entries);
 	free(h->listeners);
@@ -107,8 +109,8 @@ struct health_entry *health_get(struct health *h, const char *name)
 	if (!e) {
 		e = memory_zeroed(sizeof(*e));
 		e->health = h;
-		e->name = memory_new(key.len + 1);
-		memcpy(e->name, name, key.len + 1);
+		e->name = slice_strdup(key);
+		e->next_hop = slice_strdup(key);
 		strmap_put(&h->entries, key, e);
 	}
 	e->users++;
@@ -125,9 +127,21 @@ void health_put(struct health_entry *e)
 	h = e->health;
 	pthread_mutex_lock(&h->mutex);
 	assert(e->users > 0);
-	if (--e->users == 0 && h->entries.count > UNUSED_KEPT)
+	if (--e->users == 0 && h->entries.count > UNUSED_KEPT) {
+		strmap_remove(&h->entries, slice_from(e->name));
 		free_entry(e);
+	}
 	pthread_mutex_unlock(&h->mutex);
+}
+
+void health_set_next_hop(struct health_entry *e, const char *next_hop)
+{
+	pthread_mutex_lock(&e->health->mutex);
+	if (strcmp(e->next_hop, next_hop) != 0) {
+		free(e->next_hop);
+		e->next_hop = slice_strdup(slice_from(next_hop));
+	}
+	pthread_mutex_unlock(&e->health->mutex);
 }
 
 unsigned int health_turns(const struct health_entry *e)
@@ -143,6 +157,23 @@ bool health_is_down(const struct health_entry *e)
 int64_t health_retry_ms(const struct health_entry *e)
 {
 	return atomic_load(&e->retry_ms);
+}
+
+void health_opened(struct health_entry *e)
+{
+	atomic_fetch_add(&e->health->connections, 1);
+}
+
+void health_closed(struct health_entry *e)
+{
+	unsigned int before = atomic_fetch_sub(&e->health->connections, 1);
+
+	assert(before > 0);
+}
+
+unsigned int health_connections(const struct health *h)
+{
+	return atomic_load(&h->connections);
 }
 
 void health_connected(struct health_entry *e)
@@ -192,6 +223,15 @@ void health_succeeded(struct health_entry *e, int64_t now_ms)
 	atomic_store(&e->retry_ms, 0);
 	atomic_fetch_add(&e->turns, 1);
 	tell(e->health);
+	pthread_mutex_unlock(&e->health->mutex);
+}
+
+void health_passed(struct health_entry *e, const struct health_passage *passage)
+{
+	pthread_mutex_lock(&e->health->mutex);
+	if (!e->passage)
+		e->passage = memory_new(sizeof(*e->passage));
+	*e->passage = *passage;
 	pthread_mutex_unlock(&e->health->mutex);
 }
 
@@ -265,6 +305,7 @@ void health_each(struct health *h, void (*visit)(void *arg, const struct health_
 		const struct health_entry *e = entry->value;
 		struct health_report report = {
 			.name = e->name,
+			.next_hop = e->next_hop,
 			.is_down = health_is_down(e),
 			.is_probing = e->is_probing,
 			.failures = e->failures,
@@ -273,6 +314,7 @@ void health_each(struct health *h, void (*visit)(void *arg, const struct health_
 			.last_success_ms = atomic_load(&e->last_success_ms),
 			.last_error = e->last_error,
 			.last_error_ms = e->last_error_ms,
+			.passage = e->passage,
 		};
 
 		visit(arg, &report);

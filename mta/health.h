@@ -15,7 +15,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "net/address.h"
 #include "smtp/status.h"
+#include "tls/session.h"
 
 struct health;
 struct health_entry;
@@ -34,13 +36,18 @@ void health_listen(struct health *h, void (*changed)(void *arg), void *arg);
 struct health_entry *health_get(struct health *h, const char *name);
 void health_put(struct health_entry *e); /* NULL is fine */
 
+/* What operators know it by, as the queue has it. */
+void health_set_next_hop(struct health_entry *e, const char *next_hop);
+
 /* How often it has come up again, or mail was offered: to compare with an earlier one. */
 unsigned int health_turns(const struct health_entry *e);
 
 bool health_is_down(const struct health_entry *e);
 int64_t health_retry_ms(const struct health_entry *e); /* when it is probed next; 0: not down */
 
-/* Connections that are ready for mail, of all workers. */
+/* Connections of all workers: all there are, and those that are ready for mail. */
+void health_opened(struct health_entry *e);
+void health_closed(struct health_entry *e);
 void health_connected(struct health_entry *e);
 void health_disconnected(struct health_entry *e);
 
@@ -57,6 +64,16 @@ void health_probe_dropped(struct health_entry *e);
 
 /* A transaction has gone through. */
 void health_succeeded(struct health_entry *e, int64_t now_ms);
+
+/* How a connection is protected over which one has gone through. */
+struct health_passage {
+	enum tls_level level;
+	enum tls_mode mode;   /* as it went, whatever the route has */
+	struct tls_facts tls; /* zeroed in the clear; its strings outlive the session */
+	char peer[NET_ADDRESS_TEXT_SIZE];
+};
+
+void health_passed(struct health_entry *e, const struct health_passage *passage);
 
 struct health_failure {
 	const struct smtp_status *status;
@@ -83,14 +100,18 @@ void health_retry(struct health *h, int64_t now_ms);
 
 /* What is known of one. */
 struct health_report {
-	const char *name;
+	const char *name, *next_hop;
 	bool is_down, is_probing;
 	unsigned int failures; /* in a row */
 	int64_t down_since_ms, retry_ms;
 	int64_t last_success_ms; /* 0: none yet */
 	struct smtp_status last_error;
-	int64_t last_error_ms; /* 0: none yet */
+	int64_t last_error_ms;		      /* 0: none yet */
+	const struct health_passage *passage; /* the last one; NULL: none yet */
 };
+
+/* Connections that are open, to all next hops. */
+unsigned int health_connections(const struct health *h);
 
 /* visit() is called for each, with a lock held: it must not call back. */
 void health_each(struct health *h, void (*visit)(void *arg, const struct health_report *report),

@@ -12,6 +12,7 @@
 /* How many connections each client address has, over all workers. */
 struct inbound_limits *inbound_limits_new(void);
 void inbound_limits_free(struct inbound_limits *limits);
+unsigned int inbound_limits_sessions(const struct inbound_limits *limits); /* open now */
 
 /* Serve an accepted stream, by the worker's view of now; the session frees itself when it has ended. */
 void inbound_accept(struct mta_worker *worker, enum mta_service_kind kind, struct stream *stream);

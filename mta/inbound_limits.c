@@ -11,6 +11,7 @@ struct inbound_limits {
 	pthread_mutex_t mutex;
 	struct strmap connections; /* IP address -> count, as a pointer */
 	_Atomic int64_t bytes;
+	atomic_uint sessions;
 };
 
 struct inbound_limits *inbound_limits_new(void)
@@ -50,15 +51,23 @@ static uintptr_t count(struct inbound_limits *limits, const struct net_address *
 bool inbound_limits_connect(struct inbound_limits *limits, const struct net_address *peer,
 			    unsigned int max)
 {
-	if (count(limits, peer, 1) <= max || max == 0)
+	if (count(limits, peer, 1) <= max || max == 0) {
+		atomic_fetch_add(&limits->sessions, 1);
 		return true;
+	}
 	count(limits, peer, -1);
 	return false;
 }
 
 void inbound_limits_disconnect(struct inbound_limits *limits, const struct net_address *peer)
 {
+	atomic_fetch_sub(&limits->sessions, 1);
 	count(limits, peer, -1);
+}
+
+unsigned int inbound_limits_sessions(const struct inbound_limits *limits)
+{
+	return atomic_load(&limits->sessions);
 }
 
 uint64_t inbound_limits_add_bytes(struct inbound_limits *limits, int64_t bytes)

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -304,6 +305,7 @@ static void lane_run(struct loop_task *task)
 			list_push(&lane->busy, &c->link);
 			lane->connections++;
 			lane->connecting++;
+			health_opened(lane->health);
 		} else {
 			break;
 		}
@@ -337,6 +339,7 @@ struct lane *lane_new(struct mta_worker *worker, const struct transport_route *r
 	lane->free_task.run = run_free;
 	list_init(&lane->link);
 	lane->health = health_get(worker->health, route->lane);
+	health_set_next_hop(lane->health, delivery_next_hop(route));
 	lane->turns = health_turns(lane->health);
 	lane->timer = loop_timer_new(worker->loop, on_timer, lane);
 	lane->name = name_of(route->lane);
@@ -441,9 +444,26 @@ void lane_answered(struct lane *lane, unsigned int hop)
 	lane->hop_until_ms = mta_now_ms(lane->worker) + HOP_MEMORY_MS;
 }
 
-void lane_succeeded(struct lane *lane, struct lane_connection *c)
+/* For whoever asks how next hops are; once for each connection will do. */
+static void tell_passage(const struct lane *lane, const struct delivery_attempt *attempt)
+{
+	struct health_passage passage = {
+		.level = lane->route->tls.level,
+		.mode = attempt->encrypted ? lane->route->mode : TLS_MODE_NONE,
+	};
+
+	if (attempt->encrypted)
+		passage.tls = attempt->tls;
+	snprintf(passage.peer, sizeof(passage.peer), "%s", attempt->peer);
+	health_passed(lane->health, &passage);
+}
+
+void lane_succeeded(struct lane *lane, struct lane_connection *c,
+		    const struct delivery_attempt *attempt)
 {
 	health_succeeded(lane->health, mta_now_ms(lane->worker));
+	if (!c->is_fruitful)
+		tell_passage(lane, attempt);
 	c->is_fruitful = true;
 	lane->is_probing = false;
 	lane->is_proven = true;
@@ -554,6 +574,7 @@ void lane_connection_ended(struct lane *lane, struct lane_connection *c,
 {
 	list_remove(&c->link);
 	lane->connections--;
+	health_closed(lane->health);
 	if (c->ready)
 		health_disconnected(lane->health);
 	else

@@ -115,7 +115,8 @@ unsigned int lane_first_hop(const struct lane *lane);
 void lane_answered(struct lane *lane, unsigned int hop);
 
 /* A transaction has gone through. */
-void lane_succeeded(struct lane *lane, struct lane_connection *c);
+void lane_succeeded(struct lane *lane, struct lane_connection *c,
+		    const struct delivery_attempt *attempt);
 
 /* A connection that was ready has failed in mid-delivery. It ends next. */
 void lane_connection_broke(struct lane *lane, struct lane_connection *c,

@@ -185,6 +185,22 @@ void mta_reroute(struct mta *mta)
 	wish_all(mta, WISH_REROUTE);
 }
 
+/* ---- what there is ---- */
+
+struct mta_connections mta_connections(struct mta *mta)
+{
+	return (struct mta_connections){
+		.in = inbound_limits_sessions(mta->limits),
+		.out = health_connections(mta->health),
+	};
+}
+
+void mta_each_next_hop(struct mta *mta,
+		       void (*visit)(void *arg, const struct health_report *report), void *arg)
+{
+	health_each(mta->health, visit, arg);
+}
+
 /* ---- reloading ---- */
 
 static void take_step(struct loop_task *task)

@@ -123,5 +123,22 @@ void mta_look(struct mta *mta);
 void mta_retry(struct mta *mta);
 void mta_reroute(struct mta *mta);
 
+struct health_report; /* mta/health.h */
+
+/* What is open now; from any thread. */
+struct mta_connections {
+	unsigned int in, out;
+};
+
+struct mta_connections mta_connections(struct mta *mta);
+
+/*
+ * What is known of each next hop that was used since the start; of very many,
+ * those that nobody uses are forgotten. From any thread. visit() is called
+ * with a lock held: it copies, and does not call back.
+ */
+void mta_each_next_hop(struct mta *mta,
+		       void (*visit)(void *arg, const struct health_report *report), void *arg);
+
 /* Joins the threads, after stopped(), and frees. */
 void mta_free(struct mta *mta);

@@ -60,19 +60,6 @@ static bool is_relayed(const struct delivery *d)
 	return d->route->hop_count > 0;
 }
 
-/*
- * What operators know it by; a route to the recipient's own domain has no name
- * of its own. Recipients of one delivery may have it from several lines.
- */
-static const char *next_hop(const struct delivery *d, unsigned int i)
-{
-	const struct transport_route *route = d->recipients[i].route;
-
-	if (!is_relayed(d))
-		return "";
-	return route->nexthop[0] ? route->nexthop : route->hops[0].text;
-}
-
 static const char *program(const struct delivery *d)
 {
 	switch (d->route->kind) {
@@ -150,7 +137,7 @@ static void fill_outcome(struct settlement *t, unsigned int i, int64_t now_ms)
 		.status = fate.status,
 		.due_ms = fate.due_ms,
 		.attempts = fate.attempts,
-		.next_hop = next_hop(d, i),
+		.next_hop = delivery_next_hop(d->recipients[i].route),
 		.reply_code = r->status.code,
 		.enhanced = smtp_status_enhanced_text(
 			&r->status, arena_alloc(&t->arena, SMTP_ENHANCED_TEXT_SIZE)),
@@ -236,7 +223,7 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 		.kind = is_tried(d, i) ? QUEUE_LEDGER_ATTEMPT : QUEUE_LEDGER_DECISION,
 		.time_ms = now_ms,
 		.transport = d->route->name,
-		.next_hop = next_hop(d, i),
+		.next_hop = delivery_next_hop(d->recipients[i].route),
 		.peer = a->peer,
 		.source = d->recipients[i].route->source,
 		.reply = reply_text(t, &d->recipients[i].status),

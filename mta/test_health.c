@@ -186,6 +186,42 @@ static void test_many(void **state)
 	health_free(h);
 }
 
+/* What operators are told of a next hop. */
+static void note_report(void *arg, const struct health_report *report)
+{
+	*(struct health_report *)arg = *report;
+}
+
+static void test_passage(void **state)
+{
+	struct health *h = health_new();
+	struct health_entry *e = health_get(h, "relay:[mx]:25 encrypt");
+	struct health_passage passage = { .level = TLS_LEVEL_VERIFY, .mode = TLS_MODE_STARTTLS };
+	struct health_report report;
+
+	(void)state;
+	health_set_next_hop(e, "[mx]:25");
+	health_opened(e);
+	health_opened(e);
+	assert_int_equal(health_connections(h), 2);
+	health_closed(e);
+	assert_int_equal(health_connections(h), 1);
+	health_each(h, note_report, &report);
+	assert_string_equal(report.next_hop, "[mx]:25");
+	assert_null(report.passage);
+
+	snprintf(passage.peer, sizeof(passage.peer), "192.0.2.1:25");
+	passage.tls.verified = true;
+	health_passed(e, &passage);
+	passage.tls.verified = false;
+	health_each(h, note_report, &report);
+	assert_true(report.passage->tls.verified);
+	assert_string_equal(report.passage->peer, "192.0.2.1:25");
+	health_closed(e);
+	health_put(e);
+	health_free(h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +230,7 @@ int main(void)
 		cmocka_unit_test_setup(test_shut_out, setup),
 		cmocka_unit_test_setup(test_report, setup),
 		cmocka_unit_test_setup(test_many, setup),
+		cmocka_unit_test(test_passage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
