@@ -47,6 +47,7 @@ int cli_queue_cat(const struct cli *cli, int argc, char **argv);
 int cli_queue_list(const struct cli *cli, int argc, char **argv);
 int cli_queue_show(const struct cli *cli, int argc, char **argv);
 int cli_queue_stats(const struct cli *cli, int argc, char **argv);
+int cli_status(const struct cli *cli, int argc, char **argv);
 int cli_run(const struct cli *cli, int argc, char **argv);
 
 /* message.c: "posthouse: TEXT" on standard error; text from outside is escaped. */

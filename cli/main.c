@@ -107,9 +107,14 @@ static const struct cli_command commands[] = {
 	  "  --dry-run       print which routes and TLS levels would change, and change nothing\n"
 	  "  --allow-weaker  also where TLS becomes weaker\n",
 	  cli_reload },
+	{ "status", "[--json]", "tell how the running server is: next hops, queue, certificates",
+	  "  --json  as one JSON object\n\n"
+	  "A next hop is up when mail has gone through since the server started, in backoff when "
+	  "it\n"
+	  "is down and tried again later, and else unknown. Exits 69 when no server runs.\n",
+	  cli_status },
 	{ .name = "fleet" },
 	{ .name = "ledger" },
-	{ .name = "status" },
 	{ .name = "trace" },
 	{ .name = "user" },
 };

@@ -196,8 +196,10 @@ static int open_control(struct server *s, struct error *err)
 
 	int r = serve_new(s->loop, &options, &s->serve, err);
 
-	if (r == 0)
+	if (r == 0) {
 		reload_serve(s);
+		status_serve(s);
+	}
 	return r;
 }
 
@@ -206,6 +208,7 @@ static int start(struct server *s, struct error *err)
 	struct mta_options shared = { .clock = &clock_system };
 	int r;
 
+	s->started_ms = clock_wall_ms(&clock_system);
 	umask(0077); /* mail is nobody else's business */
 	r = open_queue(s, err);
 	if (r == 0)

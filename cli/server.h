@@ -29,6 +29,7 @@ struct server {
 	struct loop *loop;
 	struct loop_timer *refresh_timer;
 	struct expiry expiry;
+	int64_t started_ms; /* Unix */
 	struct loop_signal *signals[3];
 	bool is_stopping, are_services_closed;
 };
@@ -48,6 +49,9 @@ int prepare_directories(const struct privileges *privileges, const struct config
 
 /* reload.c: for SIGHUP; the log tells how it went. */
 void reload_now(struct server *s);
+
+/* serve_status.c: `posthouse status` is answered from now on. */
+void status_serve(struct server *s);
 
 /* `posthouse reload` is answered from now on. */
 void reload_serve(struct server *s);
