@@ -40,6 +40,8 @@ int cli_certs_issue(const struct cli *cli, int argc, char **argv);
 int cli_check(const struct cli *cli, int argc, char **argv);
 int cli_config(const struct cli *cli, int argc, char **argv);
 int cli_explain(const struct cli *cli, int argc, char **argv);
+int cli_ledger_list(const struct cli *cli, int argc, char **argv);
+int cli_ledger_verify(const struct cli *cli, int argc, char **argv);
 int cli_map_query(const struct cli *cli, int argc, char **argv);
 int cli_queue_action(const struct cli *cli, int argc, char **argv); /* hold, release, ... */
 int cli_reload(const struct cli *cli, int argc, char **argv);
@@ -49,6 +51,7 @@ int cli_queue_show(const struct cli *cli, int argc, char **argv);
 int cli_queue_stats(const struct cli *cli, int argc, char **argv);
 int cli_status(const struct cli *cli, int argc, char **argv);
 int cli_run(const struct cli *cli, int argc, char **argv);
+int cli_trace(const struct cli *cli, int argc, char **argv);
 
 /* message.c: "posthouse: TEXT" on standard error; text from outside is escaped. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -58,6 +58,7 @@ void cli_format_address(struct buf *out, const char *address)
 
 void cli_print(struct buf *out)
 {
-	fwrite(buf_slice(out).ptr, 1, buf_len(out), stdout);
+	if (buf_len(out) > 0)
+		fwrite(buf_slice(out).ptr, 1, buf_len(out), stdout);
 	buf_clear(out);
 }

@@ -54,6 +54,24 @@ static const struct cli_command commands[] = {
 	  "                 does not satisfy the policy; no envelope is sent\n"
 	  "  --json         one JSON object a line\n",
 	  cli_explain },
+	{ "ledger list", "[--json] [--since TIME] [--clear] [FILTERS]",
+	  "what was attempted, and how it was encrypted",
+	  "One row for each attempt to deliver to a recipient, the oldest first; kept for\n"
+	  "ledger_lifetime, whatever has become of the message. Exits 1 when nothing matches.\n"
+	  "  --since TIME         not longer ago than 30s, 5m, 4h, 5d\n"
+	  "  --clear              only what could be read on the network\n"
+	  "  --sender ADDRESS     * stands for any characters, @DOMAIN for all addresses of a\n"
+	  "  --recipient ADDRESS  domain, <> for the null sender; quote them for the shell\n"
+	  "  --next-hop HOP       as the route names it; * as above\n"
+	  "  --status STATUS      delivered, deferred, bounced, or several with commas\n"
+	  "  --json               one JSON object a line\n",
+	  cli_ledger_list },
+	{ "ledger verify", "[--head ROW:HASH]", "check that no row of the ledger was changed",
+	  "Follows the chain of hashes from the first row to the last, names the first row that\n"
+	  "was changed or is missing, and exits 1; else prints the head: the number and hash of\n"
+	  "the last row. Noted down elsewhere, it shows later that all up to it is as it was.\n"
+	  "  --head ROW:HASH  compare with a head that was noted (the log has some, too)\n",
+	  cli_ledger_verify },
 	{ "map query", "MAP KEY", "look KEY up in a map, as in hash:transport",
 	  "A relative file is looked for here, then beside the configuration file. Exits 1 when\n"
 	  "the map does not have the key.\n",
@@ -113,9 +131,13 @@ static const struct cli_command commands[] = {
 	  "it\n"
 	  "is down and tried again later, and else unknown. Exits 69 when no server runs.\n",
 	  cli_status },
+	{ "trace", "[--json] ID|ADDRESS", "tell the life of a message",
+	  "Who brought it over what TLS, what routed it, each attempt with its TLS and the reply,\n"
+	  "and what happens next; also when the message has gone, for ledger_lifetime. With an\n"
+	  "address: the last 20 messages from it or to it. Exits 1 when nothing is known.\n"
+	  "  --json  one JSON object a line\n",
+	  cli_trace },
 	{ .name = "fleet" },
-	{ .name = "ledger" },
-	{ .name = "trace" },
 	{ .name = "user" },
 };
 

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/ledger_text.h"
 #include "mta/fate.h"
 
 /* False where the configuration is in error. */
@@ -22,7 +23,7 @@ static bool get_duration(const struct config *config, enum config_parameter_id i
 	return text && parse_duration_s(slice_from(text), ret_s);
 }
 
-static void get_rules(struct showing *s)
+void queue_show_rules(struct showing *s)
 {
 	const struct config *config = s->view->config;
 	struct mta_options *rules = &s->rules;
@@ -40,8 +41,11 @@ static void get_rules(struct showing *s)
 static int add_attempt(void *arg, const struct queue_ledger_entry *found)
 {
 	struct showing *s = arg;
-	struct attempt *a = arena_alloc(&s->arena, sizeof(*a));
+	struct attempt *a;
 
+	if (found->row.kind != QUEUE_LEDGER_ATTEMPT)
+		return 0; /* trace tells that, too */
+	a = arena_alloc(&s->arena, sizeof(*a));
 	*a = (struct attempt){ .entry = *found };
 	queue_ledger_keep(&s->arena, &a->entry);
 	if (s->last)
@@ -54,21 +58,6 @@ static int add_attempt(void *arg, const struct queue_ledger_entry *found)
 }
 
 /* ---- for programs ---- */
-
-static json_t *tls_value(const struct queue_ledger_row *row)
-{
-	json_t *tls = json_object();
-
-	json_object_set_new(tls, "level", cli_json_text(row->level));
-	json_object_set_new(tls, "mode", cli_json_text(row->mode));
-	json_object_set_new(tls, "protocol", cli_json_text(row->protocol));
-	json_object_set_new(tls, "cipher", cli_json_text(row->cipher));
-	json_object_set_new(tls, "verified", json_boolean(row->verified));
-	json_object_set_new(tls, "peer_name", cli_json_text(row->peer_name));
-	json_object_set_new(tls, "fingerprint", cli_json_text(row->fingerprint));
-	json_object_set_new(tls, "resumed", json_boolean(row->resumed));
-	return tls;
-}
 
 /* With the names of a row of the ledger. */
 static json_t *attempt_value(const struct attempt *a)
@@ -85,7 +74,7 @@ static json_t *attempt_value(const struct attempt *a)
 	json_object_set_new(object, "status", json_string(queue_status_name(a->entry.status)));
 	json_object_set_new(object, "reply", cli_json_text(row->reply));
 	json_object_set_new(object, "by_peer", json_boolean(row->by_peer));
-	json_object_set_new(object, "tls", row->has_tls_policy ? tls_value(row) : json_null());
+	json_object_set_new(object, "tls", ledger_text_tls_value(row));
 	return object;
 }
 
@@ -109,7 +98,7 @@ static int show(struct showing *s, bool as_json)
 	struct error err = { 0 };
 	int r;
 
-	get_rules(s);
+	queue_show_rules(s);
 	queue_view_ask_server(s->view);
 	r = queue_reader_history(s->view->reader, s->message->id, add_attempt, s, &err);
 	if (r == 0 && as_json)

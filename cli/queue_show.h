@@ -25,3 +25,9 @@ struct showing {
 
 /* queue_show_text.c: for people. */
 void queue_show_text(const struct showing *s, struct buf *out);
+
+/* What happens next to a recipient, and what in the end; nothing where it is done. */
+void queue_show_next(struct buf *out, const struct showing *s, const struct queue_recipient *r);
+
+/* Take from the configuration what decides about the end. */
+void queue_show_rules(struct showing *s);

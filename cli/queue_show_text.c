@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/ledger_text.h"
 #include "cli/queue_text.h"
 #include "mta/fate.h"
 
@@ -186,6 +187,16 @@ static void append_last(struct buf *out, const struct showing *s, const struct q
 		append_latest(out, s, latest);
 }
 
+void queue_show_next(struct buf *out, const struct showing *s, const struct queue_recipient *r)
+{
+	if (queue_status_is_pending(r->status))
+		append_next(out, s, r);
+	if (is_waiting(r) && !r->is_returning && s->has_rules) {
+		append_warning(out, s, r);
+		append_expiry(out, s, r);
+	}
+}
+
 static void show_recipient(struct buf *out, const struct showing *s,
 			   const struct queue_recipient *r)
 {
@@ -200,33 +211,10 @@ static void show_recipient(struct buf *out, const struct showing *s,
 		buf_append_string(out, "\n");
 	}
 	append_last(out, s, r);
-	if (queue_status_is_pending(r->status))
-		append_next(out, s, r);
-	if (is_waiting(r) && !r->is_returning && s->has_rules) {
-		append_warning(out, s, r);
-		append_expiry(out, s, r);
-	}
+	queue_show_next(out, s, r);
 }
 
 /* ---- for people ---- */
-
-/* "TLSv1.3 with TLS_AES_128_GCM_SHA256, mx.example verified", or that there was none. */
-static void append_tls(struct buf *out, const struct queue_ledger_row *row)
-{
-	buf_printf(out, "\n        TLS %s: ", row->level);
-	if (row->protocol[0] == '\0') {
-		buf_append_string(out, strcmp(row->mode, "none") == 0 ? "none" : "no session");
-		return;
-	}
-	buf_printf(out, "%s with %s, ", row->protocol, row->cipher);
-	if (row->peer_name[0] != '\0') {
-		cli_format_text(out, row->peer_name);
-		buf_append_string(out, " ");
-	}
-	buf_append_string(out, row->verified ? "verified" : "not verified");
-	if (row->resumed)
-		buf_append_string(out, ", resumed");
-}
 
 static void show_attempt(struct buf *out, const struct showing *s, const struct attempt *a)
 {
@@ -243,8 +231,10 @@ static void show_attempt(struct buf *out, const struct showing *s, const struct 
 	if (row->peer[0] != '\0')
 		buf_printf(out, " at %s", row->peer);
 	buf_printf(out, " (%s)", row->source);
-	if (row->has_tls_policy)
-		append_tls(out, row);
+	if (row->has_tls_policy) {
+		buf_printf(out, "\n        TLS %s: ", row->level);
+		ledger_text_tls(out, row);
+	}
 	buf_append_string(out, "\n        ");
 	cli_format_text(out, row->reply);
 	buf_append_string(out, "\n");

@@ -86,7 +86,6 @@ def test_help_of_a_group(posthouse):
     (["queue", "list", "--jsno"], "queue list: unknown option --jsno; "
                                   "see posthouse queue list --help"),
     (["fleet", "init"], "fleet: not available in this version"),
-    (["ledger", "list"], "ledger: not available in this version"),
     (["queue", "hold"], "queue hold: of which messages? Name ids, filters or --all; "
                         "see posthouse queue hold --help"),
     (["queue", "delete", "--dry-run"], "queue delete: of which messages? Name ids, filters or "
