@@ -15,7 +15,7 @@
 
 #include "base/memory.h"
 #include "queue/private.h"
-#include "queue/thread.h"
+#include "queue/upkeep.h"
 
 #define FAILURES_MAX 8	   /* of reading in one claim: then it is not a single bad sector */
 #define RETRY_MS     60000 /* to read again what could not be read */
@@ -50,7 +50,7 @@ static int take_message(struct search *s, struct queue_due due, struct error *er
 
 	r = queue_store_load(store, due.id, &m, &body, err);
 	if (r == QUEUE_STORE_NOT_FOUND)
-		return error_set(err, -EBADMSG, "the due index names a message that is not there");
+		return error_set(err, -EUCLEAN, "the due index names a message that is not there");
 	if (r < 0)
 		return r;
 	if (!fits(s, &body))
@@ -76,7 +76,7 @@ static int put_aside(struct search *s, struct queue_due due, int reason, struct 
 	queue_id_format(due.id, name);
 	error_prefix(err, "%s", name);
 	queue_thread_warn(s->queue, "%s", err->text);
-	if (reason == -EBADMSG) {
+	if (reason == -EBADMSG || reason == -EUCLEAN) {
 		/* Claimed, so that it is passed over even if it can't be held. */
 		queue_claims_put(&s->queue->claims, due.id, due.due_ms);
 		buf_append(&s->damaged, &due.id, sizeof(due.id));
@@ -84,6 +84,12 @@ static int put_aside(struct search *s, struct queue_due due, int reason, struct 
 	}
 	s->is_broken = true;
 	return reason == -ENOMEM || ++s->failures > FAILURES_MAX ? reason : 0;
+}
+
+/* The database is damaged, and not a single message: the claim ends, and is made again. */
+static bool must_recover(const struct search *s, int r)
+{
+	return r == -EUCLEAN && queue_upkeep_may_recover(s->queue);
 }
 
 /* Look at one entry of the index. Returns 1 when the search is over, 0, or an error. */
@@ -97,6 +103,8 @@ static int look_at(struct search *s, struct queue_due due, struct error *err)
 			r = SEARCH_FULL;
 		else
 			r = take_message(s, due, err);
+		if (must_recover(s, r))
+			return r;
 		if (r == SEARCH_FULL) {
 			claim->next_due_ms = due.due_ms;
 			return 1;
@@ -143,6 +151,8 @@ static int look_at_waiting(struct search *s, int64_t id, struct error *err)
 		r = take_message(s, due, err);
 		if (r == SEARCH_FULL)
 			return 1;
+		if (must_recover(s, r))
+			return r;
 		if (r == 0)
 			make_due(claim->messages[claim->message_count - 1], claim);
 		else
@@ -174,7 +184,7 @@ static int hold(struct queue *q, int64_t id, struct error *err)
 	if (r == 0)
 		r = queue_store_hold(q->store, id, "the stored message is damaged", err);
 	if (r == QUEUE_STORE_NOT_FOUND)
-		r = error_set(err, -EBADMSG, "it is in the index alone");
+		r = error_set(err, -EUCLEAN, "it is in the index alone");
 	if (r == 0)
 		r = queue_store_commit(q->store, err);
 	if (r < 0)
@@ -187,14 +197,19 @@ static void hold_damaged(struct search *s)
 	char name[QUEUE_ID_SIZE];
 	struct error err;
 	int64_t id;
+	int r;
 
 	while (buf_len(&s->damaged) > 0) {
 		memcpy(&id, buf_slice(&s->damaged).ptr, sizeof(id));
 		buf_consume(&s->damaged, sizeof(id));
-		if (hold(s->queue, id, &err) == 0) {
+		r = hold(s->queue, id, &err);
+		if (r == 0 || must_recover(s, r))
 			queue_claims_forget(&s->queue->claims, id);
+		if (must_recover(s, r))
+			s->claim->request.result =
+				error_set(&s->claim->request.error, r, "%s", err.text);
+		if (r == 0 || must_recover(s, r))
 			continue;
-		}
 		queue_id_format(id, name);
 		queue_thread_warn(s->queue,
 				  "%s: set aside until the next start, as it can't be "

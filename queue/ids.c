@@ -42,3 +42,8 @@ void queue_ids_reserved(struct queue_ids *ids, int64_t mark)
 {
 	atomic_store(&ids->reserved, mark);
 }
+
+int64_t queue_ids_mark(const struct queue_ids *ids)
+{
+	return atomic_load(&ids->reserved);
+}

@@ -38,3 +38,6 @@ int64_t queue_ids_mark_due(const struct queue_ids *ids);
 
 /* The mark is on disk. */
 void queue_ids_reserved(struct queue_ids *ids, int64_t mark);
+
+/* The mark that is on disk. */
+int64_t queue_ids_mark(const struct queue_ids *ids);

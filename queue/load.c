@@ -129,7 +129,7 @@ static int read_recipient(struct sqlite3_stmt *st, struct queue_message *m, stru
 	struct queue_recipient *r;
 
 	if (position != m->recipient_count)
-		return set_damaged(err, "a recipient is missing");
+		return error_set(err, -EUCLEAN, "queue database: a recipient is missing");
 	if (status < QUEUE_QUEUED || status > QUEUE_DELETED)
 		return set_damaged(err, "a recipient has an unknown status");
 	if (attempts < 0 || attempts > INT_MAX || reply_code < 0 || reply_code > REPLY_CODE_MAX)
@@ -166,7 +166,7 @@ static int load_recipients(struct queue_store *s, struct queue_message *m, struc
 	}
 	sql_reset(st);
 	if (r == 0 && m->recipient_count == 0)
-		return set_damaged(err, "a message has no recipients");
+		return error_set(err, -EUCLEAN, "queue database: a message has no recipients");
 	return r;
 }
 
@@ -205,7 +205,7 @@ static int load_memory(struct queue_store *s, const struct queue_bodies *bodies,
 	sql_bind_int(st, 1, m->id);
 	r = sql_step(&s->sql, st, err);
 	if (r <= 0)
-		return r < 0 ? r : error_set(err, -EBADMSG, "the body is missing");
+		return r < 0 ? r : error_set(err, -EUCLEAN, "the body is missing");
 	bytes = sql_blob(st, 0);
 	if (bytes.len != stored->size)
 		r = error_set(err, -EBADMSG, "the body is damaged: its size is wrong");
@@ -235,7 +235,12 @@ int queue_store_list(struct queue_store *s, int64_t after, int64_t *ids, int max
 	while (count < max && (r = sql_step(&s->sql, st, err)) != 0) {
 		if (r < 0)
 			return r;
-		ids[count++] = sql_int(st, 0);
+		ids[count] = sql_int(st, 0);
+		if (ids[count] <= after) { /* or whoever asks for the next ones would never end */
+			sql_reset(st);
+			return error_set(err, -EUCLEAN, "queue database: ids do not ascend");
+		}
+		after = ids[count++];
 	}
 	sql_reset(st);
 	return count;

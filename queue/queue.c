@@ -25,6 +25,7 @@
 #include "queue/body.h"
 #include "queue/lock.h"
 #include "queue/private.h"
+#include "queue/salvage.h"
 #include "queue/thread.h"
 #include "queue/upkeep.h"
 
@@ -108,6 +109,34 @@ static int put_bodies_aside(struct queue *q, const char *directory, struct error
 	return 0;
 }
 
+static int found_body(void *arg, int64_t id, struct error *err)
+{
+	(void)arg;
+	(void)id;
+	return error_set(err, -EEXIST, "there is a body");
+}
+
+static bool has_bodies(const char *directory)
+{
+	struct queue_bodies bodies = { .fd = -1 };
+	bool found;
+
+	queue_bodies_open_existing(directory, &bodies, NULL);
+	found = bodies.fd >= 0 && queue_bodies_each(&bodies, found_body, NULL, NULL) == -EEXIST;
+	queue_bodies_done(&bodies);
+	return found;
+}
+
+/* A log that is not empty, beside an empty database, which is damage. */
+static bool has_log(const char *database)
+{
+	char path[PATH_SIZE];
+	struct stat st;
+	int n = snprintf(path, sizeof(path), "%s-wal", database);
+
+	return n > 0 && (size_t)n < sizeof(path) && stat(path, &st) == 0 && st.st_size > 0;
+}
+
 /*
  * Create the database file if there is none, so that it has our mode; SQLite
  * gives it to the log as well. An existing one is not even opened here: to
@@ -116,12 +145,13 @@ static int put_bodies_aside(struct queue *q, const char *directory, struct error
 static int create_database(struct queue *q, const char *directory, const char *path,
 			   struct error *err)
 {
+	struct stat st;
 	int fd, r;
 
-	if (access(path, F_OK) == 0)
+	if (stat(path, &st) == 0 && (st.st_size > 0 || has_log(path) || !has_bodies(directory)))
 		return 0;
 	r = put_bodies_aside(q, directory, err);
-	if (r < 0)
+	if (r < 0 || access(path, F_OK) == 0)
 		return r;
 	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -191,12 +221,26 @@ static int open_database(struct queue *q, const char *directory, size_t memory_m
 	int r = join_path(directory, "queue.db", path, err);
 
 	if (r == 0)
+		r = queue_salvage_resume(directory, err);
+	if (r == 0)
 		r = create_database(q, directory, path, err);
 	if (r == 0)
 		r = queue_bodies_open(directory, memory_max, &q->bodies, err);
 	if (r == 0)
-		r = queue_store_open(path, false, &q->store, err);
+		r = queue_upkeep_open_store(q, err);
 	return r;
+}
+
+/* What is done with the database before anybody may ask for anything. */
+static int start_with(struct queue *q, const char *directory, struct error *err)
+{
+	int r;
+
+	queue_upkeep_start(q);
+	r = sync_log(directory, err);
+	if (r == 0)
+		r = queue_bodies_each(&q->bodies, sweep_file, q, err);
+	return r == 0 ? reserve_ids(q, err) : r;
 }
 
 static int open_files(struct queue *q, const struct queue_options *options, struct error *err)
@@ -205,6 +249,7 @@ static int open_files(struct queue *q, const struct queue_options *options, stru
 	size_t memory_max =
 		options->body_memory_bytes ? options->body_memory_bytes : BODY_MEMORY_DEFAULT;
 	char path[PATH_SIZE];
+	struct error reason;
 	int r;
 
 	r = make_directory(directory, err);
@@ -227,13 +272,10 @@ static int open_files(struct queue *q, const struct queue_options *options, stru
 	}
 	if (r < 0)
 		return r;
-	queue_upkeep_start(q);
-	r = sync_log(directory, err);
-	if (r == 0)
-		r = queue_bodies_each(&q->bodies, sweep_file, q, err);
-	if (r == 0)
-		r = reserve_ids(q, err);
-	return r;
+	r = start_with(q, directory, &reason);
+	if (queue_upkeep_recover(q, r, &reason))
+		r = start_with(q, directory, &reason);
+	return r < 0 ? error_set(err, r, "%s", reason.text) : r;
 }
 
 /* Signals are for the program's own threads. */
@@ -272,6 +314,7 @@ static struct queue *queue_new(const struct queue_options *options)
 		.warn = options->warn,
 		.warn_arg = options->warn_arg,
 		.lock_fd = -1,
+		.directory = strdup(options->directory),
 		.bodies = { .fd = -1, .room = &q->room },
 		.room = { .fd = -1 },
 	};
@@ -293,6 +336,7 @@ static void queue_free(struct queue *q)
 	buf_done(&q->removed_files);
 	pthread_cond_destroy(&q->arrived);
 	pthread_mutex_destroy(&q->mutex);
+	free(q->directory);
 	queue_unlock(q->lock_fd); /* last: now another process may open it */
 	free(q);
 }

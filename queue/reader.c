@@ -129,6 +129,11 @@ static void keep_wanted(const struct listing *l, struct queue_message *m)
 	m->recipient_count = kept;
 }
 
+static bool is_damage(int result)
+{
+	return result == -EBADMSG || result == -EUCLEAN;
+}
+
 /* One that is damaged does not hide the others: the list goes on, and fails in the end. */
 static int add_message(struct listing *l, int64_t id, struct page *page, struct error *err)
 {
@@ -149,7 +154,7 @@ static int add_message(struct listing *l, int64_t id, struct page *page, struct 
 	}
 	if (result == QUEUE_STORE_NOT_FOUND)
 		return 0;
-	if (result != -EBADMSG)
+	if (!is_damage(result))
 		return error_set(err, result, "%s", reason.text);
 	if (page->damage == 0) {
 		queue_id_format(id, name);
@@ -315,7 +320,7 @@ static int load_whole(struct queue_reader *r, int64_t id, struct queue_message *
 
 	/* The envelope of a message with a damaged body can still be shown: it has none then. */
 	result = queue_store_load_body(r->store, &r->bodies, &body, m, &reason);
-	if (result < 0 && result != -EBADMSG)
+	if (result < 0 && !is_damage(result))
 		return error_set(err, result, "%s", reason.text);
 	*ret_message = m;
 	m = NULL;

@@ -16,7 +16,6 @@
 
 #include "base/macros.h"
 
-#define APPLICATION_ID 1349481332 /* "Post" */
 #define VERSION	       4
 #define ZEROES	       "x'0000000000000000000000000000000000000000000000000000000000000000'"
 #define TEXT(macro)    TEXT_OF(macro)
@@ -242,7 +241,7 @@ static const char views[] =
 	"FROM q_ledger WHERE kind = 0;";
 
 static const char marks[] =
-	"PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
+	"PRAGMA application_id = " TEXT(QUEUE_APPLICATION_ID) ";"
 	"PRAGMA user_version = " TEXT(VERSION) ";";
 
 /*
@@ -299,7 +298,29 @@ static const char drop_views[] = "DROP VIEW IF EXISTS messages;"
 				 "DROP VIEW IF EXISTS recipients;"
 				 "DROP VIEW IF EXISTS ledger;";
 
-/* Returns 0 with a version that we know or that is newer, or -ENOENT. */
+#define FUTURE 100 /* no format of ours is that far away: the header is damaged */
+#define OURS                                                                                       \
+	"SELECT count(*) FROM sqlite_schema WHERE name IN"                                         \
+	" ('q_state', 'q_message', 'q_body', 'q_recipient', 'q_ledger')"
+
+/* Neither empty nor marked as ours: somebody else's, or damaged. */
+static int judge_stranger(struct sql *sql, bool is_bare, struct error *err)
+{
+	int64_t ours = 0, pages = 0;
+	int r = sql_query_int(sql, OURS, &ours, err);
+
+	if (r == 0)
+		r = sql_query_int(sql, "PRAGMA page_count", &pages, err);
+	if (r < 0)
+		return r;
+	if (ours >= 3 || (is_bare && pages > 3))
+		return error_set(err, -EUCLEAN, "the header of the queue database is damaged");
+	if (is_bare)
+		return error_set(err, -ENOENT, "the queue database is empty");
+	return error_set(err, -EINVAL, "this database is no queue of ours");
+}
+
+/* Returns 0 with a version that we know, -ENOENT when it is empty, or an error. */
 static int read_version(struct sql *sql, int64_t *ret_version, struct error *err)
 {
 	int64_t application = 0, version = 0, objects = 0;
@@ -313,10 +334,8 @@ static int read_version(struct sql *sql, int64_t *ret_version, struct error *err
 	if (r < 0)
 		return r;
 
-	if (application == 0 && version == 0 && objects == 0)
-		return error_set(err, -ENOENT, "the queue database is empty");
-	if (application != APPLICATION_ID || version < 1)
-		return error_set(err, -EINVAL, "this database is no queue of ours");
+	if (application != QUEUE_APPLICATION_ID || version < 1 || version > VERSION + FUTURE)
+		return judge_stranger(sql, application == 0 && version == 0 && objects == 0, err);
 	if (version > VERSION)
 		return error_set(err, -EPROTONOSUPPORT,
 				 "the queue database has format %lld, made by a newer version; "

@@ -3,6 +3,8 @@
 
 #include "queue/sql.h"
 
+#define QUEUE_APPLICATION_ID 1349481332 /* "Post" */
+
 /*
  * Create the tables in an empty database, or bring those of an older version
  * up to ours, and set what a writer's connection needs.

@@ -37,7 +37,7 @@ static int translate(int rc, int number)
 		return -ENOSPC;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		return -EBADMSG;
+		return -EUCLEAN;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
 		return -EBUSY;
@@ -66,6 +66,14 @@ int sql_error(const struct sql *sql, int rc, struct error *err)
 			 sql->db ? sqlite3_errmsg(sql->db) : sqlite3_errstr(rc),
 			 sql->db ? sqlite3_extended_errcode(sql->db) : rc, number > 0 ? ": " : "",
 			 number > 0 ? strerror(number) : "");
+}
+
+/* Our texts are right: where one is not understood, the schema is not what it was. */
+static int text_error(const struct sql *sql, int rc, struct error *err)
+{
+	int r = sql_error(sql, rc, err);
+
+	return (rc & 0xff) == SQLITE_ERROR ? -EUCLEAN : r;
 }
 
 static int note_wal_frames(void *arg, struct sqlite3 *db, const char *name, int frames)
@@ -133,7 +141,7 @@ int sql_prepare_one(struct sql *sql, const char *text, struct sqlite3_stmt **ret
 
 	errno = 0;
 	rc = sqlite3_prepare_v3(sql->db, text, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
-	return rc == SQLITE_OK ? 0 : sql_error(sql, rc, err);
+	return rc == SQLITE_OK ? 0 : text_error(sql, rc, err);
 }
 
 void sql_finalize(struct sqlite3_stmt *statement)
@@ -165,13 +173,20 @@ void sql_close(struct sql *sql)
 	*sql = (struct sql){ 0 };
 }
 
+void sql_abandon(struct sql *sql)
+{
+	if (sql->db)
+		sqlite3_db_config(sql->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sql_close(sql);
+}
+
 int sql_exec(const struct sql *sql, const char *text, struct error *err)
 {
 	int rc;
 
 	errno = 0;
 	rc = sqlite3_exec(sql->db, text, NULL, NULL, NULL);
-	return rc == SQLITE_OK ? 0 : sql_error(sql, rc, err);
+	return rc == SQLITE_OK ? 0 : text_error(sql, rc, err);
 }
 
 int sql_query_int(const struct sql *sql, const char *text, int64_t *ret, struct error *err)
@@ -240,6 +255,12 @@ void sql_bind_null(struct sqlite3_stmt *statement, int parameter)
 void sql_bind_text(struct sqlite3_stmt *statement, int parameter, const char *text)
 {
 	sqlite3_bind_text(statement, parameter, text ? text : "", -1, SQLITE_STATIC);
+}
+
+void sql_bind_text_slice(struct sqlite3_stmt *statement, int parameter, struct slice text)
+{
+	sqlite3_bind_text64(statement, parameter, text.len ? text.ptr : "", text.len, SQLITE_STATIC,
+			    SQLITE_UTF8);
 }
 
 void sql_bind_blob(struct sqlite3_stmt *statement, int parameter, struct slice bytes)

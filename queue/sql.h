@@ -3,7 +3,7 @@
  *
  * Values are always bound, never put into the text. What SQLite reports is
  * translated into negative errno values here and nowhere else: -ENOSPC (disk
- * full), -EBADMSG (database damaged), -EBUSY, -EEXIST (a constraint),
+ * full), -EUCLEAN (database damaged), -EBUSY, -EEXIST (a constraint),
  * -EROFS, -EACCES, -ENOMEM, and -EIO for the rest.
  */
 #pragma once
@@ -37,6 +37,9 @@ int sql_prepare_one(struct sql *sql, const char *text, struct sqlite3_stmt **ret
 void sql_finalize(struct sqlite3_stmt *statement); /* NULL is fine */
 void sql_close(struct sql *sql);
 
+/* Close without moving the log into the database, which is damaged. */
+void sql_abandon(struct sql *sql);
+
 /* Describe what went wrong with the last call; rc is what SQLite returned. */
 int sql_error(const struct sql *sql, int rc, struct error *err);
 
@@ -63,6 +66,7 @@ void sql_reset(struct sqlite3_stmt *statement);
 void sql_bind_int(struct sqlite3_stmt *statement, int parameter, int64_t value);
 void sql_bind_null(struct sqlite3_stmt *statement, int parameter);
 void sql_bind_text(struct sqlite3_stmt *statement, int parameter, const char *text);
+void sql_bind_text_slice(struct sqlite3_stmt *statement, int parameter, struct slice text);
 void sql_bind_blob(struct sqlite3_stmt *statement, int parameter, struct slice bytes);
 
 /* Columns of the row, counting from 0; slices and texts are valid until the next step or reset. */

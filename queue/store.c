@@ -122,7 +122,7 @@ static int load_state(struct queue_store *s, struct error *err)
 	if (r < 0)
 		return r;
 	if (r == 0)
-		return error_set(err, -EBADMSG, "queue database: its state is missing");
+		return error_set(err, -EUCLEAN, "queue database: its state is missing");
 	last = sql_int(st, 4);
 	s->ids_mark = MAX(sql_int(st, 0), last < INT64_MAX ? last + 1 : last);
 	s->counts.messages = sql_int(st, 1);
@@ -196,14 +196,28 @@ int queue_store_prepare_late(struct queue_store *s, enum store_late_statement wh
 	return r;
 }
 
+static void finalize_late(struct queue_store *s)
+{
+	for (size_t i = 0; i < STORE_LATE_STATEMENTS; i++)
+		sql_finalize(s->late[i]);
+}
+
 void queue_store_close(struct queue_store *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < STORE_LATE_STATEMENTS; i++)
-		sql_finalize(s->late[i]);
+	finalize_late(s);
 	sql_close(&s->sql);
 	buf_done(&s->chain);
+	free(s);
+}
+
+void queue_store_abandon(struct queue_store *s)
+{
+	if (!s)
+		return;
+	finalize_late(s);
+	sql_abandon(&s->sql);
 	free(s);
 }
 

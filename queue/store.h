@@ -21,10 +21,13 @@ enum queue_store_outcome {
 	QUEUE_STORE_NOT_FOUND = 1,
 };
 
-/* path: the database, which may be an empty file when it is opened for writing. */
+/* path: the database, which may be an empty file when it is opened for writing. -EUCLEAN: damaged. */
 int queue_store_open(const char *path, bool read_only, struct queue_store **ret_store,
 		     struct error *err);
 void queue_store_close(struct queue_store *s);
+
+/* Close one that is damaged: its log stays what it is. */
+void queue_store_abandon(struct queue_store *s);
 DEFINE_CLEANUP(struct queue_store *, queue_store_close);
 
 int queue_store_begin(struct queue_store *s, struct error *err);
@@ -102,12 +105,13 @@ struct queue_stored_body {
 
 /*
  * A message with all of its recipients, but without its body (NULL).
- * NOT_FOUND; -EBADMSG where what was read makes no sense.
+ * NOT_FOUND; -EBADMSG where what was read makes no sense; -EUCLEAN where rows
+ * are missing, which may be elsewhere in a damaged database.
  */
 int queue_store_load(struct queue_store *s, int64_t id, struct queue_message **ret_message,
 		     struct queue_stored_body *ret_body, struct error *err);
 
-/* Its body. -EBADMSG when it is damaged. */
+/* Its body. -EBADMSG when it is damaged, -EUCLEAN when it is missing. */
 int queue_store_load_body(struct queue_store *s, const struct queue_bodies *bodies,
 			  const struct queue_stored_body *stored, struct queue_message *m,
 			  struct error *err);

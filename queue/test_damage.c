@@ -27,18 +27,28 @@ static void store_three(struct tester *t, size_t size, int64_t ids[3])
 		tester_release(t, ids[i]);
 }
 
+/* A claim may end in front of what is damaged; the next one goes on from there. */
+static unsigned int claim_all(struct tester *t, int64_t got[4])
+{
+	unsigned int count = 0, n;
+
+	while ((n = tester_claim_ids(t, 4 - count, got + count, NULL)) > 0)
+		count += n;
+	return count;
+}
+
 /* The second is held and named in a warning; the others come as ever, also after a restart. */
-static void check_others(struct tester *t, const int64_t ids[3])
+static void check_others(struct tester *t, const int64_t ids[3], unsigned int warnings)
 {
 	char name[QUEUE_ID_SIZE];
 	int64_t got[4];
 
 	queue_id_format(ids[1], name);
 	for (int round = 1; round <= 2; round++) {
-		assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
+		assert_int_equal(claim_all(t, got), 2);
 		assert_int_equal(got[0], ids[0]);
 		assert_int_equal(got[1], ids[2]);
-		assert_int_equal(t->warnings, 1);
+		assert_int_equal(t->warnings, warnings);
 		assert_non_null(strstr(t->last_warning, name));
 		tester_close(t);
 		tester_open(t);
@@ -63,10 +73,11 @@ static void test_body_flipped(void **state)
 		   "UPDATE q_body SET bytes = CAST(substr(bytes, 1, 1000) || x'aa' || "
 		   "substr(bytes, 1002) AS BLOB) WHERE message = %lld",
 		   (long long)ids[1]);
-	check_others(t, ids);
+	check_others(t, ids, 1);
 	check_held(t);
 }
 
+/* Where a row is missing the whole database is looked through for it. */
 static void test_body_gone(void **state)
 {
 	struct tester *t = *state;
@@ -74,7 +85,7 @@ static void test_body_gone(void **state)
 
 	store_three(t, 3000, ids);
 	tester_sql(t, "DELETE FROM q_body WHERE message = %lld", (long long)ids[1]);
-	check_others(t, ids);
+	check_others(t, ids, 2);
 	check_held(t);
 }
 
@@ -87,7 +98,7 @@ static void test_body_file_gone(void **state)
 	store_three(t, 200000, ids);
 	path_of(t, ids[1], path, sizeof(path));
 	assert_int_equal(unlink(path), 0);
-	check_others(t, ids);
+	check_others(t, ids, 1);
 	check_held(t);
 }
 
@@ -100,7 +111,7 @@ static void test_body_file_cut(void **state)
 	store_three(t, 200000, ids);
 	path_of(t, ids[1], path, sizeof(path));
 	assert_int_equal(truncate(path, 199999), 0);
-	check_others(t, ids);
+	check_others(t, ids, 1);
 	check_held(t);
 }
 
@@ -124,7 +135,7 @@ static void test_recipients_senseless(void **state)
 		store_three(t, 100, ids);
 		snprintf(text, sizeof(text), changes[i], (long long)ids[1]);
 		tester_sql(t, "%s", text);
-		check_others(t, ids);
+		check_others(t, ids, 1);
 
 		tester_close(t);
 		tester_sql(t, "DELETE FROM q_message; DELETE FROM q_recipient; DELETE FROM q_body;"
@@ -141,11 +152,11 @@ static void test_recipients_gone(void **state)
 
 	store_three(t, 100, ids);
 	tester_sql(t, "DELETE FROM q_recipient WHERE message = %lld", (long long)ids[1]);
-	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
-	assert_int_equal(t->warnings, 1);
+	assert_int_equal(claim_all(t, got), 2);
+	assert_int_equal(t->warnings, 2);
 }
 
-/* The index names a message that is not there: set aside, with one warning and no more. */
+/* The index names a message that is not there: of that nothing is left in a new one. */
 static void test_message_gone(void **state)
 {
 	struct tester *t = *state;
@@ -161,64 +172,11 @@ static void test_message_gone(void **state)
 		      "'q_message_due'");
 	tester_close(t);
 	tester_open(t);
-	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 2);
+	assert_int_equal(claim_all(t, got), 2);
 	assert_int_equal(t->warnings, 2);
 	tester_release(t, ids[0]);
-	assert_int_equal(tester_claim_ids(t, 4, got, NULL), 1);
+	assert_int_equal(claim_all(t, got), 1);
 	assert_int_equal(t->warnings, 2);
-}
-
-/* Exchange a page of the closed database with another; *page gets what was there. */
-static void swap_page(struct tester *t, long number, char page[4096])
-{
-	char path[128], old[4096];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/queue.db", t->directory);
-	file = fopen(path, "r+");
-	assert_non_null(file);
-	assert_int_equal(fseek(file, number * 4096, SEEK_SET), 0);
-	assert_int_equal(fread(old, sizeof(old), 1, file), 1);
-	assert_int_equal(fseek(file, number * 4096, SEEK_SET), 0);
-	assert_int_equal(fwrite(page, sizeof(old), 1, file), 1);
-	fclose(file);
-	memcpy(page, old, sizeof(old));
-}
-
-/* A claim, whatever comes of it, and another request behind it. */
-static void use_damaged(struct tester *t)
-{
-	struct queue_claim claim = { .now_ms = t->now_ms, .max_messages = 4, .max_bytes = 99999 };
-
-	tester_claim(t, &claim);
-	for (unsigned int i = 0; i < claim.message_count; i++)
-		queue_message_free(claim.messages[i]);
-	free(claim.messages);
-	tester_release(t, 1);
-}
-
-/* Any page of the database overwritten: some error, never a crash, and the thread lives on. */
-static void test_pages_overwritten(void **state)
-{
-	struct tester *t = *state;
-	int64_t ids[3], got[4], pages;
-	struct error err = { 0 };
-	char page[4096];
-
-	store_three(t, 3000, ids);
-	tester_close(t); /* all is in the database file now */
-	pages = tester_query(t, "PRAGMA page_count");
-	for (long number = 0; number < pages; number++) {
-		memset(page, 0x5a, sizeof(page));
-		swap_page(t, number, page);
-		if (tester_try_open(t, &err) == 0) {
-			use_damaged(t);
-			tester_close(t);
-		}
-		swap_page(t, number, page);
-	}
-	tester_open(t);
-	tester_claim_ids(t, 4, got, NULL);
 }
 
 /* No file may grow beyond this: to a process that looks much like a full disk. */
@@ -331,17 +289,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tester_setup, tester_teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_body_flipped),
-		TEST(test_body_gone),
-		TEST(test_body_file_gone),
-		TEST(test_body_file_cut),
-		TEST(test_recipients_senseless),
-		TEST(test_recipients_gone),
-		TEST(test_message_gone),
-		TEST(test_pages_overwritten),
-		TEST(test_disk_full),
-		TEST(test_disk_full_body),
-		TEST(test_guilty_alone),
+		TEST(test_body_flipped),	 TEST(test_body_gone),
+		TEST(test_body_file_gone),	 TEST(test_body_file_cut),
+		TEST(test_recipients_senseless), TEST(test_recipients_gone),
+		TEST(test_message_gone),	 TEST(test_disk_full),
+		TEST(test_disk_full_body),	 TEST(test_guilty_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,8 +90,12 @@ static int run_write(struct queue *q, struct queue_request *request, struct erro
 /* Begin; ids that were handed out are covered by the mark that this commit writes. */
 static int begin(struct queue *q, int64_t *ret_mark, struct error *err)
 {
-	int r = queue_upkeep_prepare(q, err);
+	int r;
 
+	*ret_mark = 0;
+	if (!q->store)
+		return error_set(err, -EIO, "the queue database is damaged");
+	r = queue_upkeep_prepare(q, err);
 	if (r == 0)
 		r = queue_store_begin(q->store, err);
 	*ret_mark = queue_ids_mark_due(&q->ids);
@@ -108,7 +112,8 @@ static int finish(struct queue *q, int64_t mark, int r, struct error *err)
 	if (in_commit)
 		r = queue_store_commit(q->store, err);
 	if (r < 0) {
-		queue_store_rollback(q->store);
+		if (q->store)
+			queue_store_rollback(q->store);
 		queue_upkeep_failed(q, r, in_commit);
 	} else if (mark) {
 		queue_ids_reserved(&q->ids, mark);
@@ -246,9 +251,14 @@ static void forget_results(struct queue_record *record)
 static void run_batch(struct queue *q, struct list *batch)
 {
 	struct error err = { 0 };
+	int r = 0;
 
 	refuse_appends(q, batch);
-	if (has_writes(batch) && run_together(q, batch, &err) < 0) {
+	if (has_writes(batch))
+		r = run_together(q, batch, &err);
+	if (queue_upkeep_recover(q, r, &err))
+		r = run_together(q, batch, &err);
+	if (r < 0) {
 		refuse_appends(q, batch);
 		run_each(q, batch);
 	}
@@ -292,8 +302,13 @@ static void complete(struct list *batch)
 
 static void publish_counts(struct queue *q)
 {
-	struct queue_counts counts = queue_store_counts(q->store);
-	struct queue_ledger_link head = queue_store_ledger_head(q->store);
+	struct queue_ledger_link head;
+	struct queue_counts counts;
+
+	if (!q->store)
+		return;
+	counts = queue_store_counts(q->store);
+	head = queue_store_ledger_head(q->store);
 
 	pthread_mutex_lock(&q->mutex);
 	q->counts = counts;
@@ -323,20 +338,38 @@ static void serve_alone(struct queue *q, struct queue_request *request)
 	bool had_ballast = q->room.has_ballast;
 
 	serve(q, request);
-	if (request->kind != QUEUE_REQUEST_ACTION || request->result >= 0)
+	if (request->result >= 0)
 		return;
-	queue_upkeep_failed(q, request->result, true);
-	if (had_ballast && !q->room.has_ballast) {
+	if (request->kind == QUEUE_REQUEST_ACTION)
+		queue_upkeep_failed(q, request->result, true);
+	if ((had_ballast && !q->room.has_ballast) ||
+	    queue_upkeep_recover(q, request->result, &request->error)) {
 		request->result = 0;
 		serve(q, request);
+	}
+}
+
+/* There is no database: only claims, which are in memory, can be given up. */
+static void fail_all(struct queue *q, struct list *batch, const struct error *err)
+{
+	LIST_FOREACH (item, batch) {
+		struct queue_request *request = request_of(item);
+
+		if (request->kind == QUEUE_REQUEST_RELEASE)
+			settle(q, request);
+		else
+			request->result = error_set(&request->error, -EIO, "%s", err->text);
 	}
 }
 
 static void run(struct queue *q, struct list *batch)
 {
 	struct queue_request *first = request_of(batch->next);
+	struct error err;
 
-	if (is_alone(first))
+	if (!queue_upkeep_has_store(q, &err))
+		fail_all(q, batch, &err);
+	else if (is_alone(first))
 		serve_alone(q, first);
 	else
 		run_batch(q, batch);
@@ -353,7 +386,7 @@ static void reserve_ids(struct queue *q)
 	int64_t mark;
 	int r;
 
-	if (!queue_ids_mark_due(&q->ids))
+	if (!q->store || !queue_ids_mark_due(&q->ids))
 		return;
 	r = begin(q, &mark, NULL);
 	finish(q, mark, r, NULL); /* should it fail, the next message asks again */

@@ -27,6 +27,7 @@ struct queue {
 	void (*warn)(void *arg, const char *text);
 	void *warn_arg;
 
+	char *directory;
 	int lock_fd;
 	struct queue_bodies bodies;
 	struct queue_room room; /* only queue_room_has() and _is_spent() from other threads */
@@ -34,14 +35,15 @@ struct queue {
 
 	/* The thread's own. */
 	pthread_t thread;
-	struct queue_store *store;
+	struct queue_store *store; /* NULL: it could not be opened again after it was damaged */
 	struct queue_claims claims;
 	struct queue_claims cut;    /* claimed messages of which recipients were deleted; due_ms: */
 	struct buf removed_files;   /* ids (int64_t) whose rows are gone */
 	bool has_checkpoint_failed; /* and was warned of */
-	bool is_log_suspect; /* a sync has failed: it must be renewed before anything is written */
-	int64_t renew_ms;    /* when that was tried, on the monotonic clock */
-	int log_frames_max;  /* then it is moved into the database */
+	bool is_log_suspect;  /* a sync has failed: it must be renewed before anything is written */
+	int64_t renew_ms;     /* when that was tried, on the monotonic clock */
+	int64_t recovered_ms; /* when the database was last found damaged, too */
+	int log_frames_max;   /* then it is moved into the database */
 	int64_t expired_ms; /* when rows of the ledger were last looked for, on the monotonic clock */
 	bool has_expired;   /* and there were some: perhaps there are more */
 	_Atomic int64_t ledger_lifetime_s; /* any thread's */

@@ -18,6 +18,7 @@
 #include <errno.h>
 
 #include "queue/private.h"
+#include "queue/salvage.h"
 
 #define FRAME_BYTES	4120
 #define LOG_FRAMES_MAX	4000 /* 16 MiB: then the log is moved into the database */
@@ -26,6 +27,7 @@
 #define TIGHT_PAGES	64 /* of one step while there is no room: it writes to the log first */
 #define TIGHT_STEPS	64
 #define TOO_LITTLE	"too little is free"
+#define RECOVER_MS	600000 /* what is damaged again so soon has a disk that cannot be relied on */
 #define RENEW_MS	1000
 #define EXPIRY_MS	1000  /* between two steps while there is something to expire */
 #define EXPIRY_LOOK_MS	60000 /* and while there is not */
@@ -74,6 +76,112 @@ void queue_upkeep_failed(struct queue *q, int r, bool in_commit)
 		q->is_log_suspect = true;
 }
 
+/* ---- damage ---- */
+
+static int open_as_it_is(struct queue *q, struct error *err)
+{
+	struct buf path = { 0 };
+	int r;
+
+	buf_printf(&path, "%s/queue.db", q->directory);
+	buf_append(&path, "", 1);
+	r = queue_store_open(buf_slice(&path).ptr, false, &q->store, err);
+	buf_done(&path);
+	return r;
+}
+
+static int salvage(struct queue *q, int64_t ids_mark, const char *reason, struct error *err)
+{
+	struct queue_salvage salvage = {
+		.directory = q->directory,
+		.bodies = &q->bodies,
+		.now_ms = clock_wall_ms(q->clock),
+		.ids_mark = ids_mark,
+		.warn = q->warn,
+		.warn_arg = q->warn_arg,
+	};
+
+	return queue_salvage(&salvage, reason, err);
+}
+
+int queue_upkeep_open_store(struct queue *q, struct error *err)
+{
+	struct error reason;
+	int r = queue_salvage_check(q->directory, &reason);
+
+	if (r == 0)
+		r = open_as_it_is(q, &reason);
+	if (r != -EUCLEAN)
+		return r < 0 ? error_set(err, r, "%s", reason.text) : r;
+	r = salvage(q, 0, reason.text, err);
+	if (r < 0) {
+		error_prefix(err, "the queue database is damaged (%s), and cannot be salvaged",
+			     reason.text);
+		return r;
+	}
+	return open_as_it_is(q, err);
+}
+
+bool queue_upkeep_may_recover(const struct queue *q)
+{
+	return !q->recovered_ms || queue_room_now_ms() - q->recovered_ms >= RECOVER_MS;
+}
+
+/* It takes as much room again as the database has: the ballast is the last of it. */
+static int salvage_running(struct queue *q, const char *reason)
+{
+	bool had_ballast = q->room.has_ballast;
+	struct error err;
+	int r = salvage(q, queue_ids_mark(&q->ids), reason, &err);
+
+	if (r < 0)
+		queue_upkeep_failed(q, r, false);
+	if (r < 0 && had_ballast && !q->room.has_ballast)
+		r = salvage(q, queue_ids_mark(&q->ids), reason, &err);
+	q->recovered_ms = queue_room_now_ms();
+	if (r < 0)
+		queue_thread_warn(q,
+				  "the queue database is damaged (%s), and cannot be salvaged: %s",
+				  reason, err.text);
+	return r;
+}
+
+/* What cannot be salvaged now is opened again as it is, and most of it will work. */
+bool queue_upkeep_recover(struct queue *q, int r, const struct error *reason)
+{
+	struct error copy, err;
+
+	if (r != -EUCLEAN || !queue_upkeep_may_recover(q))
+		return false;
+	copy = *reason;
+	queue_store_abandon(q->store);
+	q->store = NULL;
+	r = salvage_running(q, copy.text);
+	queue_claims_rewind(&q->claims);
+	return queue_upkeep_has_store(q, &err) && r == 0;
+}
+
+bool queue_upkeep_has_store(struct queue *q, struct error *err)
+{
+	int r;
+
+	if (q->store)
+		return true;
+	r = queue_salvage_resume(q->directory, err);
+	if (r == 0)
+		r = open_as_it_is(q, err);
+	if (r == -EUCLEAN && queue_upkeep_may_recover(q)) {
+		r = salvage_running(q, err->text);
+		if (r == 0)
+			r = open_as_it_is(q, err);
+	}
+	if (r == 0)
+		queue_upkeep_start(q);
+	return r == 0;
+}
+
+/* ---- the log, files, room ---- */
+
 static int checkpoint_failed(struct queue *q, int r, const struct error *err)
 {
 	if (!q->has_checkpoint_failed)
@@ -96,7 +204,7 @@ static int checkpoint(struct queue *q, int frames_max)
 	}
 	if (r < 0) {
 		queue_upkeep_failed(q, r, true);
-		return checkpoint_failed(q, r, &err);
+		return queue_upkeep_recover(q, r, &err) ? 0 : checkpoint_failed(q, r, &err);
 	}
 	q->has_checkpoint_failed = false;
 	return 0;
@@ -139,7 +247,8 @@ static void remove_files(struct queue *q)
 void queue_upkeep_after(struct queue *q)
 {
 	remove_files(q);
-	checkpoint(q, q->log_frames_max);
+	if (q->store)
+		checkpoint(q, q->log_frames_max);
 }
 
 /* Whatever of the database is free goes back to the file system, in steps that the log can take. */
@@ -148,13 +257,14 @@ static void make_room(struct queue *q)
 	bool has_more = true;
 	struct error err;
 
-	if (queue_upkeep_prepare(q, &err) < 0)
+	if (!q->store || queue_upkeep_prepare(q, &err) < 0)
 		return;
 	for (int i = 0; i < TIGHT_STEPS && has_more; i++)
-		if (checkpoint(q, 0) < 0 ||
+		if (checkpoint(q, 0) < 0 || !q->store ||
 		    queue_store_shrink(q->store, 0, TIGHT_PAGES, &has_more, &err) < 0)
 			return; /* an outcome will try harder */
-	checkpoint(q, 0);
+	if (q->store)
+		checkpoint(q, 0);
 }
 
 void queue_upkeep_look(struct queue *q)
@@ -191,6 +301,7 @@ static void expire(struct queue *q, int64_t before_ms)
 		queue_store_rollback(q->store);
 	if (r < 0) {
 		queue_upkeep_failed(q, r, in_commit);
+		queue_upkeep_recover(q, r, &err);
 		q->has_expired = false; /* a minute later */
 	}
 }
@@ -204,7 +315,7 @@ void queue_upkeep_expire(struct queue *q)
 	int64_t lifetime_s = atomic_load(&q->ledger_lifetime_s);
 	int64_t now_ms = queue_room_now_ms();
 
-	if (lifetime_s == 0 ||
+	if (!q->store || lifetime_s == 0 ||
 	    now_ms - q->expired_ms < (q->has_expired ? EXPIRY_MS : EXPIRY_LOOK_MS))
 		return;
 	q->expired_ms = now_ms;
@@ -217,10 +328,11 @@ bool queue_upkeep_idle(struct queue *q)
 	struct error err;
 	bool has_more = false;
 
-	if (queue_upkeep_prepare(q, &err) < 0)
+	if (!q->store || queue_upkeep_prepare(q, &err) < 0)
 		return true;
 	checkpoint(q, 0);
-	if (queue_store_shrink(q->store, FREE_PAGES_KEPT, SHRINK_PAGES, &has_more, &err) < 0)
+	if (!q->store ||
+	    queue_store_shrink(q->store, FREE_PAGES_KEPT, SHRINK_PAGES, &has_more, &err) < 0)
 		return false; /* a luxury: it can wait for better times */
 	return has_more;
 }

@@ -15,6 +15,21 @@ int queue_upkeep_open_room(struct queue *q, const struct queue_options *options,
 /* And behind it: the ballast must suffice for the log and what is made of it. */
 void queue_upkeep_start(struct queue *q);
 
+/* Open the database; one that is damaged is salvaged first. */
+int queue_upkeep_open_store(struct queue *q, struct error *err);
+
+/* Whether a request that found damage (-EUCLEAN) may have it repaired: not too often. */
+bool queue_upkeep_may_recover(const struct queue *q);
+
+/*
+ * A request has failed with r: repair the database if that is why. True: the
+ * request is worth another try.
+ */
+bool queue_upkeep_recover(struct queue *q, int r, const struct error *err);
+
+/* Before requests are served: whether there is a database. */
+bool queue_upkeep_has_store(struct queue *q, struct error *err);
+
 /* A write has failed with r, in its commit or before. */
 void queue_upkeep_failed(struct queue *q, int r, bool in_commit);
 
