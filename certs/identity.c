@@ -147,6 +147,11 @@ struct slice certs_identity_key_pem(const struct certs_identity *identity)
 	return identity->key_pem;
 }
 
+enum certs_key_kind certs_identity_key_kind(const struct certs_identity *identity)
+{
+	return keyfit_kind(buf_slice(&identity->public_key));
+}
+
 const struct certs_info *certs_identity_info(const struct certs_identity *identity)
 {
 	return &identity->info;

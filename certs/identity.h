@@ -30,6 +30,17 @@ DEFINE_CLEANUP(struct certs_identity *, certs_identity_free);
 struct slice certs_identity_chain_pem(const struct certs_identity *identity);
 struct slice certs_identity_key_pem(const struct certs_identity *identity);
 
+/* What a peer must know to be shown the certificate: a signature algorithm for each. */
+enum certs_key_kind {
+	CERTS_KEY_RSA,
+	CERTS_KEY_P256,
+	CERTS_KEY_P384,
+	CERTS_KEY_EC, /* another curve: P-521 */
+	CERTS_KEY_KINDS,
+};
+
+enum certs_key_kind certs_identity_key_kind(const struct certs_identity *identity);
+
 /* What a certificate says of itself. */
 struct certs_info {
 	char subject[256];		   /* escaped common name, or the first name, or "" */

@@ -18,6 +18,9 @@
 #define OID_RSA "\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01"
 #define OID_EC	"\x2a\x86\x48\xce\x3d\x02\x01"
 
+#define OID_P256 "\x2a\x86\x48\xce\x3d\x03\x01\x07"
+#define OID_P384 "\x2b\x81\x04\x00\x22"
+
 #define KEY_DER_MAX 1024 /* an EC key of 521 bits is 223 bytes */
 
 static bool is_key_type(struct slice public_key, struct slice wanted)
@@ -32,6 +35,19 @@ static bool is_key_type(struct slice public_key, struct slice wanted)
 bool keyfit_is_supported(struct slice public_key)
 {
 	return is_key_type(public_key, SLICE(OID_RSA)) || is_key_type(public_key, SLICE(OID_EC));
+}
+
+enum certs_key_kind keyfit_kind(struct slice public_key)
+{
+	struct slice info, algorithm, oid, curve;
+
+	if (!der_take(&public_key, DER_SEQUENCE, &info) ||
+	    !der_take(&info, DER_SEQUENCE, &algorithm) || !der_take(&algorithm, DER_OID, &oid) ||
+	    slice_equal(oid, SLICE(OID_RSA)) || !der_take(&algorithm, DER_OID, &curve))
+		return CERTS_KEY_RSA;
+	if (slice_equal(curve, SLICE(OID_P256)))
+		return CERTS_KEY_P256;
+	return slice_equal(curve, SLICE(OID_P384)) ? CERTS_KEY_P384 : CERTS_KEY_EC;
 }
 
 static bool sign_and_verify(ecc_key *private_key, ecc_key *public_key)

@@ -213,7 +213,8 @@ static void on_secured(void *arg)
 	s->handshaking = false;
 	s->client.encrypted = true;
 	s->tls = *tls_session_facts(stream_filter(s->stream));
-	maillog_tls_in(log_of(s), &s->peer, &s->tls);
+	maillog_tls_in(log_of(s), &s->peer, &s->tls,
+		       tls_session_server_name(stream_filter(s->stream)));
 	inbound_note_certificate(s);
 	if (strcmp(s->stage, "STARTTLS") == 0) {
 		s->client.hello = ""; /* what was said in the clear is forgotten */

@@ -78,14 +78,16 @@ static const char *client_trust_word(const struct tls_facts *tls)
 	return tls->trusted ? "Trusted" : "Untrusted";
 }
 
-void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls)
+void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls,
+		    const char *server_name)
 {
 	struct client_text c;
 
 	log_write(log, "smtpd", LOG_LEVEL_INFO,
-		  "%s TLS connection %s from %s: %s with cipher %s (%u/%u bits)",
+		  "%s TLS connection %s from %s%s%s: %s with cipher %s (%u/%u bits)",
 		  client_trust_word(tls), tls->resumed ? "reused" : "established",
-		  client_text(client, &c), tls->protocol, tls->cipher, tls->bits, tls->bits);
+		  client_text(client, &c), server_name[0] ? " to " : "", server_name, tls->protocol,
+		  tls->cipher, tls->bits, tls->bits);
 }
 
 void maillog_certificate(struct log *log, const struct net_address *client,

@@ -22,7 +22,9 @@ void maillog_lost(struct log *log, const struct net_address *client, const char 
 void maillog_too_many(struct log *log, const struct net_address *client, unsigned int limit,
 		      const char *service);
 /* "Anonymous TLS connection established from unknown[...]: TLSv1.3 with cipher X (256/256 bits)" */
-void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls);
+/* "... from unknown[...] to NAME: ..." where the client has asked for a host by name; or "" */
+void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls,
+		    const char *server_name);
 /*
  * "unknown[...]: Trusted: subject_CN=edge.example, issuer=CA, fingerprint=sha256:...,
  * pkey_fingerprint=pubkey-sha256:..., relay=yes (certs:2)"; relay=no (REASON)

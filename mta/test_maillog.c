@@ -91,7 +91,7 @@ static void test_sessions(void **state)
 			    "smtpd: disconnect from unknown[192.0.2.1] ehlo=1 quit=1 commands=2");
 	maillog_lost(f->log, &client, "lost connection", "DATA");
 	assert_string_equal(line(f), "smtpd: lost connection after DATA from unknown[192.0.2.1]");
-	maillog_tls_in(f->log, &client, &tls);
+	maillog_tls_in(f->log, &client, &tls, "");
 	assert_string_equal(line(f), "smtpd: Anonymous TLS connection established from "
 				     "unknown[192.0.2.1]: TLSv1.3 with cipher X (256/256 bits)");
 	maillog_client(f->log, "6F00D", &client, NULL, NULL);

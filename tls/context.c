@@ -96,12 +96,9 @@ static void set_scope(struct tls_context *context, const struct tls_context_opti
 	buf_done(&bytes);
 }
 
-/* The library's own callback keeps no more than two keys of an hour, and no certificate. */
 static int set_tickets(struct tls_context *context, const struct tls_context_options *options,
 		       struct error *err)
 {
-	WOLFSSL_CTX *ctx = context->ctx;
-
 	if (options->previous)
 		context->tickets = tls_tickets_ref(options->previous->tickets);
 	else
@@ -109,37 +106,121 @@ static int set_tickets(struct tls_context *context, const struct tls_context_opt
 	if (!context->tickets)
 		return error_set(err, -ENOMEM, "out of memory");
 	set_scope(context, options);
+	return 0;
+}
+
+static int make_ctx(bool is_client, const struct tls_context_options *options,
+		    const struct certs_identity *identity, WOLFSSL_CTX **ret, struct error *err)
+{
+	int r;
+
+	*ret = wolfSSL_CTX_new(is_client ? wolfSSLv23_client_method() : wolfSSLv23_server_method());
+	if (!*ret)
+		return error_set(err, -ENOMEM, "out of memory");
+	r = set_protocol(*ret, options->min_version, err);
+	if (r == 0 && identity)
+		r = use_identity(*ret, identity, err);
+	return r;
+}
+
+/* The library's own tickets keep two keys of an hour, no more, and no certificate. */
+static int set_up_choice(const struct tls_context *context,
+			 const struct tls_context_options *options, WOLFSSL_CTX *ctx,
+			 struct error *err)
+{
+	int r = 0;
+
+	wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL_STORE |
+							WOLFSSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+	if (context->ask_certificate && options->trust)
+		r = use_trust(ctx, options->trust, err);
+	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL); /* sessions ask, or don't */
 	wolfSSL_CTX_set_timeout(ctx, TLS_TICKET_LIFETIME_S);
 	if (wolfSSL_CTX_set_TicketEncCb(ctx, tls_server_ticket) != WOLFSSL_SUCCESS ||
 	    wolfSSL_CTX_set_TicketHint(ctx, TLS_TICKET_LIFETIME_S) != WOLFSSL_SUCCESS)
 		return error_set(err, -ENOTSUP, "wolfSSL has no session tickets");
-	return 0;
+	return r;
+}
+
+static int add_choice(const struct tls_context *context, const struct tls_context_options *options,
+		      const struct certs_identity *identity, struct tls_choices *host,
+		      struct error *err)
+{
+	struct tls_choice *choice = &host->list[host->count];
+	int r = make_ctx(false, options, identity, &choice->ctx, err);
+
+	if (choice->ctx)
+		host->count++; /* from now on it is freed with the others */
+	if (r < 0)
+		return r;
+	choice->kind = certs_identity_key_kind(identity);
+	return set_up_choice(context, options, choice->ctx, err);
+}
+
+static int add_host(struct tls_context *context, const struct tls_context_options *options,
+		    const struct tls_host *host, struct error *err)
+{
+	struct tls_choices *choices = &context->hosts[context->host_count++];
+	int r = 0;
+
+	choices->name = strdup(host->name);
+	choices->list = calloc(host->identity_count, sizeof(*choices->list));
+	if (!choices->name || !choices->list)
+		return error_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; r == 0 && i < host->identity_count; i++)
+		r = add_choice(context, options, host->identities[i], choices, err);
+	if (host->name[0])
+		strmap_put(&context->by_name, slice_from(choices->name), choices);
+	return r;
+}
+
+/* Who names none of the hosts, or nobody. */
+static int add_rest(struct tls_context *context, const struct tls_context_options *options,
+		    struct error *err)
+{
+	unsigned int count = 1 + options->more_count;
+	const struct certs_identity **list = calloc(count, sizeof(struct certs_identity *));
+	struct tls_host rest = { "", list, count };
+	int r;
+
+	if (!list)
+		return error_set(err, -ENOMEM, "out of memory");
+	list[0] = options->identity;
+	for (unsigned int i = 1; i < count; i++)
+		list[i] = options->more_identities[i - 1];
+	r = add_host(context, options, &rest, err);
+	free(list);
+	return r;
 }
 
 static int set_up_server(struct tls_context *context, const struct tls_context_options *options,
 			 struct error *err)
 {
-	WOLFSSL_CTX *ctx = context->ctx;
-	int r = 0;
+	int r = set_tickets(context, options, err);
 
-	context->ask_certificate = options->ask_certificate;
-	wolfSSL_CTX_set_session_cache_mode(ctx, WOLFSSL_SESS_CACHE_NO_INTERNAL_STORE |
-							WOLFSSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
-	if (context->ask_certificate && options->trust) {
+	context->hosts = calloc(1 + (size_t)options->host_count, sizeof(*context->hosts));
+	if (r == 0 && !context->hosts)
+		r = error_set(err, -ENOMEM, "out of memory");
+	if (r == 0 && context->ask_certificate)
 		r = tls_anchors_init(&context->anchors, options->trust, err);
-		if (r == 0)
-			r = use_trust(ctx, options->trust, err);
-	}
-	wolfSSL_CTX_set_verify(ctx, WOLFSSL_VERIFY_NONE, NULL); /* sessions ask, or don't */
-	return r < 0 ? r : set_tickets(context, options, err);
+	if (r == 0)
+		r = add_rest(context, options, err);
+	for (unsigned int i = 0; r == 0 && i < options->host_count; i++)
+		r = add_host(context, options, &options->hosts[i], err);
+	if (r == 0)
+		context->ctx = context->hosts[0].list[0].ctx;
+	return r;
 }
 
 static int set_up_client(struct tls_context *context, const struct tls_context_options *options,
 			 struct error *err)
 {
-	WOLFSSL_CTX *ctx = context->ctx;
-	int r;
+	WOLFSSL_CTX *ctx;
+	int r = make_ctx(true, options, options->identity, &context->ctx, err);
 
+	if (r < 0)
+		return r;
+	ctx = context->ctx;
 	/*
 	 * No tickets of TLS 1.2 (RFC 5077): a client of 5.5.4 that offers one which
 	 * the server has no key for any more can't go on with a full handshake,
@@ -161,24 +242,6 @@ static int set_up_client(struct tls_context *context, const struct tls_context_o
 	return r;
 }
 
-static int set_up(struct tls_context *context, const struct tls_context_options *options,
-		  struct error *err)
-{
-	int r;
-
-	context->ctx = wolfSSL_CTX_new(context->is_client ? wolfSSLv23_client_method()
-							  : wolfSSLv23_server_method());
-	if (!context->ctx)
-		return error_set(err, -ENOMEM, "out of memory");
-	r = set_protocol(context->ctx, options->min_version, err);
-	if (r == 0 && options->identity)
-		r = use_identity(context->ctx, options->identity, err);
-	if (r < 0)
-		return r;
-	return context->is_client ? set_up_client(context, options, err)
-				  : set_up_server(context, options, err);
-}
-
 static int context_new(bool is_client, const struct tls_context_options *options,
 		       struct tls_context **ret_context, struct error *err)
 {
@@ -191,7 +254,8 @@ static int context_new(bool is_client, const struct tls_context_options *options
 	atomic_init(&context->references, 1);
 	context->is_client = is_client;
 	context->min_version = options->min_version;
-	r = set_up(context, options, err);
+	context->ask_certificate = !is_client && options->ask_certificate;
+	r = is_client ? set_up_client(context, options, err) : set_up_server(context, options, err);
 	if (r < 0) {
 		error_prefix(err, "TLS");
 		return r;
@@ -229,7 +293,10 @@ void tls_context_unref(struct tls_context *context)
 	if (!context ||
 	    atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) > 1)
 		return;
-	wolfSSL_CTX_free(context->ctx);
+	if (context->is_client)
+		wolfSSL_CTX_free(context->ctx);
+	tls_hosts_free(context->hosts, context->host_count);
+	strmap_done(&context->by_name);
 	tls_anchors_done(&context->anchors);
 	tls_resume_free(context->resume);
 	tls_tickets_unref(context->tickets);

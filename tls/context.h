@@ -14,12 +14,25 @@
 
 struct tls_context;
 
+/* What a server shows to clients that ask for a name (SNI, RFC 6066 section 3). */
+struct tls_host {
+	const char *name; /* lower case; ".example": whatever is below it */
+
+	/* At least one; of several kinds of keys, each client gets one that it knows, EC first. */
+	const struct certs_identity *const *identities;
+	unsigned int identity_count;
+};
+
 struct tls_context_options {
 	const struct certs_identity *identity; /* servers: required; clients: NULL for none */
 	const struct certs_trust *trust;       /* NULL: nobody can be verified */
 	enum tls_version min_version;
 
-	/* Servers. */
+	/* Servers: certificates beside identity, with other kinds of keys; and those by name. */
+	const struct certs_identity *const *more_identities;
+	unsigned int more_count;
+	const struct tls_host *hosts;
+	unsigned int host_count;
 	bool ask_certificate;	      /* of clients, to be judged by trust */
 	struct tls_context *previous; /* at a reload: whose tickets stay good; or NULL */
 	const struct clock *clock;    /* for the age of ticket keys; NULL: the system's */

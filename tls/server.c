@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "tls/hello.h"
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
@@ -35,6 +36,8 @@
 
 struct tls_server {
 	struct tls_verify verify;
+	const struct tls_choices *host; /* that the client has asked for */
+	bool is_heard;
 	bool is_required;	     /* no client but one with a certificate of our CAs' */
 	struct buf certificate;	     /* the client's, as DER; empty: none */
 	struct tls_facts remembered; /* of the session that a ticket was opened for */
@@ -55,6 +58,7 @@ int tls_server_attach(struct tls_session *s, struct error *err)
 	if (!server)
 		return error_set(err, -ENOMEM, "TLS: out of memory");
 	s->server = server;
+	server->host = &s->context->hosts[0];
 	server->remembered.verified_by = "";
 	server->verify.anchors = &s->context->anchors;
 	server->verify.policy = &any_client;
@@ -83,6 +87,67 @@ void tls_session_require_certificate(struct stream_filter *filter)
 	tls_verify_attach(&s->server->verify, s->ssl);
 }
 
+const char *tls_session_server_name(struct stream_filter *filter)
+{
+	const struct tls_session *s = CONTAINER_OF(filter, struct tls_session, filter);
+
+	return s->server ? s->server->host->name : "";
+}
+
+/* ---- what the client says first ---- */
+
+/*
+ * RFC 7301 section 3.2, with the alert that it demands: who offers protocols,
+ * and SMTP is none of them, is not talking to whom he thinks he is (ALPACA).
+ */
+static int refuse_protocols(struct tls_session *s, struct error *err)
+{
+	static const unsigned char alert[] = { 21, 3, 3, 0, 2, 2, 120 };
+
+	buf_append(s->wire_out, alert, sizeof(alert));
+	return error_set(err, -EPROTO,
+			 "the client wants another application protocol than smtp (ALPN)");
+}
+
+/* The library has one key in a context, so the session begins anew with the one that suits. */
+static int choose(struct tls_session *s, const struct tls_hello *hello, struct error *err)
+{
+	char smtp[] = "smtp"; /* the library takes no const */
+	const struct tls_choice *choice;
+	int r = 0;
+
+	s->server->host = tls_context_host(s->context, hello->server_name);
+	choice = tls_choices_pick(s->server->host, hello->takes);
+	if (choice->ctx != s->context->ctx) {
+		r = tls_session_use(s, choice->ctx, err);
+		if (r == 0 && s->context->ask_certificate)
+			tls_verify_attach(&s->server->verify, s->ssl);
+	}
+	if (r == 0 && hello->has_smtp &&
+	    wolfSSL_UseALPN(s->ssl, smtp, sizeof(smtp) - 1, WOLFSSL_ALPN_FAILED_ON_MISMATCH) !=
+		    WOLFSSL_SUCCESS)
+		r = error_set(err, -ENOTSUP, "wolfSSL has no ALPN");
+	return r;
+}
+
+int tls_server_hear(struct tls_session *s, struct error *err)
+{
+	struct tls_hello hello;
+	int r;
+
+	if (s->server->is_heard)
+		return STREAM_FILTER_OPEN;
+	buf_append_slice(&s->heard, buf_slice(s->wire_in));
+	buf_clear(s->wire_in);
+	if (tls_hello_read(buf_slice(&s->heard), &hello) == TLS_HELLO_PARTIAL)
+		return STREAM_FILTER_BUSY;
+	s->server->is_heard = true;
+	if (hello.has_alpn && !hello.has_smtp)
+		return refuse_protocols(s, err);
+	r = choose(s, &hello, err);
+	return r < 0 ? r : STREAM_FILTER_OPEN;
+}
+
 struct slice tls_session_client_certificate(struct stream_filter *filter)
 {
 	const struct tls_session *s = CONTAINER_OF(filter, struct tls_session, filter);
@@ -96,6 +161,7 @@ static void make_scope(const struct tls_session *s, struct buf *out)
 {
 	buf_append(out, s->context->scope, sizeof(s->context->scope));
 	buf_append(out, s->server->is_required ? "r" : "a", 1);
+	buf_append_string(out, s->server->host->name);
 }
 
 /* By this it is remembered; all zero where there is no certificate. */

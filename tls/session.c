@@ -45,13 +45,14 @@ static struct tls_session *session_of(struct stream_filter *f)
 static int on_receive(WOLFSSL *ssl, char *to, int size, void *arg)
 {
 	struct tls_session *s = arg;
-	size_t n = s->wire_in ? MIN((size_t)size, buf_len(s->wire_in)) : 0;
+	struct buf *from = buf_len(&s->heard) > 0 ? &s->heard : s->wire_in;
+	size_t n = from ? MIN((size_t)size, buf_len(from)) : 0;
 
 	(void)ssl;
 	if (n == 0)
 		return WOLFSSL_CBIO_ERR_WANT_READ;
-	memcpy(to, buf_slice(s->wire_in).ptr, n);
-	buf_consume(s->wire_in, n);
+	memcpy(to, buf_slice(from).ptr, n);
+	buf_consume(from, n);
 	return (int)n;
 }
 
@@ -117,6 +118,11 @@ static int handshake(struct tls_session *s, struct error *err)
 {
 	int r, code;
 
+	if (s->server) {
+		r = tls_server_hear(s, err);
+		if (r != STREAM_FILTER_OPEN)
+			return r;
+	}
 	r = s->client ? wolfSSL_connect(s->ssl) : wolfSSL_accept(s->ssl);
 	if (r != WOLFSSL_SUCCESS) {
 		code = wolfSSL_get_error(s->ssl, r);
@@ -127,6 +133,7 @@ static int handshake(struct tls_session *s, struct error *err)
 	}
 
 	wolfSSL_FreeArrays(s->ssl);
+	buf_done(&s->heard);
 	note_facts(s);
 	r = s->client ? tls_client_conclude(s, err) : tls_server_conclude(s, err);
 	return r < 0 ? r : STREAM_FILTER_OPEN;
@@ -262,22 +269,37 @@ static void session_free(struct stream_filter *f)
 	tls_client_free(s->client);
 	tls_server_free(s->server);
 	tls_context_unref(s->context);
+	buf_done(&s->heard);
 	free(s->error);
 	free(s);
+}
+
+int tls_session_use(struct tls_session *s, struct WOLFSSL_CTX *ctx, struct error *err)
+{
+	wolfSSL_free(s->ssl);
+	wolfSSL_ERR_clear_error();
+	s->ssl = wolfSSL_new(ctx);
+	if (!s->ssl)
+		return error_set(err, -ENOMEM, "TLS: out of memory");
+	wolfSSL_SSLSetIORecv(s->ssl, on_receive);
+	wolfSSL_SSLSetIOSend(s->ssl, on_send);
+	wolfSSL_SetIOReadCtx(s->ssl, s);
+	wolfSSL_SetIOWriteCtx(s->ssl, s);
+	return 0;
 }
 
 int tls_session_new(struct tls_context *context, struct tls_session **ret_session,
 		    struct error *err)
 {
 	struct tls_session *s = calloc(1, sizeof(*s));
+	int r;
 
 	if (!s)
 		return error_set(err, -ENOMEM, "TLS: out of memory");
-	wolfSSL_ERR_clear_error();
-	s->ssl = wolfSSL_new(context->ctx);
-	if (!s->ssl) {
+	r = tls_session_use(s, context->ctx, err);
+	if (r < 0) {
 		free(s);
-		return error_set(err, -ENOMEM, "TLS: out of memory");
+		return r;
 	}
 	s->context = tls_context_ref(context);
 	s->facts.verified_by = "";
@@ -287,10 +309,6 @@ int tls_session_new(struct tls_context *context, struct tls_session **ret_sessio
 		.finish = session_finish,
 		.free = session_free,
 	};
-	wolfSSL_SSLSetIORecv(s->ssl, on_receive);
-	wolfSSL_SSLSetIOSend(s->ssl, on_send);
-	wolfSSL_SetIOReadCtx(s->ssl, s);
-	wolfSSL_SetIOWriteCtx(s->ssl, s);
 	*ret_session = s;
 	return 0;
 }

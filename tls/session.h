@@ -37,6 +37,9 @@ int tls_session_new_server(struct tls_context *context, struct stream_filter **r
  */
 void tls_session_require_certificate(struct stream_filter *filter);
 
+/* The name of the host that a server's client has asked for, if its context has such a one; "". */
+const char *tls_session_server_name(struct stream_filter *filter);
+
 /*
  * The certificate of a server's client, as DER, once the handshake is done;
  * empty when it has shown none. Also of a resumed session. The client has its

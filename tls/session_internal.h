@@ -18,6 +18,7 @@ struct tls_session {
 
 	/* Lent by decode(), encode() and finish() for the time of a call. */
 	struct buf *wire_in, *wire_out;
+	struct buf heard; /* by a server, which has not shown it to the library yet */
 
 	enum tls_session_state {
 		TLS_SESSION_START,     /* nothing was received yet */
@@ -33,6 +34,9 @@ struct tls_session {
 
 int tls_session_new(struct tls_context *context, struct tls_session **ret_session,
 		    struct error *err);
+
+/* Begin anew with this context of the library; nothing of what was set before is kept. */
+int tls_session_use(struct tls_session *s, struct WOLFSSL_CTX *ctx, struct error *err);
 
 /* The client's half of a session; it is freed with it. */
 int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, const char *nexthop,
@@ -53,5 +57,11 @@ void tls_client_take_session(struct tls_session *s, struct WOLFSSL_SESSION *sess
 /* The server's half. */
 int tls_server_attach(struct tls_session *s, struct error *err);
 void tls_server_free(struct tls_server *server);
+
+/*
+ * Until the client has said what it wants: STREAM_FILTER_BUSY. Then the library
+ * is ready to answer, with the certificate that suits: STREAM_FILTER_OPEN.
+ */
+int tls_server_hear(struct tls_session *s, struct error *err);
 int tls_server_conclude(struct tls_session *s, struct error *err);
 int tls_server_blame(const struct tls_session *s, int code, struct error *err);

@@ -64,6 +64,7 @@ static struct tls_context *old_server_context(const char *dir, const char *name)
 			 0);
 	wolfSSL_CTX_free(context->ctx);
 	context->ctx = wolfSSL_CTX_new(wolfTLSv1_2_server_method());
+	context->hosts[0].list[0].ctx = context->ctx;
 	pem = certs_identity_chain_pem(identity);
 	assert_int_equal(wolfSSL_CTX_use_certificate_chain_buffer(
 				 context->ctx, (const unsigned char *)pem.ptr, (long)pem.len),

@@ -465,6 +465,206 @@ static void test_old_tickets(void **state)
 	tls_context_unref(server);
 }
 
+/* ---- which certificate ---- */
+
+/* Two kinds of keys, and two names. */
+static struct tls_context *with_hosts(bool ask, struct tls_context *previous)
+{
+	struct certs_identity *hub = load("hub"), *rsa = load("hub-rsa"), *edge = load("edge"),
+			      *wild = load("wild"), *sub = load("sub-chain");
+	const struct certs_identity *const more[] = { hub }, *const of_edge[] = { edge },
+					   *const of_wild[] = { wild, rsa },
+					   *const of_sub[] = { sub };
+	const struct tls_host hosts[] = { { "edge.example", of_edge, 1 },
+					  { ".example", of_wild, 2 },
+					  { "example.net", of_sub, 1 } };
+	struct tls_context_options options = { .identity = rsa,
+					       .more_identities = more,
+					       .more_count = 1,
+					       .hosts = hosts,
+					       .host_count = 3,
+					       .ask_certificate = ask,
+					       .previous = previous };
+	struct tls_context *context = NULL;
+	struct certs_trust *trust = NULL;
+	struct error err = { 0 };
+
+	assert_int_equal(certs_trust_load(throwaway_path(dir, "ca.pem"), &trust, NULL), 0);
+	options.trust = trust;
+	if (tls_context_new_server(&options, &context, &err) < 0)
+		fail_msg("%s", err.text);
+	certs_trust_free(trust);
+	certs_identity_free(hub);
+	certs_identity_free(rsa);
+	certs_identity_free(edge);
+	certs_identity_free(wild);
+	certs_identity_free(sub);
+	return context;
+}
+
+/* Whose certificate the client has seen: the name of its file. */
+static const char *shown(const struct pair *p)
+{
+	static const char *const names[] = { "hub", "hub-rsa", "edge", "wild", "sub-chain" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct certs_identity *identity = load(names[i]);
+		bool is_it = strcmp(certs_identity_info(identity)->sha256,
+				    tls_session_facts(p->client.filter)->fingerprint +
+					    strlen("sha256:")) == 0;
+
+		certs_identity_free(identity);
+		if (is_it)
+			return names[i];
+	}
+	return "?";
+}
+
+static void run_named(struct pair *p, struct tls_context *client, struct tls_context *server,
+		      const char *name, bool is_1_2)
+{
+	char policy[100];
+
+	snprintf(policy, sizeof(policy), "tls=encrypt%s%s", name ? " servername=" : "",
+		 name ? name : "");
+	pair_open_to(p, client, server, test_policy(policy), "192.0.2.1", "key");
+	if (is_1_2)
+		end_limit_to_1_2(&p->client);
+	pair_run(p, 100);
+	if (p->client.state != STREAM_FILTER_OPEN || p->server.state != STREAM_FILTER_OPEN)
+		fail_msg("%s: %s, %s", policy, p->client.err.text, p->server.err.text);
+}
+
+static const struct {
+	const char *asked, *host, *any, *rsa; /* rsa: to those that know no other keys */
+} shows[] = {
+	{ NULL, "", "hub", "hub-rsa" },
+	{ "elsewhere.org", "", "hub", "hub-rsa" },
+	{ "example", "", "hub", "hub-rsa" },
+	{ "edge.example", "edge.example", "edge", NULL },
+	{ "EDGE.Example", "edge.example", "edge", NULL },
+	{ "mail.example", ".example", "wild", "hub-rsa" },
+	{ "a.mail.example", ".example", "wild", "hub-rsa" },
+	{ "example.net", "example.net", "sub-chain", NULL },
+	{ "a.example.net", "", "hub", "hub-rsa" },
+};
+
+static void test_choice(void **state)
+{
+	struct tls_context *server = with_hosts(false, NULL), *client, *only_rsa;
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(shows); i++) {
+		bool is_1_2 = i % 2;
+		struct pair p;
+
+		client = client_of(NULL);
+		run_named(&p, client, server, shows[i / 2].asked, is_1_2);
+		assert_string_equal(shown(&p), shows[i / 2].any);
+		assert_string_equal(tls_session_server_name(p.server.filter), shows[i / 2].host);
+		pair_close(&p);
+
+		/* The same certificate is not shown again, but known again. */
+		run_named(&p, client, server, shows[i / 2].asked, is_1_2);
+		assert_int_equal(tls_session_facts(p.server.filter)->resumed, !is_1_2);
+		pair_close(&p);
+		tls_context_unref(client);
+
+		if (!shows[i / 2].rsa)
+			continue;
+		only_rsa = client_of(NULL);
+		assert_int_equal(wolfSSL_CTX_set1_sigalgs_list(
+					 only_rsa->ctx, "RSA+SHA256:RSA+SHA384:RSA-PSS+SHA256"),
+				 WOLFSSL_SUCCESS);
+		run_named(&p, only_rsa, server, shows[i / 2].asked, is_1_2);
+		assert_string_equal(shown(&p), shows[i / 2].rsa);
+		pair_close(&p);
+		tls_context_unref(only_rsa);
+	}
+	tls_context_unref(server);
+}
+
+/* Clients are asked and judged whatever they are shown. */
+static void test_choice_asks(void **state)
+{
+	static const char *const names[] = { NULL, "edge.example", "example.net" };
+	struct tls_context *server = with_hosts(true, NULL);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct tls_context *good = client_of("edge"), *forged = client_of("forged");
+		struct pair p;
+
+		run_named(&p, good, server, names[i], false);
+		assert_true(tls_session_facts(p.server.filter)->trusted);
+		pair_close(&p);
+		run_named(&p, forged, server, names[i], false);
+		assert_true(tls_session_facts(p.server.filter)->has_peer_cert);
+		assert_false(tls_session_facts(p.server.filter)->trusted);
+		pair_close(&p);
+
+		pair_open_to(&p, forged, server, test_policy("tls=encrypt servername=example.net"),
+			     "x", NULL);
+		tls_session_require_certificate(p.server.filter);
+		pair_run(&p, SIZE_MAX);
+		assert_true(p.server.state < 0);
+		pair_close(&p);
+		tls_context_unref(good);
+		tls_context_unref(forged);
+	}
+	tls_context_unref(server);
+}
+
+/* ---- ALPN ---- */
+
+static void test_alpn(void **state)
+{
+	static const struct {
+		const char *offered, *chosen; /* NULL: refused */
+	} cases[] = {
+		{ "smtp", "smtp" },
+		{ "http/1.1,smtp", "smtp" },
+		{ "http/1.1", NULL },
+		{ "smtps,imap", NULL },
+	};
+	struct tls_context *server = with_hosts(false, NULL);
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		struct tls_context *client = client_of(NULL);
+		struct tls_session *s;
+		char offered[32], *protocol = NULL;
+		unsigned short size = 0;
+		struct pair p;
+
+		snprintf(offered, sizeof(offered), "%s", cases[i / 2].offered);
+		pair_open(&p, client, server, test_policy("tls=encrypt"), NULL);
+		if (i % 2)
+			end_limit_to_1_2(&p.client);
+		s = CONTAINER_OF(p.client.filter, struct tls_session, filter);
+		assert_int_equal(wolfSSL_UseALPN(s->ssl, offered, (unsigned int)strlen(offered),
+						 WOLFSSL_ALPN_CONTINUE_ON_MISMATCH),
+				 WOLFSSL_SUCCESS);
+		pair_run(&p, SIZE_MAX);
+		assert_int_equal(p.client.state == STREAM_FILTER_OPEN, cases[i / 2].chosen != NULL);
+		if (cases[i / 2].chosen) {
+			assert_int_equal(wolfSSL_ALPN_GetProtocol(s->ssl, &protocol, &size),
+					 WOLFSSL_SUCCESS);
+			assert_int_equal(size, 4);
+			assert_memory_equal(protocol, cases[i / 2].chosen, 4);
+		} else {
+			assert_string_equal(p.client.err.text,
+					    "peer sent alert: no application protocol");
+			assert_string_equal(p.server.err.text,
+					    "the client wants another application protocol than "
+					    "smtp (ALPN)");
+		}
+		pair_close(&p);
+		tls_context_unref(client);
+	}
+	tls_context_unref(server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -480,6 +680,9 @@ int main(void)
 		cmocka_unit_test(test_reload_begins_to_ask),
 		cmocka_unit_test(test_forgotten),
 		cmocka_unit_test(test_old_tickets),
+		cmocka_unit_test(test_choice),
+		cmocka_unit_test(test_choice_asks),
+		cmocka_unit_test(test_alpn),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
