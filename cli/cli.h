@@ -37,6 +37,7 @@ struct cli_command {
 
 int cli_certs_ca(const struct cli *cli, int argc, char **argv);
 int cli_certs_issue(const struct cli *cli, int argc, char **argv);
+int cli_certs_show(const struct cli *cli, int argc, char **argv);
 int cli_check(const struct cli *cli, int argc, char **argv);
 int cli_config(const struct cli *cli, int argc, char **argv);
 int cli_explain(const struct cli *cli, int argc, char **argv);

@@ -96,6 +96,18 @@ static const struct cli_command commands[] = {
 	  "  --force         replace files that are there\n\n"
 	  "Files appear whole or not at all. Exits 1 when one is in the way.\n",
 	  cli_certs_issue },
+	{ "certs show", "[--json] [OPTION...] FILE|HOST:PORT...",
+	  "show certificates, their days left and fingerprints, and what is wrong with them",
+	  "Of a server, STARTTLS is used, or TLS from the first byte on port 465.\n\n"
+	  "  --json        one JSON object a line\n"
+	  "  --ca FILE     whether the chain leads to one of these CAs\n"
+	  "  --key FILE    whether this key belongs to the certificate of the file\n"
+	  "  --name NAME   ask the server for this name, and whether the certificate has it;\n"
+	  "                default: HOST\n"
+	  "  --starttls, --implicit  how TLS begins, whatever the port\n\n"
+	  "Fingerprints are in the form that fingerprint= takes. Exits 1 when there is a "
+	  "problem.\n",
+	  cli_certs_show },
 	{ "queue list", "[--json] [FILTER...]", "list the messages that wait, and why",
 	  "  --json  one JSON object a line\n\n" FILTERS, cli_queue_list },
 	{ "queue show", "[--json] ID", "show one message: envelope, each recipient's fate, history",

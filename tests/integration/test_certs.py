@@ -1,5 +1,8 @@
 """posthouse certs: what it makes must please openssl, at its strictest, and our own server."""
 
+import hashlib
+import json
+import ssl
 import stat
 import subprocess
 
@@ -158,3 +161,85 @@ def test_in_use(certify, pki, site):
                   f"127.0.0.1:{hub.port('smtp')}"]):
         got = openssl("s_client", *check, *more)
         assert got.returncode == 0 and "Verify return code: 0 (ok)" in got.stdout, got.stdout
+
+
+# ---- certs show ----
+
+def shown(posthouse, *arguments, code=0):
+    """The object that `certs show --json` prints for its only argument."""
+    got = posthouse("certs", "show", "--json", *arguments)
+    assert got.returncode == code, got.stdout + got.stderr
+    assert got.stdout.count("\n") == 1
+    return json.loads(got.stdout)
+
+
+def fingerprints(path):
+    """By openssl, in the form that fingerprint= takes."""
+    cert = ssl.PEM_cert_to_DER_cert(path.read_text()[path.read_text().index("-----BEGIN"):])
+    key = subprocess.run(["openssl", "x509", "-noout", "-pubkey", "-in", path], check=True,
+                         stdout=subprocess.PIPE).stdout
+    key = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], check=True, input=key,
+                         stdout=subprocess.PIPE).stdout
+    return ("sha256:" + hashlib.sha256(cert).hexdigest(),
+            "pubkey-sha256:" + hashlib.sha256(key).hexdigest())
+
+
+def test_show_file(posthouse, certs):
+    path = certs / "hub.pem"
+    found = shown(posthouse, "--ca", certs / "ca.pem", "--key", certs / "hub.key", path)
+    assert found["ok"] and found["problems"] == [] and found["source"] == str(path)
+    leaf, = found["certificates"]
+    assert leaf["names"] == ["hub.example", "127.0.0.1", "::1"]
+    assert (leaf["fingerprint"], leaf["pubkey_fingerprint"]) == fingerprints(path)
+    assert leaf["key"] == "EC P-256" and leaf["not_after"].startswith("2049-01-01T00:00:00")
+    text = posthouse("certs", "show", path)
+    assert text.returncode == 0 and leaf["fingerprint"] in text.stdout
+    assert f"{leaf['days_left']} days left" in text.stdout
+
+
+@pytest.mark.parametrize("arguments, problem", [
+    (["expired.pem"], "certificate 1 has expired on 2024-01-01"),
+    (["future.pem"], "certificate 1 is not valid before 2049-01-01"),
+    (["--key", "ca.key", "hub.pem"], "the private key does not belong to the certificate"),
+    (["--name", "other.example", "hub.pem"], "certificate is not for the name other.example"),
+    (["--ca", "other-ca.pem", "hub.pem"], "signed by an unknown CA (issuer CN=ca.example)"),
+    (["--ca", "old-ca.pem", "of-old-ca.pem"], "the CA has expired (CN=Old CA)"),
+    (["--ca", "ca.pem", "evil.pem"], "signature of certificate 1 (CN=hub.example) is wrong"),
+])
+def test_show_problems(posthouse, certs, arguments, problem):
+    arguments = [certs / each if "." in each and each.endswith((".pem", ".key")) else each
+                 for each in arguments]
+    found = shown(posthouse, *arguments, code=1)
+    assert not found["ok"] and problem in found["problems"][0]
+    text = posthouse("certs", "show", *arguments)
+    assert text.returncode == 1 and f"problem: {found['problems'][0]}\n" in text.stdout
+
+
+def test_show_server(posthouse, site, certs):
+    hub = site.hub()
+    want = fingerprints(certs / "hub.pem")[0]
+    for arguments in ([f"127.0.0.1:{hub.port('smtp')}"],
+                      ["--implicit", f"127.0.0.1:{hub.port('smtps')}"]):
+        found = shown(posthouse, "--ca", certs / "ca.pem", *arguments)
+        assert found["ok"] and found["certificates"][0]["fingerprint"] == want
+        assert found["protocol"] == "TLSv1.3" and found["peer"].startswith("127.0.0.1:")
+    found = shown(posthouse, "--name", "other.example", f"127.0.0.1:{hub.port('smtp')}", code=1)
+    assert "not for the name other.example" in found["problems"][0]
+    found = shown(posthouse, f"127.0.0.1:{site.port()}", code=1)
+    assert "refused" in found["problems"][0].lower() and found["certificates"] == []
+
+
+def test_show_server_without_tls(posthouse, site):
+    peer = site.peer(tls="none")
+    found = shown(posthouse, f"127.0.0.1:{peer.port}", code=1)
+    assert "TLS" in found["problems"][0]
+
+
+@pytest.mark.parametrize("arguments, code, text", [
+    (["none.pem"], 74, "none.pem: No such file or directory"),
+    (["--starttls", "--implicit", "x"], 64, "not both"),
+    ([], 64, "too few arguments"),
+])
+def test_show_mistakes(posthouse, arguments, code, text):
+    got = posthouse("certs", "show", *arguments)
+    assert got.returncode == code and text in got.stderr
