@@ -54,7 +54,7 @@ static struct config_identity *load_identity(struct config *c, enum config_param
 		report_unreadable(c, is_key ? key_id : cert_id, &err);
 		return NULL;
 	}
-	config_add_certificates(c, cert_id, false,
+	config_add_certificates(c, cert_id, cert_file, false,
 				certs_identity_chain_pem(config_identity_get(identity)));
 	config_check_secret(c, key_id, key_file ? key_file : cert_file);
 	config_check_key_readable(c, key_id, key_file ? key_file : cert_file);
@@ -73,7 +73,7 @@ static struct certs_trust *load_trust(struct config *c, enum config_parameter_id
 	if (certs_trust_load(file, &trust, &err) < 0)
 		config_report_setting(c, id, CONFIG_ERROR, "%s", err.text);
 	else
-		config_add_certificates(c, id, true, certs_trust_pem(trust));
+		config_add_certificates(c, id, file, true, certs_trust_pem(trust));
 	return trust;
 }
 

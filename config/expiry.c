@@ -140,15 +140,15 @@ void config_report_expiry(const struct config *config, int64_t now_s,
  * A warning also where it has expired: to start nothing would stop mail that a
  * peer who does not verify still takes.
  */
-void config_add_certificates(struct config *c, enum config_parameter_id id, bool is_ca,
-			     struct slice pem)
+void config_add_certificates(struct config *c, enum config_parameter_id id, const char *file,
+			     bool is_ca, struct slice pem)
 {
 	struct buf *all = &c->tls->certificates;
 	size_t first = buf_len(all) / sizeof(struct config_certificate), count;
 	struct found found = {
 		.tls = c->tls,
 		.id = id,
-		.file = arena_strdup(&c->tls->arena, config_value(c, id)),
+		.file = arena_strdup(&c->tls->arena, file),
 		.is_ca = is_ca,
 	};
 	const struct config_certificate *list;

@@ -189,8 +189,8 @@ void config_open_certificates(struct config *c);
 enum config_severity config_secret_severity(const struct config *c, const struct error *err);
 
 /* expiry.c: remember the certificates of a PEM text, and warn of those whose time is over. */
-void config_add_certificates(struct config *c, enum config_parameter_id id, bool is_ca,
-			     struct slice pem);
+void config_add_certificates(struct config *c, enum config_parameter_id id, const char *file,
+			     bool is_ca, struct slice pem);
 
 /* clients.c: whether they are asked for certificates, and what contradicts itself there. */
 bool config_asks_clients(const struct config *c);
