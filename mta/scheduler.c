@@ -406,8 +406,12 @@ static void start_measuring(struct scheduler *s)
 /* Take care of what waits for a lane that is no more. */
 static void adopt(struct scheduler *s, const struct transport_route *route, int64_t name)
 {
-	struct orphan *orphan = memory_zeroed(sizeof(*orphan));
+	struct orphan *orphan;
 
+	LIST_FOREACH (item, &s->orphans)
+		if (CONTAINER_OF(item, struct orphan, link)->name == name)
+			return;
+	orphan = memory_zeroed(sizeof(*orphan));
 	orphan->route = transport_route_ref(route);
 	orphan->name = name;
 	list_push(&s->orphans, &orphan->link);
@@ -590,6 +594,8 @@ static void delivery_settled(struct delivery_owner *owner, struct delivery *d, b
 
 		if (lane)
 			lane_suspended(lane);
+		else
+			adopt(s, d->route, d->waits_for); /* no claim could see it before */
 	}
 	delivery_free(d);
 	unhold(s, a);

@@ -95,6 +95,7 @@ static struct rig *rig_to(struct peer *peer)
 }
 
 #define COUNT 400
+#define FEW   20 /* one claim has room for them */
 
 /* Each of them costs one transaction, and all of them together a few connections. */
 static void test_down(void **state)
@@ -189,6 +190,28 @@ static void test_reload(void **state)
 	rig_reload(rig, "* = relay:[127.0.0.1]:%u tls=none", peer_port(peer));
 	rig_wait_queued(rig, 0);
 	assert_int_equal(peer_messages(peer), COUNT);
+	rig_free(rig);
+	peer_free(dead);
+	peer_free(peer);
+}
+
+/* So does one that comes while it is being recorded that mail waits for the old next hop. */
+static void test_reload_meanwhile(void **state)
+{
+	struct peer *dead = peer_play(REFUSED), *peer = peer_play(ALL);
+	struct rig *rig = rig_to(dead);
+
+	(void)state;
+	rig_options(rig)->minimal_backoff_s = LONG_S;
+	store_many(rig, "dead.example", FEW, 1000, 0);
+	rig_close_gate();
+	rig_start(rig);
+	wait_count(rig, "status=deferred", FEW);
+	rig_wait_at_gate();
+	rig_reload(rig, "* = relay:[127.0.0.1]:%u tls=none", peer_port(peer));
+	rig_open_gate();
+	rig_wait_queued(rig, 0);
+	assert_int_equal(peer_messages(peer), FEW);
 	rig_free(rig);
 	peer_free(dead);
 	peer_free(peer);
@@ -293,6 +316,7 @@ int main(void)
 		cmocka_unit_test(test_slow),
 		cmocka_unit_test(test_fruitless),
 		cmocka_unit_test(test_many_connections),
+		cmocka_unit_test(test_reload_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
