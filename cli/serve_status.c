@@ -144,14 +144,24 @@ static void tell_certificates(const struct answer *a, struct control_call *call)
 	}
 }
 
+static void tell_problems(const struct answer *a, struct control_call *call)
+{
+	const char *problem = NULL;
+
+	while (config_next_renewal_problem(a->server->current->config, &problem))
+		control_call_reply(call, json_pack("{s:o}", "problem", cli_json_text(problem)));
+}
+
 static void more(void *arg, struct control_call *call)
 {
 	struct answer *a = arg;
 	size_t count, end;
 	const struct hop *hops = hops_of(a, &count);
 
-	if (!a->are_certificates_told)
+	if (!a->are_certificates_told) {
 		tell_certificates(a, call);
+		tell_problems(a, call);
+	}
 	a->are_certificates_told = true;
 	end = control_call_is_gone(call) ? count : MIN(a->next + HOPS_AT_ONCE, count);
 	for (; a->next < end; a->next++)

@@ -116,6 +116,14 @@ static void take_server(struct status *s, const json_t *object)
 	s->oldest_ms = number(object, "oldest_ms");
 }
 
+static void take_problem(struct status *s, const json_t *value)
+{
+	const char *problem = json_string_value(value);
+
+	s->problems = memory_grow(s->problems, (s->problem_count + 1) * sizeof(*s->problems));
+	s->problems[s->problem_count++] = slice_strdup(slice_from(problem ? problem : ""));
+}
+
 static int take_line(void *arg, const json_t *object, bool is_last)
 {
 	struct status *s = arg;
@@ -128,6 +136,8 @@ static int take_line(void *arg, const json_t *object, bool is_last)
 		take_hop(s, part);
 	if ((part = json_object_get(object, "certificate")) != NULL)
 		take_certificate(s, part);
+	if ((part = json_object_get(object, "problem")) != NULL)
+		take_problem(s, part);
 	return 0;
 }
 
@@ -227,11 +237,14 @@ static json_t *queue_object(const struct status *s)
 static void print_json(const struct status *s, struct buf *out)
 {
 	json_t *object = json_object(), *hops = json_array(), *certificates = json_array();
+	json_t *problems = json_array();
 
 	for (size_t i = 0; i < s->hop_count; i++)
 		json_array_append_new(hops, hop_object(s, s->hops[i]));
 	for (size_t i = 0; i < s->certificate_count; i++)
 		json_array_append_new(certificates, certificate_object(&s->certificates[i]));
+	for (size_t i = 0; i < s->problem_count; i++)
+		json_array_append_new(problems, cli_json_text(s->problems[i]));
 	json_object_set_new(object, "mode", cli_json_text(s->mode));
 	json_object_set_new(object, "version", cli_json_text(s->version));
 	json_object_set_new(object, "pid", json_integer(s->pid));
@@ -242,6 +255,7 @@ static void print_json(const struct status *s, struct buf *out)
 	json_object_set_new(object, "queue", queue_object(s));
 	json_object_set_new(object, "next_hops", hops);
 	json_object_set_new(object, "certificates", certificates);
+	json_object_set_new(object, "problems", problems);
 	cli_json_print(out, object);
 	json_decref(object);
 }
@@ -267,6 +281,9 @@ static void status_done(struct status *s)
 		free(s->certificates[i].subject);
 	}
 	free(s->certificates);
+	for (size_t i = 0; i < s->problem_count; i++)
+		free(s->problems[i]);
+	free(s->problems);
 	free(s->hops);
 	free(s->mode);
 	free(s->version);

@@ -45,6 +45,8 @@ struct status {
 	size_t hop_count;
 	struct status_certificate *certificates; /* as configured */
 	size_t certificate_count;
+	char **problems; /* files that have changed and can't be used */
+	size_t problem_count;
 };
 
 enum status_state { STATUS_UP, STATUS_BACKOFF, STATUS_UNKNOWN };

@@ -224,9 +224,14 @@ static void put_certificates(struct buf *out, const struct status *s)
 {
 	size_t width = 0;
 
-	if (s->certificate_count == 0)
+	if (s->certificate_count == 0 && s->problem_count == 0)
 		return;
 	buf_append_string(out, "\nCERTIFICATES\n");
+	for (size_t i = 0; i < s->problem_count; i++) {
+		buf_append_string(out, "CHANGED, NOT IN USE: ");
+		cli_format_text(out, s->problems[i]);
+		buf_append_string(out, "\n");
+	}
 	for (size_t i = 0; i < s->certificate_count; i++)
 		width = MAX(width, MIN(strlen(s->certificates[i].file), FILE_WIDTH_MAX));
 	for (size_t i = 0; i < s->certificate_count; i++)

@@ -120,6 +120,12 @@ void config_report_renewal(struct config *config, struct config_tls *before,
 			   void (*report)(void *arg, const struct config_problem *problem),
 			   void *arg);
 void config_tls_free(struct config_tls *tls); /* NULL is fine */
+
+/*
+ * Why files that have changed are not in use: *cursor goes from NULL to one
+ * text after another. False: that was the last.
+ */
+bool config_next_renewal_problem(const struct config *config, const char **cursor);
 void config_tls_restore(struct config *config, struct config_tls *before);
 
 /* A certificate in one of the files; the texts live as long as the files stay in use. */

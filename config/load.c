@@ -223,6 +223,7 @@ void config_free(struct config *config)
 	domains_free(config->mailbox_domains);
 	clientcerts_free(config->relay_clientcerts);
 	config_tls_free(config->tls);
+	buf_done(&config->renewal_problems);
 	strmap_done(&config->ranks);
 	buf_done(&config->problems);
 	arena_done(&config->arena);

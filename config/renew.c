@@ -63,33 +63,41 @@ static void tell(const struct renewal *r, enum config_parameter_id id,
 	r->report(r->arg, &problem);
 }
 
-/* Told once: files that wait for their other half change several times with the same result. */
-static void tell_failure(const struct renewal *r, const struct config_problem *p)
+/*
+ * What is wrong with new files is told once: those that wait for their other
+ * half change several times with the same result.
+ */
+static void tell_failures(const struct renewal *r, const struct config *candidate)
 {
-	struct error *last = &r->config->renewal_error;
-	struct config_problem problem = *p;
-	struct error err = { 0 };
-
-	error_set(&err, -1, "%s; what was read before stays in use", p->text);
-	if (strcmp(err.text, last->text) == 0)
-		return;
-	*last = err;
-	problem.text = err.text;
-	r->report(r->arg, &problem);
-}
-
-static void tell_problems(const struct renewal *r, const struct config *candidate)
-{
-	bool is_bad = config_has_errors(candidate);
+	struct buf *last = &r->config->renewal_problems, texts = { 0 };
+	bool is_same;
 
 	for (size_t i = 0; i < config_problem_count(candidate); i++) {
 		const struct config_problem *p = config_problem_at(candidate, i);
 
-		if (is_bad && p->severity == CONFIG_ERROR)
-			tell_failure(r, p);
-		else if (!is_bad)
-			r->report(r->arg, p);
+		if (p->severity == CONFIG_ERROR)
+			buf_append(&texts, p->text, strlen(p->text) + 1);
 	}
+	is_same = slice_equal(buf_slice(&texts), buf_slice(last));
+	buf_done(last);
+	*last = texts;
+	for (size_t i = 0; !is_same && i < config_problem_count(candidate); i++) {
+		struct config_problem p = *config_problem_at(candidate, i);
+		struct buf text = { 0 };
+
+		buf_printf(&text, "%s; what was read before stays in use", p.text);
+		buf_append(&text, "", 1);
+		p.text = buf_slice(&text).ptr;
+		if (p.severity == CONFIG_ERROR)
+			r->report(r->arg, &p);
+		buf_done(&text);
+	}
+}
+
+static void tell_warnings(const struct renewal *r, const struct config *candidate)
+{
+	for (size_t i = 0; i < config_problem_count(candidate); i++)
+		r->report(r->arg, config_problem_at(candidate, i));
 }
 
 static bool is_changed(const struct config_file *old, const struct config_file *new)
@@ -135,22 +143,25 @@ struct config_tls *config_renew(struct config *config,
 		return NULL;
 	candidate.arena = (struct arena){ 0 };
 	candidate.problems = (struct buf){ 0 };
+	candidate.renewal_problems = (struct buf){ 0 };
 	candidate.ranks = (struct strmap){ 0 };
 	candidate.running = config;
 	candidate.tls = NULL;
 	config_open_certificates(&candidate);
 	config_sort_problems(&candidate);
 
-	if (!config_has_errors(&candidate) && tell_changes(&silent, config->tls, candidate.tls)) {
-		tell_problems(&renewal, &candidate);
-		before = config->tls;
-		config->tls = candidate.tls;
-		config->renewal_error = (struct error){ 0 };
+	if (config_has_errors(&candidate)) {
+		tell_failures(&renewal, &candidate);
 	} else {
-		if (config_has_errors(&candidate))
-			tell_problems(&renewal, &candidate);
-		config_tls_free(candidate.tls);
+		buf_clear(&config->renewal_problems);
+		if (tell_changes(&silent, config->tls, candidate.tls)) {
+			tell_warnings(&renewal, &candidate);
+			before = config->tls;
+			config->tls = candidate.tls;
+			candidate.tls = NULL;
+		}
 	}
+	config_tls_free(candidate.tls);
 	strmap_done(&candidate.ranks);
 	buf_done(&candidate.problems);
 	arena_done(&candidate.arena);
@@ -164,6 +175,17 @@ void config_report_renewal(struct config *config, struct config_tls *before,
 	const struct renewal renewal = { config, report, arg };
 
 	tell_changes(&renewal, before, config->tls);
+}
+
+bool config_next_renewal_problem(const struct config *config, const char **cursor)
+{
+	struct slice all = buf_slice(&config->renewal_problems);
+	const char *next = *cursor ? *cursor + strlen(*cursor) + 1 : all.ptr;
+
+	if (!next || next >= all.ptr + all.len)
+		return false;
+	*cursor = next;
+	return true;
 }
 
 void config_tls_restore(struct config *config, struct config_tls *before)

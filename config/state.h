@@ -76,8 +76,8 @@ struct config {
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
 	struct domains *relay_domains, *mailbox_domains;
 	struct clientcerts *relay_clientcerts;
-	struct config_tls *tls;		    /* NULL until certificates are opened */
-	struct error renewal_error;	    /* the last one told */
+	struct config_tls *tls;	     /* NULL until certificates are opened */
+	struct buf renewal_problems; /* why changed files are not in use; each ends with NUL */
 	struct transport_options transport; /* what the maps are judged by */
 	const struct config *running;	    /* what it is to replace; only while it is opened */
 	bool is_only_asked;		    /* opened by config_open_to_ask() */

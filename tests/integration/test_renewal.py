@@ -1,5 +1,6 @@
 """Certificates that are replaced while the server runs: taken up by themselves, or left alone."""
 
+import json
 import os
 import shutil
 import socket
@@ -102,12 +103,16 @@ def test_half_a_pair(hub, renew, tmp_path):
     shutil.copy(tmp_path / "new" / "my.crt", hub.directory / "my.crt")
     hub.wait_for(r"smtpd_tls_key_file: .*/my\.key: the private key does not belong to the "
                  rf"certificate in .*/my\.crt; {KEPT}")
+    problem, = json.loads(hub.command("status", "--json").stdout)["problems"]
+    assert "the private key does not belong to the certificate" in problem
+    assert "CHANGED, NOT IN USE: smtpd_tls_key_file: " in hub.command("status").stdout.decode()
     os.utime(hub.directory / "my.crt")  # the same again
     assert visitor.visit(anew=True)[0] == old
     shutil.copy(tmp_path / "new" / "my.key", hub.directory / "my.key")
     hub.wait_for(rf"my\.crt {TAKEN_UP}")
     assert visitor.visit(anew=True)[0] != old
     assert hub.server.log().count(KEPT) == 1
+    assert json.loads(hub.command("status", "--json").stdout)["problems"] == []
 
 
 def test_gone_and_damaged(hub, renew):

@@ -8,7 +8,8 @@ import pytest
 
 from clients import HOST, connect, relay
 
-KEYS = {"mode", "version", "pid", "started_at", "connections", "queue", "next_hops", "certificates"}
+KEYS = {"mode", "version", "pid", "started_at", "connections", "queue", "next_hops", "certificates",
+        "problems"}
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 
 
@@ -45,7 +46,7 @@ def test_idle(site, certs):
     assert found["connections"] == {"in": 0, "out": 0}
     assert found["queue"] == {"messages": 0, "recipients": 0, "bytes": 0, "oldest_at": None,
                               "held": 0}
-    assert found["next_hops"] == []
+    assert found["next_hops"] == [] and found["problems"] == []
     assert [each["file"] for each in found["certificates"]] == [f"{certs}/hub.pem",
                                                                 f"{certs}/ca.pem"]
     assert found["certificates"][0]["subject"] == "hub.example"
