@@ -99,6 +99,12 @@ static int identity_load(struct certs_identity *identity, const char *cert_file,
 		r = pemfile_read(key_file, &identity->key, err);
 	if (r == 0)
 		r = pemfile_find_key(&identity->key, key_file, &identity->key_pem, err);
+	if (r == 0 && strcmp(cert_file, key_file) == 0 &&
+	    pemfile_has_more_keys(&identity->key, identity->key_pem))
+		r = error_set(err, -EINVAL,
+			      "%s: more than one private key in it; give each, with its "
+			      "certificates, a file of its own",
+			      cert_file);
 	return r < 0 ? r : check_fit(identity, cert_file, key_file, err);
 }
 

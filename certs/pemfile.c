@@ -170,3 +170,15 @@ int pemfile_find_key(const struct pemfile *file, const char *path, struct slice 
 	}
 	return error_set(err, -EINVAL, "%s: no private key in PEM form in it", path);
 }
+
+bool pemfile_has_more_keys(const struct pemfile *file, struct slice key_pem)
+{
+	struct slice rest = pemfile_text(file);
+	struct pem_block block;
+
+	rest = slice_skip(rest, (size_t)(key_pem.ptr + key_pem.len - rest.ptr));
+	while (pem_next(&rest, &block))
+		if (is_private_key(&block))
+			return true;
+	return false;
+}

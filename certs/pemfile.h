@@ -26,6 +26,9 @@ static inline struct slice pemfile_text(const struct pemfile *file)
 int pemfile_find_key(const struct pemfile *file, const char *path, struct slice *ret_pem,
 		     struct error *err);
 
+/* Whether there is another private key behind this one. */
+bool pemfile_has_more_keys(const struct pemfile *file, struct slice key_pem);
+
 /*
  * Hand over each certificate in the file, in order; what they point to lives
  * for the call only. Stops at the first negative return, which it returns;

@@ -65,6 +65,14 @@ static size_t add_name(struct buf *out, size_t count, const char *name, const ch
 	return count + 1;
 }
 
+/* Identities whose files are the same are the same. */
+static bool has_same_chains(const struct config *a, const struct config *b)
+{
+	return !is_same(a, b, CONFIG_SMTPD_TLS_CHAIN_FILES) ||
+	       !is_same(a, b, CONFIG_TLS_SERVER_SNI_MAPS) ||
+	       slice_equal(buf_slice(&a->tls->others), buf_slice(&b->tls->others));
+}
+
 size_t config_changes(const struct config *config, const struct config *running, struct buf *out)
 {
 	size_t count = 0;
@@ -78,5 +86,8 @@ size_t config_changes(const struct config *config, const struct config *running,
 	if (config->tls->client_identity != running->tls->client_identity &&
 	    is_same(config, running, CONFIG_SMTP_TLS_CERT_FILE))
 		count = add_name(out, count, "smtp_tls_cert_file", " (its contents)");
+	if (!has_same_chains(config, running))
+		count = add_name(out, count, config_schema[CONFIG_SMTPD_TLS_CHAIN_FILES].name,
+				 " or tls_server_sni_maps (their contents)");
 	return count;
 }

@@ -11,7 +11,7 @@
 #include "base/memory.h"
 
 /* From before the first byte is read: what changes meanwhile is looked at again. */
-static void note_file(struct config *c, enum config_parameter_id id, const char *path)
+void config_note_file(struct config *c, enum config_parameter_id id, const char *path)
 {
 	struct config_file file = { .id = id, .path = arena_strdup(&c->tls->arena, path) };
 
@@ -33,20 +33,16 @@ static void report_unreadable(struct config *c, enum config_parameter_id id,
 					   : "");
 }
 
-/* NULL: none is given, or a problem was reported. */
-static struct config_identity *load_identity(struct config *c, enum config_parameter_id cert_id,
-					     enum config_parameter_id key_id)
+struct config_identity *config_load_files(struct config *c, enum config_parameter_id cert_id,
+					  enum config_parameter_id key_id, const char *cert_file,
+					  const char *key_file)
 {
-	const char *cert_file = config_given_value(c, cert_id),
-		   *key_file = config_given_value(c, key_id);
 	struct config_identity *identity = NULL;
 	struct error err = { 0 };
 
-	if (!cert_file)
-		return NULL;
-	note_file(c, cert_id, cert_file);
+	config_note_file(c, cert_id, cert_file);
 	if (key_file && strcmp(key_file, cert_file) != 0)
-		note_file(c, key_id, key_file);
+		config_note_file(c, key_id, key_file);
 	if (config_identity_load(c, cert_file, key_file, &identity, &err) < 0) {
 		bool is_key =
 			key_file && strcmp(key_file, cert_file) != 0 && strstr(err.text, key_file);
@@ -61,6 +57,16 @@ static struct config_identity *load_identity(struct config *c, enum config_param
 	return identity;
 }
 
+/* NULL: none is given, or a problem was reported. */
+static struct config_identity *load_identity(struct config *c, enum config_parameter_id cert_id,
+					     enum config_parameter_id key_id)
+{
+	const char *cert_file = config_given_value(c, cert_id),
+		   *key_file = config_given_value(c, key_id);
+
+	return cert_file ? config_load_files(c, cert_id, key_id, cert_file, key_file) : NULL;
+}
+
 static struct certs_trust *load_trust(struct config *c, enum config_parameter_id id)
 {
 	const char *file = config_given_value(c, id);
@@ -69,7 +75,7 @@ static struct certs_trust *load_trust(struct config *c, enum config_parameter_id
 
 	if (!file)
 		return NULL;
-	note_file(c, id, file);
+	config_note_file(c, id, file);
 	if (certs_trust_load(file, &trust, &err) < 0)
 		config_report_setting(c, id, CONFIG_ERROR, "%s", err.text);
 	else
@@ -94,11 +100,17 @@ static bool is_same_value(const struct config *c, enum config_parameter_id a,
 	return a_value && b_value && strcmp(a_value, b_value) == 0;
 }
 
+/* Of smtpd_tls_cert_file, or those of smtpd_tls_chain_files, the first in the first's place. */
 static void make_server_context(struct config *c, const struct certs_identity *identity,
-				const struct certs_trust *trust)
+				const struct config_chains *chains, const struct certs_trust *trust)
 {
+	bool has_first = !identity && chains->count > 0;
 	const struct tls_context_options options = {
-		.identity = identity,
+		.identity = has_first ? chains->list[0] : identity,
+		.more_identities = has_first ? chains->list + 1 : chains->list,
+		.more_count = has_first ? chains->count - 1 : chains->count,
+		.hosts = chains->hosts,
+		.host_count = chains->host_count,
 		.trust = trust,
 		.min_version = version_of(c, CONFIG_SMTPD_TLS_PROTOCOLS),
 		.ask_certificate = config_asks_clients(c),
@@ -106,7 +118,7 @@ static void make_server_context(struct config *c, const struct certs_identity *i
 	};
 	struct error err = { 0 };
 
-	if (identity && tls_context_new_server(&options, &c->tls->server, &err) < 0)
+	if (options.identity && tls_context_new_server(&options, &c->tls->server, &err) < 0)
 		config_report_setting(c, CONFIG_SMTPD_TLS_CERT_FILE, CONFIG_ERROR, "%s", err.text);
 }
 
@@ -133,6 +145,7 @@ void config_open_certificates(struct config *c)
 		is_same_value(c, CONFIG_SMTPD_TLS_KEY_FILE, CONFIG_SMTP_TLS_KEY_FILE);
 	bool same_trust = is_same_value(c, CONFIG_SMTPD_TLS_CAFILE, CONFIG_SMTP_TLS_CAFILE);
 	const struct certs_identity *server_identity, *client_identity;
+	struct config_chains chains;
 
 	c->tls = memory_zeroed(sizeof(*c->tls));
 	c->tls->server_identity =
@@ -146,17 +159,24 @@ void config_open_certificates(struct config *c)
 	if (!same_trust)
 		client_trust = load_trust(c, CONFIG_SMTP_TLS_CAFILE);
 
-	make_server_context(c, server_identity, server_trust);
+	config_open_chains(c, &chains);
+	make_server_context(c, server_identity, &chains, server_trust);
 	make_client_context(c, same_identity ? server_identity : client_identity,
 			    same_trust ? server_trust : client_trust);
 }
 
 void config_tls_free(struct config_tls *tls)
 {
+	struct config_identity **others;
+
 	if (!tls)
 		return;
 	config_identity_unref(tls->server_identity);
 	config_identity_unref(tls->client_identity);
+	others = (void *)(tls->others.mem + tls->others.start);
+	for (size_t i = 0; i < buf_len(&tls->others) / sizeof(*others); i++)
+		config_identity_unref(others[i]);
+	buf_done(&tls->others);
 	tls_context_unref(tls->server);
 	tls_context_unref(tls->client);
 	buf_done(&tls->files);

@@ -56,7 +56,7 @@ void config_check_clients(struct config *c)
 				      "no client is asked for a certificate: set "
 				      "smtpd_tls_ask_ccert = yes");
 	if (config_asks_clients(c) && config_value(c, CONFIG_SMTPD_TLS_CERT_FILE) &&
-	    !config_given_value(c, CONFIG_SMTPD_TLS_CERT_FILE))
+	    !config_has_certificate(c))
 		config_report_setting(c,
 				      is_yes(c, CONFIG_SMTPD_TLS_REQ_CCERT)
 					      ? CONFIG_SMTPD_TLS_REQ_CCERT

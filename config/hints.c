@@ -76,7 +76,6 @@ static const struct {
 	{ "smtpd_sasl_type", USE_PASSDB },
 	{ "smtpd_sender_restrictions", FIXED_POLICY },
 	{ "smtpd_tls_CApath", "use smtpd_tls_CAfile" },
-	{ "smtpd_tls_chain_files", "use smtpd_tls_cert_file and smtpd_tls_key_file" },
 	{ "smtpd_tls_ciphers", TLS_PRESET },
 	{ "smtpd_tls_dh1024_param_file", TLS_PRESET },
 	{ "smtpd_tls_loglevel", TLS_LOGGED },

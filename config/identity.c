@@ -39,25 +39,40 @@ static bool is_key_current(const struct config_identity *i, const char *key_file
 	       (config_stamp_is_same(&i->key, key) || key->trouble == EACCES);
 }
 
+/* All that a configuration has; some may be NULL. */
+static size_t count_of(const struct config_tls *tls)
+{
+	return 2 + buf_len(&tls->others) / sizeof(struct config_identity *);
+}
+
+static struct config_identity *identity_at(const struct config_tls *tls, size_t index)
+{
+	struct config_identity **others = (void *)(tls->others.mem + tls->others.start);
+
+	if (index < 2)
+		return index == 0 ? tls->server_identity : tls->client_identity;
+	return others[index - 2];
+}
+
 /* One of those in use that is it, or whose key at least is the same: *ret_is_key_only. */
 static struct config_identity *find(const struct config *c, const char *cert_file,
 				    const char *key_file, const struct config_stamp *cert,
 				    const struct config_stamp *key, bool *ret_is_key_only)
 {
 	const struct config_tls *running = c->running ? c->running->tls : NULL;
-	struct config_identity *list[] = {
-		running ? running->server_identity : NULL,
-		running ? running->client_identity : NULL,
-	};
+	size_t count = running ? count_of(running) : 0;
 
-	*ret_is_key_only = false;
-	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
-		if (list[i] && is_current(list[i], cert_file, key_file, cert, key))
-			return list[i];
-	*ret_is_key_only = true;
-	for (size_t i = 0; i < ARRAY_SIZE(list); i++)
-		if (list[i] && is_key_current(list[i], key_file, key))
-			return list[i];
+	for (int is_key_only = 0; is_key_only < 2; is_key_only++) {
+		*ret_is_key_only = is_key_only;
+		for (size_t i = 0; i < count; i++) {
+			struct config_identity *known = identity_at(running, i);
+
+			if (known &&
+			    (is_key_only ? is_key_current(known, key_file, key)
+					 : is_current(known, cert_file, key_file, cert, key)))
+				return known;
+		}
+	}
 	return NULL;
 }
 
@@ -108,6 +123,11 @@ void config_identity_unref(struct config_identity *i)
 	certs_identity_free(i->identity);
 	arena_done(&i->arena);
 	free(i);
+}
+
+bool config_identity_is_of(const struct config_identity *i, const char *chain_file)
+{
+	return strcmp(i->cert_file, chain_file) == 0 && strcmp(i->key_file, chain_file) == 0;
 }
 
 const struct certs_identity *config_identity_get(const struct config_identity *i)

@@ -40,14 +40,31 @@ static void check_accounts(struct config *c)
 	}
 }
 
+/* Or some whose value is faulty. */
+static bool has_chains(const struct config *c)
+{
+	return config_is_given(c, CONFIG_SMTPD_TLS_CHAIN_FILES) &&
+	       !is_empty(c, CONFIG_SMTPD_TLS_CHAIN_FILES);
+}
+
 /* TLS that was asked for and cannot be had is an error: it must never mean less TLS. */
 static void check_certificate(struct config *c)
 {
 	static const char remedy[] = "set smtpd_tls_cert_file and smtpd_tls_key_file";
 	bool has_smtp = false;
 
-	if (!is_empty(c, CONFIG_SMTPD_TLS_CERT_FILE))
+	if (config_given_value(c, CONFIG_SMTPD_TLS_CERT_FILE) &&
+	    config_given_value(c, CONFIG_SMTPD_TLS_CHAIN_FILES))
+		config_report_setting(c, CONFIG_SMTPD_TLS_CHAIN_FILES, CONFIG_ERROR,
+				      "smtpd_tls_cert_file is given, too; put its certificate and "
+				      "key into one file of this list, and remove it");
+	if (!is_empty(c, CONFIG_SMTPD_TLS_CERT_FILE) || has_chains(c))
 		return;
+	if (config_given_value(c, CONFIG_TLS_SERVER_SNI_MAPS))
+		config_report_setting(c, CONFIG_TLS_SERVER_SNI_MAPS, CONFIG_ERROR,
+				      "there is no certificate for clients that ask for other "
+				      "names, or for none: %s",
+				      remedy);
 	if (config_is_given(c, CONFIG_SMTPD_TLS_KEY_FILE) &&
 	    !is_empty(c, CONFIG_SMTPD_TLS_KEY_FILE))
 		config_report_setting(c, CONFIG_SMTPD_TLS_KEY_FILE, CONFIG_ERROR,

@@ -27,6 +27,7 @@ enum config_type {
 	CONFIG_TYPE_USER,      /* a system account; may be empty */
 	CONFIG_TYPE_DIRECTORY, /* a path */
 	CONFIG_TYPE_FILE,      /* a path; may be empty */
+	CONFIG_TYPE_FILES,     /* a list of paths */
 	CONFIG_TYPE_MAPS,      /* a list of TYPE:NAME (maps/map.h) */
 	CONFIG_TYPE_DOMAINS,   /* a list of domains and maps (maps/map.h) */
 	CONFIG_TYPE_CLIENTS,   /* a list of fingerprints, names and maps (mta/clientcerts.h) */
@@ -62,6 +63,8 @@ enum config_parameter_id {
 	CONFIG_SMTPD_TLS_SECURITY_LEVEL,
 	CONFIG_SMTPD_TLS_CERT_FILE,
 	CONFIG_SMTPD_TLS_KEY_FILE,
+	CONFIG_SMTPD_TLS_CHAIN_FILES,
+	CONFIG_TLS_SERVER_SNI_MAPS,
 	CONFIG_SMTPD_TLS_CAFILE,
 	CONFIG_SMTPD_TLS_ASK_CCERT,
 	CONFIG_SMTPD_TLS_REQ_CCERT,

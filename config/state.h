@@ -52,6 +52,7 @@ struct config_file {
 struct config_tls {
 	struct arena arena;
 	struct config_identity *server_identity, *client_identity; /* NULL also: the same */
+	struct buf others; /* of struct config_identity *: those of chains.c */
 	struct tls_context *server, *client;
 	struct buf files;	 /* of struct config_file */
 	struct buf certificates; /* of struct config_certificate */
@@ -177,6 +178,7 @@ int config_identity_load(struct config *c, const char *cert_file, const char *ke
 			 struct config_identity **ret, struct error *err);
 struct config_identity *config_identity_ref(struct config_identity *i);
 void config_identity_unref(struct config_identity *i); /* NULL is fine */
+bool config_identity_is_of(const struct config_identity *i, const char *chain_file);
 const struct certs_identity *config_identity_get(const struct config_identity *i);
 
 /* certificates.c: fills in c->tls. */
@@ -191,6 +193,31 @@ enum config_severity config_secret_severity(const struct config *c, const struct
 /* expiry.c: remember the certificates of a PEM text, and warn of those whose time is over. */
 void config_add_certificates(struct config *c, enum config_parameter_id id, const char *file,
 			     bool is_ca, struct slice pem);
+
+/* certificates.c: load and complain; NULL then. key_file NULL: the key is in cert_file. */
+struct config_identity *config_load_files(struct config *c, enum config_parameter_id cert_id,
+					  enum config_parameter_id key_id, const char *cert_file,
+					  const char *key_file);
+
+/* From before the first byte is read: what changes later is looked at again. */
+void config_note_file(struct config *c, enum config_parameter_id id, const char *path);
+
+/* chains.c: the certificates of a server beside smtpd_tls_cert_file; they live in c->tls. */
+struct config_chains {
+	const struct certs_identity *const *list;
+	unsigned int count;
+	const struct tls_host *hosts;
+	unsigned int host_count;
+};
+
+void config_open_chains(struct config *c, struct config_chains *ret);
+
+/* Whether the server has a certificate for clients that ask for no name. */
+static inline bool config_has_certificate(const struct config *c)
+{
+	return config_given_value(c, CONFIG_SMTPD_TLS_CERT_FILE) ||
+	       config_given_value(c, CONFIG_SMTPD_TLS_CHAIN_FILES);
+}
 
 /* clients.c: whether they are asked for certificates, and what contradicts itself there. */
 bool config_asks_clients(const struct config *c);

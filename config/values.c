@@ -183,6 +183,19 @@ static int check_file(struct value *v, struct error *err)
 	return 0;
 }
 
+static int check_files(struct value *v, struct error *err)
+{
+	struct slice rest = v->text, word;
+	struct buf out = { 0 };
+
+	(void)err;
+	while (slice_next_word(&rest, LIST_SEPARATORS, &word))
+		buf_printf(&out, "%s%s", buf_len(&out) ? ", " : "", config_path(v->config, word));
+	v->normal = arena_slicedup(&v->config->arena, buf_slice(&out));
+	buf_done(&out);
+	return 0;
+}
+
 static int check_any(struct value *v, struct error *err)
 {
 	(void)v;
@@ -313,6 +326,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_USER] = check_user,
 		[CONFIG_TYPE_DIRECTORY] = check_directory,
 		[CONFIG_TYPE_FILE] = check_file,
+		[CONFIG_TYPE_FILES] = check_files,
 		[CONFIG_TYPE_MAPS] = check_any,
 		[CONFIG_TYPE_DOMAINS] = check_any,
 		[CONFIG_TYPE_CLIENTS] = check_any,
