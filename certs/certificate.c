@@ -30,6 +30,7 @@
 #define OID_BASIC_CONSTRAINTS  "\x55\x1d\x13"
 #define OID_EXTENDED_KEY_USAGE "\x55\x1d\x25"
 #define OID_ANY_USAGE	       "\x55\x1d\x25\x00"
+#define OID_SERVER_AUTH	       "\x2b\x06\x01\x05\x05\x07\x03\x01"
 #define OID_CLIENT_AUTH	       "\x2b\x06\x01\x05\x05\x07\x03\x02"
 
 #define GENERAL_NAME_DNS     (DER_CONTEXT | 2)
@@ -123,10 +124,13 @@ static bool read_extended_key_usage(struct slice value, struct certs_certificate
 
 	if (!der_take(&value, DER_SEQUENCE, &usages))
 		return false;
-	c->is_for_clients = false;
-	while (der_take(&usages, DER_OID, &usage))
-		c->is_for_clients |= slice_equal(usage, SLICE(OID_CLIENT_AUTH)) ||
-				     slice_equal(usage, SLICE(OID_ANY_USAGE));
+	c->is_for_clients = c->is_for_servers = false;
+	while (der_take(&usages, DER_OID, &usage)) {
+		bool is_any = slice_equal(usage, SLICE(OID_ANY_USAGE));
+
+		c->is_for_clients |= is_any || slice_equal(usage, SLICE(OID_CLIENT_AUTH));
+		c->is_for_servers |= is_any || slice_equal(usage, SLICE(OID_SERVER_AUTH));
+	}
 	return usages.len == 0;
 }
 
@@ -193,7 +197,11 @@ static bool read_certificate(struct slice der, struct certs_certificate *c)
 
 int certs_certificate_parse(struct slice der, struct certs_certificate *ret, struct error *err)
 {
-	struct certs_certificate c = { .der = der, .is_for_clients = true };
+	struct certs_certificate c = {
+		.der = der,
+		.is_for_clients = true,
+		.is_for_servers = true,
+	};
 
 	if (!read_certificate(der, &c))
 		return error_set(err, -EBADMSG, "damaged certificate");

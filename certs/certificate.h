@@ -25,6 +25,7 @@ struct certs_certificate {
 	struct slice key_id;		   /* subjectKeyIdentifier; empty: has none */
 	bool is_ca;			   /* by basicConstraints; of version 1: self-issued */
 	bool is_for_clients;		   /* extendedKeyUsage has clientAuth, or there is none */
+	bool is_for_servers;		   /* the same of serverAuth */
 };
 
 /* der is one certificate and nothing else. */

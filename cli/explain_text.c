@@ -291,9 +291,45 @@ static void write_probes(const struct explanation *e, int64_t now_s, struct buf 
 	}
 }
 
+static bool is_dane(const struct tls_policy *policy)
+{
+	return policy->level == TLS_LEVEL_DANE || policy->level == TLS_LEVEL_DANE_ONLY;
+}
+
+/* DNS decides, at each connection, which of these it is; --probe asks it now. */
+static void write_dane(const struct explanation *e, struct buf *out)
+{
+	bool is_only = e->route->tls.level == TLS_LEVEL_DANE_ONLY;
+	bool is_implicit = e->route->mode == TLS_MODE_IMPLICIT;
+
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		label(out, i == 0 ? "asks DNS" : "");
+		buf_printf(out, "TLSA of _%u._tcp.", e->hops[i].hop->port);
+		cli_format_text(out, e->hops[i].hop->host);
+		buf_append_string(out, "\n");
+	}
+	label(out, "if");
+	buf_append_string(out, "there are signed records  the peer is verified by them, else mail "
+			       "waits\n");
+	label(out, "");
+	buf_printf(out, "none of them can be used  %s\n",
+		   is_only ? "mail waits, nothing is sent" : "as level encrypt");
+	label(out, "");
+	buf_printf(out, "there are none            %s\n",
+		   is_only	 ? "mail waits, nothing is sent"
+		   : is_implicit ? "as level encrypt"
+				 : "as level may: mail may go in the clear");
+	label(out, "");
+	buf_append_string(out, "DNS can't tell            mail waits, nothing is sent\n");
+}
+
 /* What is asked of the peer's certificate, and what follows where it does not come about. */
 static void write_demands(const struct explanation *e, struct buf *out)
 {
+	if (is_dane(&e->route->tls)) {
+		write_dane(e, out);
+		return;
+	}
 	if (e->route->tls.level != TLS_LEVEL_FINGERPRINT)
 		write_names(e, out);
 	write_fingerprints(&e->route->tls, out);

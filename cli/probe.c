@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "smtp/client.h"
 #include "tls/fallback.h"
+#include "transport/dane.h"
 
 #define GOODBYE_MS 2000
 
@@ -42,6 +43,8 @@ struct probe {
 	struct loop_task step_task;
 	struct loop_timer *timer;
 	struct dns *dns;
+	struct tls_policy policy; /* as it holds for this next hop */
+	struct tls_dane *dane;	  /* of it, or NULL */
 	struct net_address *addresses;
 	size_t address_count, address_next;
 	struct stream *stream;
@@ -54,7 +57,7 @@ static const struct smtp_client_events client_events;
 
 static enum tls_fallback fallback_of(const struct probe *p, enum tls_failure failure)
 {
-	return tls_fallback(&p->route->tls, p->route->mode, failure);
+	return tls_fallback(&p->policy, p->route->mode, failure);
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -126,7 +129,7 @@ static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 		note_error(p, result->ok ? "no STARTTLS is offered: mail would go in the clear"
 					 : "TLS is required, but no STARTTLS is offered");
 	} else {
-		result->ok = tls_policy_permits(&p->route->tls, result->encrypted,
+		result->ok = tls_policy_permits(&p->policy, result->encrypted,
 						result->encrypted && result->tls.verified);
 		if (result->encrypted && !result->tls.verified)
 			note_error(p, "%s", result->tls.trouble);
@@ -150,8 +153,8 @@ static void start_tls(struct probe *p)
 	struct error err;
 
 	p->state = PROBE_HANDSHAKE;
-	if (tls_session_new_client(p->options->client_tls, &p->route->tls, p->hop->host, NULL,
-				   &filter, &err) < 0) {
+	if (tls_session_new_client(p->options->client_tls, &p->policy, p->hop->host, NULL, &filter,
+				   &err) < 0) {
 		note_error(p, "cannot start TLS: %s", err.text);
 		finish_address(p);
 		return;
@@ -303,12 +306,15 @@ static void connect_next(struct probe *p)
 	p->stream = stream_connect(p->loop, address, NULL, &stream_events, p);
 }
 
-static void on_addresses(void *arg, const struct dns_answer *answer)
+static void on_found(void *arg, const struct transport_found *found)
 {
+	const struct dns_answer *answer = found->addresses;
 	struct probe *p = arg;
 
-	if (answer->outcome != DNS_FOUND) {
-		note_error(p, "%s", answer->reason);
+	p->policy = found->policy;
+	p->dane = found->dane;
+	if (found->refusal || answer->outcome != DNS_FOUND) {
+		note_error(p, "%s", found->refusal ? found->refusal : answer->reason);
 		finish_address(p);
 		return;
 	}
@@ -337,7 +343,7 @@ int probe_next_hop(const struct mta_options *options, const struct transport_rou
 		r = dns_new(p.loop, &options->dns, &p.dns, err);
 	if (r == 0) {
 		p.timer = loop_timer_new(p.loop, on_timer, &p);
-		dns_addresses(p.dns, p.hop->host, on_addresses, &p);
+		transport_search_hop(p.dns, route, p.hop, on_found, &p);
 		loop_run(p.loop);
 	}
 	loop_timer_free(p.timer);
@@ -346,6 +352,7 @@ int probe_next_hop(const struct mta_options *options, const struct transport_rou
 	tls_thread_done();
 	buf_done(&p.commands);
 	free(p.addresses);
+	tls_dane_free(p.dane);
 	return r;
 }
 

@@ -13,6 +13,7 @@ static const struct transport_options options = {
 	.default_transport = "smtp",
 	.tls = { .level = TLS_LEVEL_ENCRYPT, .source = "main.conf:7" },
 	.can_verify = true,
+	.has_local_dns = true,
 };
 
 static const struct transport_route *parse(const char *value)
@@ -106,6 +107,24 @@ static const struct {
 	  "  names        a (recorded only)\n"
 	  "  if           the handshake fails       mail waits, nothing is sent\n"
 	  "               the peer is not verified  mail goes encrypted, which is recorded\n" },
+	{ "relay:[a] tls=dane",
+	  "  TLS          STARTTLS\n"
+	  "  level        dane, as of ts:2\n"
+	  "  protocols    TLSv1.2 or TLSv1.3\n"
+	  "  asks DNS     TLSA of _25._tcp.a\n"
+	  "  if           there are signed records  the peer is verified by them, else mail waits\n"
+	  "               none of them can be used  as level encrypt\n"
+	  "               there are none            as level may: mail may go in the clear\n"
+	  "               DNS can't tell            mail waits, nothing is sent\n" },
+	{ "relay-smtps:[a] tls=dane-only",
+	  "  TLS          implicit, from the first byte\n"
+	  "  level        dane-only, as of ts:2\n"
+	  "  protocols    TLSv1.2 or TLSv1.3\n"
+	  "  asks DNS     TLSA of _465._tcp.a\n"
+	  "  if           there are signed records  the peer is verified by them, else mail waits\n"
+	  "               none of them can be used  mail waits, nothing is sent\n"
+	  "               there are none            mail waits, nothing is sent\n"
+	  "               DNS can't tell            mail waits, nothing is sent\n" },
 };
 
 static void test_levels(void **state)

@@ -44,6 +44,7 @@ void config_transport_options(const struct config *c, struct transport_options *
 		.tls.level = level_of(c, CONFIG_SMTP_TLS_SECURITY_LEVEL),
 		.tls.source = c->settings[CONFIG_SMTP_TLS_SECURITY_LEVEL].source,
 		.can_verify = ca_file && ca_file[0] != '\0',
+		.has_local_dns = dns_servers_are_local(config_value(c, CONFIG_RESOLVER)),
 		.is_local = c->mailbox_domains ? edge_is_local : hub_is_local,
 		.is_local_arg = c->mailbox_domains,
 	};

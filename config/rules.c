@@ -91,13 +91,6 @@ static void check_certificate(struct config *c)
 
 static void check_sending_tls(struct config *c)
 {
-	if ((value_is(c, CONFIG_SMTP_TLS_SECURITY_LEVEL, "verify") ||
-	     value_is(c, CONFIG_SMTP_TLS_SECURITY_LEVEL, "secure")) &&
-	    is_empty(c, CONFIG_SMTP_TLS_CAFILE))
-		config_report_setting(c, CONFIG_SMTP_TLS_SECURITY_LEVEL, CONFIG_ERROR,
-				      "%s needs to know whom to trust: set smtp_tls_CAfile or "
-				      "smtpd_tls_CAfile",
-				      config_value(c, CONFIG_SMTP_TLS_SECURITY_LEVEL));
 	if (config_is_given(c, CONFIG_SMTP_TLS_KEY_FILE) &&
 	    is_empty(c, CONFIG_SMTP_TLS_CERT_FILE) && !is_empty(c, CONFIG_SMTP_TLS_KEY_FILE))
 		config_report_setting(c, CONFIG_SMTP_TLS_KEY_FILE, CONFIG_ERROR,

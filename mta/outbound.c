@@ -32,9 +32,12 @@ static void connect_next(struct outbound *o);
 static const struct stream_events stream_events;
 static const struct smtp_client_events client_events;
 
+/* The policy of the route; where that is DANE, what it is at this next hop. */
 static const struct tls_policy *policy_of(const struct outbound *o)
 {
-	return &o->lane->route->tls;
+	const struct tls_policy *tls = &o->lane->route->tls;
+
+	return tls->level == TLS_LEVEL_DANE || tls->level == TLS_LEVEL_DANE_ONLY ? &o->policy : tls;
 }
 
 static struct log *log_of(const struct outbound *o)
@@ -86,6 +89,7 @@ static void close_stream(struct outbound *o)
 
 static void free_outbound(struct outbound *o)
 {
+	tls_dane_free(o->dane);
 	smtp_client_free(o->client);
 	loop_timer_free(o->timer);
 	loop_defer_cancel(&o->step_task);
@@ -113,9 +117,8 @@ void outbound_end(struct outbound *o, const struct smtp_status *trouble)
 {
 	if (o->state == OUTBOUND_DEAD)
 		return;
-	if (o->query)
-		dns_cancel(o->query);
-	o->query = NULL;
+	transport_search_cancel(o->search);
+	o->search = NULL;
 	close_stream(o);
 	o->state = OUTBOUND_DEAD;
 	lane_connection_ended(o->lane, &o->lane_connection, trouble, &o->attempt);
@@ -452,12 +455,17 @@ static void name_failed(struct outbound *o, const struct dns_answer *answer)
 		smtp_status_set(&o->trouble, 450, ESC(4, 4, 3), "%s", answer->reason);
 }
 
-static void on_addresses(void *arg, const struct dns_answer *answer)
+static void on_found(void *arg, const struct transport_found *found)
 {
+	const struct dns_answer *answer = found->addresses;
 	struct outbound *o = arg;
 
-	o->query = NULL;
-	if (answer->outcome == DNS_FOUND) {
+	o->search = NULL;
+	o->policy = found->policy;
+	o->dane = found->dane;
+	if (found->refusal) {
+		smtp_status_set(&o->trouble, 450, ESC(4, 7, 5), "%s", found->refusal);
+	} else if (answer->outcome == DNS_FOUND) {
 		o->addresses = memory_new(answer->count * sizeof(*o->addresses));
 		memcpy(o->addresses, answer->addresses, answer->count * sizeof(*o->addresses));
 		o->address_count = answer->count;
@@ -473,6 +481,8 @@ static void next_hop(struct outbound *o)
 
 	free(o->addresses);
 	o->addresses = NULL;
+	tls_dane_free(o->dane);
+	o->dane = NULL;
 	o->address_count = o->address_next = 0;
 	if (o->hops_tried == route->hop_count) {
 		outbound_end(o, &o->trouble);
@@ -482,7 +492,7 @@ static void next_hop(struct outbound *o)
 	memset(&o->attempt, 0, sizeof(o->attempt)); /* it may never come to an address */
 	snprintf(o->attempt.relay, sizeof(o->attempt.relay), "none");
 	o->state = OUTBOUND_RESOLVING;
-	o->query = dns_addresses(o->lane->view->dns, o->hop->host, on_addresses, o);
+	o->search = transport_search_hop(o->lane->view->dns, route, o->hop, on_found, o);
 }
 
 static void connect_next(struct outbound *o)

@@ -7,6 +7,7 @@
 #include "mta/outbound.h"
 #include "net/stream.h"
 #include "smtp/client.h"
+#include "transport/dane.h"
 
 enum outbound_state {
 	OUTBOUND_RESOLVING,
@@ -28,7 +29,9 @@ struct outbound {
 
 	unsigned int first_hop, hops_tried;
 	const struct transport_hop *hop;
-	struct dns_query *query;
+	struct transport_search *search;
+	struct tls_policy policy; /* at dane and dane-only: as it holds for this next hop */
+	struct tls_dane *dane;	  /* of it, or NULL */
 	struct net_address *addresses;
 	size_t address_count, address_next;
 	bool retry_clear; /* the last handshake failed and the policy permits clear text: */

@@ -2,19 +2,11 @@
  * dns - c-ares on our loop
  *
  * c-ares tells by on_socket_state() which of its sockets to watch, and by
- * ares_timeout() when it wants to be called. What is asked is one query for
- * AAAA and one for A, at once, over ares_query() and not ares_getaddrinfo():
- * that one forgets, in 1.18, the failure of one family when the other one
- * says that it has no addresses, and mail would be returned for a resolver's
- * hiccup. More types go the same way: a lookup each, and their own parser.
- *
- * The user is called from a deferred task and never by c-ares, so it may do
- * what it likes, dns_free() included.
+ * ares_timeout() when it wants to be called. What is asked is in dns_query.c.
  */
-#include "net/dns.h"
+#include "net/dns_internal.h"
 
 #include <ares.h>
-#include <arpa/nameser.h>
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
@@ -27,20 +19,10 @@
 #include "base/parse.h"
 #include "net/internal.h"
 
-#define TIMEOUT_MS   5000
-#define TRIES	     3
-#define SERVERS_MAX  16
-#define RECORDS_MAX  32 /* of one answer; those behind are left out */
-#define DOMAIN_PORT  53
-#define RCODE_OFFSET 3 /* in the header of an answer; low four bits (RFC 1035 section 4.1.1) */
-
-struct dns {
-	struct loop *loop;
-	ares_channel channel;
-	struct loop_timer *timer;
-	struct list sockets; /* struct dns_socket */
-	struct list queries; /* struct dns_query */
-};
+#define TIMEOUT_MS  5000
+#define TRIES	    3
+#define SERVERS_MAX 16
+#define DOMAIN_PORT 53
 
 /* A socket of c-ares. */
 struct dns_socket {
@@ -51,25 +33,9 @@ struct dns_socket {
 	unsigned int wanted;
 };
 
-struct dns_query {
-	struct dns *dns;
-	struct list link;
-	struct loop_task answer;
-	void (*answered)(void *arg, const struct dns_answer *answer); /* NULL: cancelled */
-	void *arg;
-	char *host;
-	bool is_answering;
-
-	unsigned int running; /* lookups without an answer */
-	int failure;	      /* ARES_E... of a lookup that found nothing out; 0: none */
-	bool is_name_unknown; /* NXDOMAIN: not one record of any type */
-	struct net_address addresses[2 * RECORDS_MAX];
-	size_t count;
-};
-
 /* Sockets and time */
 
-static void schedule(struct dns *dns)
+void dns_schedule(struct dns *dns)
 {
 	struct timeval memory, *wait;
 
@@ -85,7 +51,7 @@ static void on_timer(void *arg)
 	struct dns *dns = arg;
 
 	ares_process_fd(dns->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	schedule(dns);
+	dns_schedule(dns);
 }
 
 static struct dns_socket *find_socket(struct dns *dns, int fd)
@@ -113,7 +79,7 @@ static void on_socket_ready(void *arg, unsigned int events)
 	sock = is_broken ? find_socket(dns, fd) : NULL;
 	if (sock)
 		poller_want(sock->poller, sock->wanted);
-	schedule(dns);
+	dns_schedule(dns);
 }
 
 static struct dns_socket *add_socket(struct dns *dns, int fd)
@@ -206,6 +172,41 @@ static int set_servers(ares_channel channel, const char *servers, struct error *
 	return 0;
 }
 
+static bool is_loopback(const struct ares_addr_port_node *node)
+{
+	const unsigned char *ip = (const unsigned char *)&node->addr;
+
+	if (node->family == AF_INET)
+		return ip[0] == 127;
+	return IN6_IS_ADDR_LOOPBACK((const struct in6_addr *)&node->addr.addr6);
+}
+
+static bool is_local(ares_channel channel)
+{
+	struct ares_addr_port_node *nodes = NULL;
+	bool local;
+
+	if (ares_get_servers_ports(channel, &nodes) != ARES_SUCCESS)
+		return false;
+	local = nodes != NULL;
+	for (const struct ares_addr_port_node *node = nodes; node; node = node->next)
+		local &= is_loopback(node);
+	ares_free_data(nodes);
+	return local;
+}
+
+bool dns_servers_are_local(const char *servers)
+{
+	ares_channel channel;
+	bool local;
+
+	if (ares_init(&channel) != ARES_SUCCESS)
+		return false;
+	local = set_servers(channel, servers ? servers : "", NULL) == 0 && is_local(channel);
+	ares_destroy(channel);
+	return local;
+}
+
 int dns_new(struct loop *loop, const struct dns_options *options, struct dns **ret_dns,
 	    struct error *err)
 {
@@ -233,20 +234,13 @@ int dns_new(struct loop *loop, const struct dns_options *options, struct dns **r
 		return r;
 	}
 
+	dns->is_trusted = is_local(dns->channel);
 	dns->loop = loop;
 	dns->timer = loop_timer_new(loop, on_timer, dns);
 	list_init(&dns->sockets);
 	list_init(&dns->queries);
 	*ret_dns = dns;
 	return 0;
-}
-
-static void query_free(struct dns_query *q)
-{
-	list_remove(&q->link);
-	loop_defer_cancel(&q->answer);
-	free(q->host);
-	free(q);
 }
 
 void dns_free(struct dns *dns)
@@ -261,197 +255,4 @@ void dns_free(struct dns *dns)
 	assert(list_is_empty(&dns->queries) && list_is_empty(&dns->sockets));
 	loop_timer_free(dns->timer);
 	free(dns);
-}
-
-/* Queries */
-
-static const char *failure_text(int status)
-{
-	switch (status) {
-	case ARES_ETIMEOUT:
-		return "no answer from DNS in time";
-	case ARES_ECONNREFUSED:
-		/* c-ares asks the next server after SERVFAIL and REFUSED too, and ends with this. */
-		return "no DNS server gave an answer (server failure or refused)";
-	case ARES_EBADRESP:
-		return "broken answer from DNS";
-	default:
-		return ares_strerror(status);
-	}
-}
-
-static void on_answer(struct loop_task *task)
-{
-	struct dns_query *q = CONTAINER_OF(task, struct dns_query, answer);
-	struct dns_answer answer = { DNS_FOUND, q->addresses, q->count, NULL };
-	char reason[512];
-
-	if (q->count > 0) {
-		net_order_addresses(q->addresses, q->count);
-	} else if (q->failure) {
-		/* Also where the other lookup said NXDOMAIN: some servers do for AAAA alone. */
-		answer.outcome = DNS_FAILED;
-		snprintf(reason, sizeof(reason), "%s: %s", q->host, failure_text(q->failure));
-	} else {
-		answer.outcome = DNS_NOT_FOUND;
-		snprintf(reason, sizeof(reason), "%s: %s", q->host,
-			 q->is_name_unknown ? "name not found" : "name has no address");
-	}
-	if (q->count == 0)
-		answer.reason = reason;
-
-	/* The resolver may be gone when this returns; the query is on its own already. */
-	list_remove(&q->link);
-	q->is_answering = true;
-	q->answered(q->arg, &answer);
-	query_free(q);
-}
-
-static void finish(struct dns_query *q)
-{
-	if (q->answered)
-		loop_defer(q->dns->loop, &q->answer);
-	else
-		query_free(q);
-}
-
-static void add_address(struct dns_query *q, int family, const void *ip)
-{
-	struct net_address *a = &q->addresses[q->count];
-
-	if (q->count == ARRAY_SIZE(q->addresses))
-		return;
-	q->count++;
-	a->sa.sa_family = (sa_family_t)family;
-	if (family == AF_INET) {
-		a->len = sizeof(a->in);
-		memcpy(&a->in.sin_addr, ip, sizeof(a->in.sin_addr));
-	} else {
-		a->len = sizeof(a->in6);
-		memcpy(&a->in6.sin6_addr, ip, sizeof(a->in6.sin6_addr));
-	}
-}
-
-static int parse_ipv4(struct dns_query *q, const unsigned char *bytes, int len)
-{
-	struct ares_addrttl records[RECORDS_MAX];
-	int count = RECORDS_MAX, status;
-
-	status = ares_parse_a_reply(bytes, len, NULL, records, &count);
-	for (int i = 0; status == ARES_SUCCESS && i < count; i++)
-		add_address(q, AF_INET, &records[i].ipaddr);
-	return status;
-}
-
-static int parse_ipv6(struct dns_query *q, const unsigned char *bytes, int len)
-{
-	struct ares_addr6ttl records[RECORDS_MAX];
-	int count = RECORDS_MAX, status;
-
-	status = ares_parse_aaaa_reply(bytes, len, NULL, records, &count);
-	for (int i = 0; status == ARES_SUCCESS && i < count; i++)
-		add_address(q, AF_INET6, &records[i].ip6addr);
-	return status;
-}
-
-/* One lookup has ended; the query has when all of its lookups have. */
-static void lookup_done(struct dns_query *q, int status)
-{
-	switch (status) {
-	case ARES_SUCCESS:
-	case ARES_ENODATA:
-		break;
-	case ARES_ENOTFOUND:
-	case ARES_EBADNAME: /* what cannot be a name has no address, ever */
-		q->is_name_unknown = true;
-		break;
-	default:
-		q->failure = status;
-	}
-	if (--q->running == 0)
-		finish(q);
-}
-
-/* c-ares takes response codes that it does not know for success. */
-static int check_rcode(int status, const unsigned char *bytes, int len)
-{
-	if (status != ARES_SUCCESS && status != ARES_ENODATA)
-		return status;
-	return len > RCODE_OFFSET && (bytes[RCODE_OFFSET] & 0xf) == 0 ? status : ARES_EBADRESP;
-}
-
-static void on_ipv4(void *arg, int status, int timeouts, unsigned char *bytes, int len)
-{
-	(void)timeouts;
-	status = check_rcode(status, bytes, len);
-	lookup_done(arg, status == ARES_SUCCESS ? parse_ipv4(arg, bytes, len) : status);
-}
-
-static void on_ipv6(void *arg, int status, int timeouts, unsigned char *bytes, int len)
-{
-	(void)timeouts;
-	status = check_rcode(status, bytes, len);
-	lookup_done(arg, status == ARES_SUCCESS ? parse_ipv6(arg, bytes, len) : status);
-}
-
-/* Addresses of one family from /etc/hosts. */
-static void ask_hosts_file(struct dns_query *q, int family)
-{
-	struct hostent *entry = NULL;
-
-	if (ares_gethostbyname_file(q->dns->channel, q->host, family, &entry) != ARES_SUCCESS)
-		return;
-	for (char **ip = entry->h_addr_list; *ip; ip++)
-		add_address(q, family, *ip);
-	ares_free_hostent(entry);
-}
-
-/* Answers without a question: addresses, what is in /etc/hosts, and the root of all names. */
-static bool answer_at_once(struct dns_query *q)
-{
-	if (strcmp(q->host, "") == 0 || strcmp(q->host, ".") == 0) {
-		q->is_name_unknown = true;
-		return true;
-	}
-	if (net_address_parse_ip(slice_from(q->host), 0, &q->addresses[0])) {
-		q->count = 1;
-		return true;
-	}
-	ask_hosts_file(q, AF_INET6);
-	ask_hosts_file(q, AF_INET);
-	return q->count > 0;
-}
-
-struct dns_query *dns_addresses(struct dns *dns, const char *host,
-				void (*answered)(void *arg, const struct dns_answer *answer),
-				void *arg)
-{
-	struct dns_query *q = net_new(sizeof(*q));
-
-	q->dns = dns;
-	q->answer.run = on_answer;
-	q->answered = answered;
-	q->arg = arg;
-	q->host = slice_strdup(slice_from(host));
-	list_push(&dns->queries, &q->link);
-
-	if (answer_at_once(q)) {
-		finish(q);
-		return q;
-	}
-	/* Both may answer within the call, as for a name that is too long. */
-	q->running = 2;
-	ares_query(dns->channel, host, ns_c_in, ns_t_aaaa, on_ipv6, q);
-	ares_query(dns->channel, host, ns_c_in, ns_t_a, on_ipv4, q);
-	schedule(dns);
-	return q;
-}
-
-void dns_cancel(struct dns_query *query)
-{
-	if (!query || query->is_answering)
-		return;
-	query->answered = NULL;
-	if (query->running == 0)
-		query_free(query);
 }

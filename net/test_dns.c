@@ -2,8 +2,7 @@
  * test_dns - what the resolver makes of answers, and of those that never come
  *
  * A name server of our own runs on the loop that asks it. What it answers is
- * said by the name: each label "a" or "aaaa" is an address of that type, and
- * so on; see serve().
+ * said by the first label of the name, see zone[] and serve().
  */
 
 #include "net/dns.h"
@@ -80,6 +79,93 @@ static const struct {
 	{ "broken", { 0, 0 }, { 1, 1 } },
 };
 
+/*
+ * The same for those who ask by the AD and DO bits: what the server says of
+ * its signatures, and TLSA records of "_25._tcp.LABEL".
+ */
+static const struct {
+	const char *label;
+	bool is_signed;
+	int rcode;
+	unsigned int records; /* of TLSA */
+	bool is_alias;	      /* of real.example */
+} signed_zone[] = {
+	{ "signed", true, 0, 2, false }, { "unsigned", false, 0, 2, false },
+	{ "notlsa", true, 0, 0, false }, { "notlsaname", true, 3, 0, false },
+	{ "bogus", true, 2, 0, false },	 { "alias", true, 0, 1, true },
+	{ "cut", true, 0, 1, false },	 { "short", true, 0, 1, false },
+};
+
+static void put_answer(struct buf *out, struct slice question, size_t end, unsigned int flags,
+		       unsigned int count)
+{
+	buf_append(out, question.ptr, 2);
+	put16(out, 0x8180 | flags);
+	put16(out, 1);
+	put16(out, count);
+	put16(out, 0);
+	put16(out, 0);
+	buf_append(out, question.ptr + HEADER_SIZE, end - HEADER_SIZE);
+}
+
+static void put_tlsa(struct buf *out, unsigned int count, bool is_short)
+{
+	unsigned char record[3 + 32] = { 3, 1, 1 };
+
+	for (unsigned int i = 0; i < count; i++) {
+		memset(record + 3, (int)(0xa0 + i), 32);
+		put_record(out, 52, record, is_short ? 3 : sizeof(record));
+	}
+}
+
+/* Whether it was one of these; then the answer is appended to out. */
+static bool serve_signed(struct slice question, size_t end, int type, struct buf *out)
+{
+	static const char alias[] = "\x04real\x07"
+				    "example";
+	const char *name = question.ptr + HEADER_SIZE;
+	bool is_ad_asked = question.ptr[3] & 0x20;
+	bool is_do_asked = question.len == end + 11 && question.ptr[question.len - 4] & 0x80;
+
+	if (type == 52)
+		name += strlen("_25._tcp") + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(signed_zone); i++) {
+		size_t len = strlen(signed_zone[i].label);
+		unsigned int flags =
+			signed_zone[i].is_signed && is_ad_asked && is_do_asked ? 0x20 : 0;
+		unsigned int addresses = type == ns_t_a;
+
+		if ((size_t)name[0] != len || memcmp(name + 1, signed_zone[i].label, len) != 0)
+			continue;
+		if (type == 52) {
+			put_answer(out, question, end, flags | (unsigned int)signed_zone[i].rcode,
+				   signed_zone[i].records);
+			put_tlsa(out, signed_zone[i].records,
+				 strcmp(signed_zone[i].label, "short") == 0);
+			if (strcmp(signed_zone[i].label, "cut") == 0)
+				out->end -= 3;
+			return true;
+		}
+		put_answer(out, question, end, flags, addresses + signed_zone[i].is_alias);
+		if (signed_zone[i].is_alias)
+			put_record(out, ns_t_cname, alias, sizeof(alias));
+		/* The owner is not looked at behind an alias: it is that of the question here. */
+		if (addresses && signed_zone[i].is_alias) {
+			buf_append(out, alias, sizeof(alias));
+			put16(out, ns_t_a);
+			put16(out, ns_c_in);
+			put16(out, 0);
+			put16(out, 60);
+			put16(out, 4);
+			buf_append(out, "\x7f\0\0\x01", 4);
+		} else if (addresses) {
+			put_record(out, ns_t_a, "\x7f\0\0\x01", 4);
+		}
+		return true;
+	}
+	return false;
+}
+
 static size_t find_behaviour(struct slice label)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(zone); i++) {
@@ -95,7 +181,7 @@ static void serve(struct slice question, bool is_tcp, struct buf *out)
 {
 	struct slice label =
 		slice_of(question.ptr + HEADER_SIZE + 1, (unsigned char)question.ptr[HEADER_SIZE]);
-	size_t behaviour = find_behaviour(label), end = HEADER_SIZE;
+	size_t behaviour, end = HEADER_SIZE;
 	int type, rcode;
 	unsigned int is_aaaa, count;
 
@@ -104,6 +190,9 @@ static void serve(struct slice question, bool is_tcp, struct buf *out)
 	end++;
 	type = (unsigned char)question.ptr[end] << 8 | (unsigned char)question.ptr[end + 1];
 	end += 4;
+	if (serve_signed(question, end, type, out))
+		return;
+	behaviour = find_behaviour(label);
 	is_aaaa = type == ns_t_aaaa;
 	rcode = zone[behaviour].rcode[is_aaaa];
 	count = zone[behaviour].addresses[is_aaaa];
@@ -516,6 +605,108 @@ static void test_servers_option(void **state)
 }
 
 /* RFC 6724, as far as it can be seen on any machine: loopback is all that surely can be reached. */
+struct secure {
+	struct loop *loop;
+	struct dns_query *query;
+	char said[256];
+};
+
+static void on_secure(void *arg, const struct dns_answer *answer)
+{
+	struct secure *s = arg;
+
+	snprintf(s->said, sizeof(s->said), "%d %zu %s %s", answer->outcome, answer->count,
+		 answer->is_secure ? "secure" : "insecure", answer->canonical);
+	dns_cancel(s->query);
+	loop_stop(s->loop);
+}
+
+static void on_tlsa(void *arg, const struct dns_tlsa_answer *answer)
+{
+	struct secure *s = arg;
+	int n = snprintf(s->said, sizeof(s->said), "%d %s", answer->outcome,
+			 answer->is_secure ? "secure" : "insecure");
+
+	for (size_t i = 0; i < answer->count; i++)
+		n += snprintf(s->said + n, sizeof(s->said) - (size_t)n, " %d/%d/%d %zu:%02x",
+			      answer->records[i].usage, answer->records[i].selector,
+			      answer->records[i].matching, answer->records[i].data.len,
+			      (unsigned char)answer->records[i].data.ptr[31]);
+	if (answer->reason)
+		snprintf(s->said + n, sizeof(s->said) - (size_t)n, " %s", answer->reason);
+	loop_stop(s->loop);
+}
+
+/* Only a server that was asked for it, and that is on this host, can make an answer secure. */
+static void test_secure(void **state)
+{
+	static const struct {
+		const char *host, *addresses, *tlsa;
+	} secure_cases[] = {
+		{ "signed.example", "1 1 secure signed.example",
+		  "1 secure 3/1/1 32:a0 3/1/1 32:a1" },
+		{ "unsigned.example", "1 1 insecure unsigned.example",
+		  "1 insecure 3/1/1 32:a0 3/1/1 32:a1" },
+		{ "notlsa.example", "1 1 secure notlsa.example",
+		  "2 secure _25._tcp.notlsa.example: name has no TLSA record" },
+		{ "notlsaname.example", "1 1 secure notlsaname.example",
+		  "2 secure _25._tcp.notlsaname.example: name not found" },
+		{ "bogus.example", "1 1 secure bogus.example",
+		  "3 insecure _25._tcp.bogus.example: " NO_ANSWER },
+		{ "alias.example", "1 1 secure real.example", "1 secure 3/1/1 32:a0" },
+		{ "cut.example", "1 1 secure cut.example",
+		  "3 secure _25._tcp.cut.example: broken answer from DNS" },
+		{ "short.example", "1 1 secure short.example",
+		  "3 secure _25._tcp.short.example: broken answer from DNS" },
+		{ "127.0.0.1", "1 1 insecure 127.0.0.1", NULL },
+		{ "localhost", NULL, NULL },
+	};
+	struct loop *loop = test_start();
+	struct server server;
+	struct dns *dns;
+
+	(void)state;
+	server_start(&server, loop);
+	dns = resolver_new(loop, &server, 0, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(secure_cases); i++) {
+		struct secure s = { .loop = loop };
+		char name[64];
+
+		s.query = dns_secure_addresses(dns, secure_cases[i].host, on_secure, &s);
+		while (!s.said[0])
+			loop_run(loop);
+		if (secure_cases[i].addresses)
+			assert_string_equal(s.said, secure_cases[i].addresses);
+		else
+			assert_non_null(strstr(s.said, " insecure "));
+		if (!secure_cases[i].tlsa)
+			continue;
+		s.said[0] = '\0';
+		snprintf(name, sizeof(name), "_25._tcp.%s", secure_cases[i].host);
+		dns_tlsa(dns, name, on_tlsa, &s);
+		while (!s.said[0])
+			loop_run(loop);
+		assert_string_equal(s.said, secure_cases[i].tlsa);
+	}
+	/* Those that run are dropped with the resolver. */
+	dns_tlsa(dns, "_25._tcp.signed.example", on_tlsa, NULL);
+	dns_secure_addresses(dns, "signed.example", on_secure, NULL);
+	dns_free(dns);
+	server_stop(&server);
+	test_end(loop, NULL, NULL);
+}
+
+static void test_local_servers(void **state)
+{
+	(void)state;
+	assert_true(dns_servers_are_local("127.0.0.1"));
+	assert_true(dns_servers_are_local("127.0.0.53:5300, [::1]:53 ::1"));
+	assert_false(dns_servers_are_local("192.0.2.1"));
+	assert_false(dns_servers_are_local("127.0.0.1, 192.0.2.1"));
+	assert_false(dns_servers_are_local("[2001:db8::1]"));
+	assert_false(dns_servers_are_local("what?"));
+}
+
 static void test_order(void **state)
 {
 	static const char *const ips[] = { "192.0.2.1", "127.0.0.2", "2001:db8::1", "127.0.0.1",
@@ -548,6 +739,8 @@ int main(void)
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_next_server),
 		cmocka_unit_test(test_servers_option),
+		cmocka_unit_test(test_secure),
+		cmocka_unit_test(test_local_servers),
 		cmocka_unit_test(test_order),
 	};
 

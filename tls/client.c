@@ -9,6 +9,7 @@
  * certificate; new tickets do not prolong it. Whatever makes an attempt to
  * resume fail also removes the session, so that the next connection starts anew.
  */
+#include "tls/dane.h"
 #include "tls/session_internal.h"
 
 #include <errno.h>
@@ -45,7 +46,7 @@ static void wipe(struct buf *b)
 	buf_done(b);
 }
 
-/* Parts are ended by NUL, which none of them holds. */
+/* Parts are ended by NUL, which none of them holds, or have their length in front. */
 static void make_key(struct tls_client *client, const struct tls_policy *policy,
 		     const char *nexthop, const char *cache_key)
 {
@@ -64,6 +65,13 @@ static void make_key(struct tls_client *client, const struct tls_policy *policy,
 	for (unsigned int i = 0; i < policy->fingerprint_count; i++) {
 		buf_append(key, "", 1);
 		buf_append_string(key, policy->fingerprints[i]);
+	}
+	for (unsigned int i = 0; policy->dane && i < policy->dane->count; i++) {
+		const struct dns_tlsa *r = &policy->dane->records[i];
+
+		buf_printf(key, "%c%u %u %u %zu ", '\0', r->usage, r->selector, r->matching,
+			   r->data.len);
+		buf_append_slice(key, r->data);
 	}
 }
 
@@ -105,6 +113,8 @@ static int set_server_name(struct tls_session *s, const struct tls_policy *polic
 {
 	const char *name = policy->servername;
 
+	if (policy->dane) /* RFC 7672 section 8.1: the TLSA base domain, and no other */
+		name = policy->dane->base;
 	if (!name)
 		name = tls_host_bare(nexthop, &s->client->verify.names.arena);
 	/* RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted". */
@@ -181,7 +191,7 @@ static void recall(struct tls_session *s)
 	s->facts.resumed = true;
 }
 
-/* A certificate that was verified by its fingerprint has no end. */
+/* A certificate that was verified by its fingerprint or by DNS has no end. */
 static int64_t verdict_end_s(const struct tls_facts *facts)
 {
 	int64_t end_s = now_s() + RESUME_MAX_S;

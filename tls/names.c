@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/escape.h"
+#include "tls/dane.h"
 
 const char *tls_host_bare(const char *nexthop, struct arena *arena)
 {
@@ -49,10 +50,13 @@ static const char *resolve(const char *match, const char *host, struct arena *ar
 }
 
 /* Postfix's smtp_tls_verify_cert_match and smtp_tls_secure_cert_match; no address has a subdomain. */
-static void want_defaults(struct tls_names *names, enum tls_level level, const char *host)
+static void want_defaults(struct tls_names *names, const struct tls_policy *policy,
+			  const char *host)
 {
 	names->wanted[names->count++] = host;
-	if (level == TLS_LEVEL_SECURE && !tls_host_is_address(host))
+	if (policy->dane && strcasecmp(policy->dane->base, host) != 0) /* RFC 7672 section 3.2.2 */
+		names->wanted[names->count++] = policy->dane->base;
+	if (policy->level == TLS_LEVEL_SECURE && !tls_host_is_address(host))
 		names->wanted[names->count++] = resolve("dot-nexthop", host, &names->arena);
 }
 
@@ -64,9 +68,9 @@ void tls_names_init(struct tls_names *names, const struct tls_policy *policy, co
 	host = tls_host_bare(nexthop, &names->arena);
 	names->wanted =
 		arena_alloc(&names->arena, (policy->match_count + 2) * sizeof(*names->wanted));
-	if (policy->match_count == 0)
-		want_defaults(names, policy->level, host);
-	for (unsigned int i = 0; i < policy->match_count; i++)
+	if (policy->match_count == 0 || policy->dane)
+		want_defaults(names, policy, host);
+	for (unsigned int i = 0; i < policy->match_count && !policy->dane; i++)
 		names->wanted[names->count++] = resolve(policy->match[i], host, &names->arena);
 }
 

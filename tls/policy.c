@@ -2,8 +2,8 @@
  * policy - Postfix's words for TLS, read strictly
  *
  * Whatever is not understood is an error: a policy read wrongly could send
- * mail in the clear. What other versions of these words mean and this one
- * can't do is named as such, so that nobody takes it for a typing error.
+ * mail in the clear. What Postfix has and we have not is named as such, so that
+ * nobody takes it for a typing error.
  */
 #include "tls/policy_internal.h"
 
@@ -15,13 +15,12 @@
 #include "base/escape.h"
 #include "base/macros.h"
 
-/* In the order of enum tls_level; those behind are known to Postfix, and not built yet. */
+/* In the order of enum tls_level. */
 static const char *const level_names[] = {
 	"none", "may", "encrypt", "verify", "secure", "fingerprint", "dane", "dane-only",
 };
 
-#define LEVELS_BUILT 6
-#define LEVELS_VALID "none, may, encrypt, verify, secure, fingerprint"
+#define LEVELS_VALID "none, may, encrypt, verify, secure, fingerprint, dane, dane-only"
 
 const char *tls_level_name(enum tls_level level)
 {
@@ -48,18 +47,13 @@ int tls_level_parse(struct slice text, enum tls_level *ret, struct error *err)
 	const char *near;
 
 	for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
-		if (!slice_equal_nocase(text, slice_from(level_names[i])))
-			continue;
-		if (i >= LEVELS_BUILT)
-			return error_set(err, -EINVAL,
-					 "level %s is not available in this version; "
-					 "expected " LEVELS_VALID,
-					 level_names[i]);
-		*ret = (enum tls_level)i;
-		return 0;
+		if (slice_equal_nocase(text, slice_from(level_names[i]))) {
+			*ret = (enum tls_level)i;
+			return 0;
+		}
 	}
 
-	near = tls_did_you_mean(text, level_names, LEVELS_BUILT);
+	near = tls_did_you_mean(text, level_names, ARRAY_SIZE(level_names));
 	return error_set(err, -EINVAL, "unknown level; expected " LEVELS_VALID "%s%s%s",
 			 near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }

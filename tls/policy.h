@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/slice.h"
 
+struct tls_dane; /* tls/dane.h */
+
 enum tls_level {
 	TLS_LEVEL_NONE,	       /* never TLS */
 	TLS_LEVEL_MAY,	       /* TLS when offered; a failed handshake falls back to clear */
@@ -46,6 +48,9 @@ struct tls_policy {
 	/* "sha256:HEX" of a certificate, "pubkey-sha256:HEX" of a key; lower case, no colons. */
 	const char *const *fingerprints;
 	unsigned int fingerprint_count;
+
+	/* For one connection at dane or dane-only: what DNS says; NULL: nobody is verified. */
+	const struct tls_dane *dane;
 
 	const char *servername; /* SNI; NULL: the next hop's name */
 	const char *source;	/* what decided the level: "ts:2", "main.conf:7", "default" */

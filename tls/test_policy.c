@@ -23,23 +23,23 @@ static void test_level(void **state)
 		{ "verify", TLS_LEVEL_VERIFY, NULL },
 		{ "Encrypt", TLS_LEVEL_ENCRYPT, NULL },
 		{ "verfy", 0,
-		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint (did "
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint, dane, "
+		  "dane-only (did "
 		  "you mean verify?)" },
 		{ "", 0,
-		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint" },
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint, dane, "
+		  "dane-only" },
 		{ "yes", 0,
-		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint" },
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint, dane, "
+		  "dane-only" },
 		{ "encrypt ", 0,
-		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint (did "
+		  "unknown level; expected none, may, encrypt, verify, secure, fingerprint, dane, "
+		  "dane-only (did "
 		  "you mean encrypt?)" },
 		{ "secure", TLS_LEVEL_SECURE, NULL },
 		{ "fingerprint", TLS_LEVEL_FINGERPRINT, NULL },
-		{ "dane", 0,
-		  "level dane is not available in this version; "
-		  "expected none, may, encrypt, verify, secure, fingerprint" },
-		{ "dane-only", 0,
-		  "level dane-only is not available in this version; "
-		  "expected none, may, encrypt, verify, secure, fingerprint" },
+		{ "dane", TLS_LEVEL_DANE, NULL },
+		{ "dane-only", TLS_LEVEL_DANE_ONLY, NULL },
 	};
 
 	(void)state;
@@ -141,10 +141,10 @@ static void test_policy(void **state)
 		{ "protocols=!SSLv3:!TLSv1:!TLSv1.1", "encrypt 1.2 old.example sni=old", NULL },
 		{ "tls=verfy", NULL,
 		  "tls=verfy: unknown level; expected none, may, encrypt, verify, secure, "
-		  "fingerprint "
-		  "(did you mean verify?)" },
+		  "fingerprint, dane, dane-only (did you mean verify?)" },
 		{ "tls=", NULL,
-		  "tls=: unknown level; expected none, may, encrypt, verify, secure, fingerprint" },
+		  "tls=: unknown level; expected none, may, encrypt, verify, secure, fingerprint, "
+		  "dane, dane-only" },
 		{ "tls", NULL, "tls: expected tls=VALUE" },
 		{ "verify", NULL, "verify: unknown attribute" },
 		{ "mathc=x", NULL,
@@ -253,11 +253,17 @@ static void test_entry(void **state)
 
 static void test_permits(void **state)
 {
-	static const char want[6][4] = {
+	static const char want[8][4] = {
 		/* clear, (clear but verified), encrypted, verified */
-		[TLS_LEVEL_NONE] = { 1, 1, 1, 1 },    [TLS_LEVEL_MAY] = { 1, 1, 1, 1 },
-		[TLS_LEVEL_ENCRYPT] = { 0, 0, 1, 1 }, [TLS_LEVEL_VERIFY] = { 0, 0, 0, 1 },
-		[TLS_LEVEL_SECURE] = { 0, 0, 0, 1 },  [TLS_LEVEL_FINGERPRINT] = { 0, 0, 0, 1 },
+		[TLS_LEVEL_NONE] = { 1, 1, 1, 1 },
+		[TLS_LEVEL_MAY] = { 1, 1, 1, 1 },
+		[TLS_LEVEL_ENCRYPT] = { 0, 0, 1, 1 },
+		[TLS_LEVEL_VERIFY] = { 0, 0, 0, 1 },
+		[TLS_LEVEL_SECURE] = { 0, 0, 0, 1 },
+		[TLS_LEVEL_FINGERPRINT] = { 0, 0, 0, 1 },
+		/* where there are records, else it is may */
+		[TLS_LEVEL_DANE] = { 0, 0, 0, 1 },
+		[TLS_LEVEL_DANE_ONLY] = { 0, 0, 0, 1 },
 	};
 
 	(void)state;

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/macros.h"
+#include "tls/dane.h"
 #include "tls/trouble.h"
 
 #include <wolfssl/options.h>
@@ -157,7 +158,6 @@ static void note_peer(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
 	note_fingerprints(facts, &leaf);
 	facts->not_after_s = leaf.not_after_s;
 	tls_names_first(&leaf, facts->peer_name, sizeof(facts->peer_name));
-	v->is_pinned = v->policy->level == TLS_LEVEL_FINGERPRINT && is_listed(v->policy, facts);
 }
 
 /* Reads what it can of the chain; unreadable ones count as absent, but for the leaf. */
@@ -204,26 +204,68 @@ static void judge_chain(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *stor
 		tls_names_mismatch(&v->names, &chain[0], facts->trouble, sizeof(facts->trouble));
 }
 
-/* The list is all that counts, in both directions. */
+/* Whether it is by itself that the peer is verified, whatever the library says of the chain. */
+static bool is_by_pin(const struct tls_verify *v)
+{
+	return v->policy->level == TLS_LEVEL_FINGERPRINT || v->policy->level == TLS_LEVEL_DANE ||
+	       v->policy->level == TLS_LEVEL_DANE_ONLY;
+}
+
+static bool meets_dane(struct tls_verify *v, const struct certs_certificate *chain,
+		       unsigned int count, char *trouble, size_t size)
+{
+	struct tls_facts *facts = v->facts;
+
+	if (!v->policy->dane) {
+		snprintf(trouble, size, "there is no TLSA record to verify it by");
+		return false;
+	}
+	if (tls_dane_is_leaf(v->policy->dane, &chain[0]))
+		return true;
+	snprintf(trouble, size, "certificate is none that the TLSA records mean (it is %s)",
+		 facts->fingerprint);
+	if (!tls_dane_is_signed(v->policy->dane, chain, count, now_s(), trouble, size))
+		return false;
+	if (tls_names_accept(&v->names, &chain[0], facts->peer_name, sizeof(facts->peer_name)))
+		return true;
+	tls_names_mismatch(&v->names, &chain[0], trouble, size);
+	return false;
+}
+
+static bool meets_fingerprints(const struct tls_verify *v, char *trouble, size_t size)
+{
+	snprintf(trouble, size, "certificate is none of those of fingerprint= (it is %s)",
+		 v->facts->fingerprint);
+	return is_listed(v->policy, v->facts);
+}
+
+/* At the first call, for the same reason as note_peer(). */
+static void meet(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
+{
+	struct certs_certificate chain[TLS_CHAIN_MAX];
+	unsigned int count = read_chain(store, chain);
+
+	if (!is_by_pin(v) || v->is_met)
+		return;
+	v->is_met = true;
+	if (count == 0)
+		snprintf(v->pin_trouble, sizeof(v->pin_trouble), "damaged certificate");
+	else if (v->policy->level == TLS_LEVEL_FINGERPRINT)
+		v->is_pinned = meets_fingerprints(v, v->pin_trouble, sizeof(v->pin_trouble));
+	else
+		v->is_pinned = meets_dane(v, chain, count, v->pin_trouble, sizeof(v->pin_trouble));
+}
+
+/* That is all that counts, in both directions. */
 static void judge_pin(struct tls_verify *v)
 {
 	struct tls_facts *facts = v->facts;
 
 	facts->verified = v->is_pinned;
-	facts->verified_by = v->is_pinned ? "fingerprint" : "";
-	if (v->is_pinned)
-		facts->trouble[0] = '\0';
-	else if (facts->fingerprint[0])
-		snprintf(facts->trouble, sizeof(facts->trouble),
-			 "certificate is none of those of fingerprint= (it is %s)",
-			 facts->fingerprint);
-	else
-		snprintf(facts->trouble, sizeof(facts->trouble), "damaged certificate");
-}
-
-static bool is_by_pin(const struct tls_verify *v)
-{
-	return v->policy->level == TLS_LEVEL_FINGERPRINT;
+	facts->verified_by = !v->is_pinned				 ? ""
+			     : v->policy->level == TLS_LEVEL_FINGERPRINT ? "fingerprint"
+									 : "dane";
+	snprintf(facts->trouble, sizeof(facts->trouble), "%s", v->is_pinned ? "" : v->pin_trouble);
 }
 
 static void judge(struct tls_verify *v, const WOLFSSL_X509_STORE_CTX *store)
@@ -248,7 +290,8 @@ static bool may_go_on(struct tls_verify *v, bool is_leaf, bool ok)
 /*
  * To check nothing also means to ask for no proof that the peer has the key
  * of its certificate, which a server's client may then leave out. So a server
- * goes back to checking before that proof is due.
+ * goes back to checking before that proof is due, and so does a client whose
+ * peer is verified by its certificate alone.
  */
 static void set_mode(const struct tls_verify *v, WOLFSSL *ssl, int mode)
 {
@@ -271,6 +314,7 @@ static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
 		return !v->is_required;
 	}
 	note_peer(v, store);
+	meet(v, store);
 	if (ok != 1)
 		note_trouble(v, store);
 	if (is_leaf)
@@ -278,7 +322,7 @@ static int on_certificate(int ok, WOLFSSL_X509_STORE_CTX *store)
 
 	if (v->is_required && !may_go_on(v, is_leaf, ok == 1))
 		return 0;
-	if (v->client_certificate && is_leaf)
+	if (is_leaf && (v->client_certificate || v->is_pinned))
 		set_mode(v, ssl, WOLFSSL_VERIFY_PEER);
 	else if (ok != 1)
 		set_mode(v, ssl, WOLFSSL_VERIFY_NONE);

@@ -3,7 +3,8 @@
  *
  * The chain and the names are looked at whatever the policy says, and the
  * result is recorded; only where the policy requires it does the handshake
- * fail for it. At level fingerprint neither counts, but the list alone.
+ * fail for it. At level fingerprint neither counts, but the list alone; with
+ * DANE the records of DNS, for which see tls/dane.h.
  */
 #pragma once
 
@@ -17,9 +18,11 @@ struct tls_verify {
 	const struct tls_anchors *anchors;
 	struct tls_names names;
 	const struct tls_policy *policy;
-	bool is_required;	 /* to be verified */
-	bool is_judged;		 /* in this handshake; a resumed one shows no certificate */
-	bool is_pinned;		 /* it is one of the list of level fingerprint */
+	bool is_required; /* to be verified */
+	bool is_judged;	  /* in this handshake; a resumed one shows no certificate */
+	bool is_pinned;	  /* what the policy has of fingerprints or of DANE means it */
+	bool is_met;	  /* ... was looked at */
+	char pin_trouble[160];
 	struct tls_chain *chain; /* gets a copy of what the peer shows; NULL: not needed */
 	struct tls_facts *facts; /* has_peer_cert and what follows are filled in */
 

@@ -86,6 +86,18 @@ static void check_lack(const struct check *c, const char *source, const struct e
 	warn(c, source, "%s; what has no such entry in smtp_tls_policy_maps will wait", lack->text);
 }
 
+/* A level for all that can't work for any; what fingerprint needs each line may have. */
+static bool check_general(const struct check *c)
+{
+	const struct tls_policy *tls = &c->options->tls;
+	struct error error = { 0 };
+
+	if (tls->level == TLS_LEVEL_FINGERPRINT || require_means(c->options, tls, &error) == 0)
+		return true;
+	c->report(c->arg, true, tls->source ? tls->source : base_source(c->options), error.text);
+	return false;
+}
+
 static void check_base(const struct check *c)
 {
 	struct arena arena = { 0 };
@@ -95,7 +107,7 @@ static void check_base(const struct check *c)
 	struct rule rule = { 0 };
 	bool is_lacking = may_lack(c->options) && draft_base(&how, &rule, &route, &lack) < 0;
 
-	how.may_lack = is_lacking;
+	how.may_lack = is_lacking || !check_general(c);
 	if (draft_base(&how, &rule, &route, &error) < 0)
 		c->report(c->arg, true, base_source(c->options), error.text);
 	else if (is_lacking)

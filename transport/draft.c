@@ -62,6 +62,12 @@ int require_means(const struct transport_options *options, const struct tls_poli
 		return error_set(err, -EINVAL,
 				 "level %s (of %s) needs a CA to verify by: set smtp_tls_CAfile",
 				 level, source);
+	if ((tls->level == TLS_LEVEL_DANE || tls->level == TLS_LEVEL_DANE_ONLY) &&
+	    !options->has_local_dns)
+		return error_set(err, -EINVAL,
+				 "level %s (of %s) needs a DNS server on this host that checks "
+				 "DNSSEC: set resolver = 127.0.0.1",
+				 level, source);
 	if (tls->level == TLS_LEVEL_FINGERPRINT && tls->fingerprint_count == 0)
 		return error_set(err, -EINVAL,
 				 "level %s (of %s) needs to know which: add fingerprint=sha256:HEX",

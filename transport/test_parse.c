@@ -175,7 +175,7 @@ static const struct {
 	{ "relay-smtps:[hub] tls=may",
 	  "tls=may: relay-smtps: is never weaker than encrypt; use relay: for STARTTLS by choice" },
 	{ "relay:[hub] tls=verfy", "tls=verfy: unknown level; expected none, may, encrypt, verify, "
-				   "secure, fingerprint (did you mean verify?)" },
+				   "secure, fingerprint, dane, dane-only (did you mean verify?)" },
 	{ "relay:[hub] fingerprint=sha256:00", "fingerprint=sha256:00: \"sha256:00\" has 2 digits, "
 					       "SHA-256 has 64; expected sha256:HEX of "
 					       "a certificate or pubkey-sha256:HEX of its key" },

@@ -129,7 +129,7 @@ static const struct {
 	/* a bad entry makes its own mail wait */
 	{ "inline:{ a.vm=relay:[x] }", "inline:{ [x]=verfy }", "", "u@a.vm",
 	  "451 inline:a.vm: inline:[x]: verfy: unknown level; expected none, may, encrypt, verify, "
-	  "secure, fingerprint (did you mean verify?)" },
+	  "secure, fingerprint, dane, dane-only (did you mean verify?)" },
 	{ "inline:{ a.vm=relay:[x] }", "inline:{ [y]=verfy }", "", "u@a.vm",
 	  "relay:[x]:25 tls=encrypt" V12 " (conf:7)" },
 };
@@ -241,7 +241,7 @@ static void test_check(void **state)
 		"smtp_tls_policy_maps has nothing for [y], and inline:[x] for those in front of "
 		"it\n"
 		"inline:d.vm: error: inline:[p]: verfy: unknown level; expected none, may, "
-		"encrypt, verify, secure, fingerprint (did you mean verify?)\n"
+		"encrypt, verify, secure, fingerprint, dane, dane-only (did you mean verify?)\n"
 		"inline:.e.vm: warning: level fingerprint (of inline:.e.vm) needs to know which: "
 		"add fingerprint=sha256:HEX; what has no such entry in smtp_tls_policy_maps will "
 		"wait\n"
@@ -257,7 +257,7 @@ static void test_check(void **state)
 		"inline:f.vm: error: level fingerprint (of inline:f.vm) needs to know which: add "
 		"fingerprint=sha256:HEX\n"
 		"inline:[p]: error: verfy: unknown level; expected none, may, encrypt, verify, "
-		"secure, fingerprint (did you mean verify?)\n"
+		"secure, fingerprint, dane, dane-only (did you mean verify?)\n"
 		"inline:[r]: error: ciphers=high: there is no ciphers here: only strong ones are "
 		"used; remove it\n");
 }

@@ -75,7 +75,8 @@ struct transport_options {
 	const char *default_transport_source;
 	struct maps *tls_policy_maps; /* smtp_tls_policy_maps; NULL: none */
 	struct tls_policy tls;	      /* smtp_tls_security_level and friends, with their source */
-	bool can_verify;	      /* there is a CA file, so level verify can work */
+	bool can_verify;	      /* there is a CA file, so levels verify and secure can work */
+	bool has_local_dns;	      /* all DNS servers are on this host, so dane can work */
 
 	/* Whether this host delivers for the domain itself: MAP_FOUND, MAP_NOT_FOUND, or an error. */
 	int (*is_local)(void *arg, struct slice domain, struct error *err);

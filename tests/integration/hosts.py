@@ -195,8 +195,8 @@ class Site:
         self._others.append(peer)
         return peer
 
-    def dns(self, records):
-        stub = DnsStub(records)
+    def dns(self, records, **options):
+        stub = DnsStub(records, **options)
         self._others.append(stub)
         return stub
 
