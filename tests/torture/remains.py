@@ -21,6 +21,9 @@ class Remains:
         self._reports_to = set()
         self._queue = queue
         connection = self._open(scratch)
+        aside = [path.name for path in queue.glob("*.damaged.*")]
+        if aside:  # what a kill leaves is whole, so there is nothing to salvage
+            raise Violation(f"the server has set aside {aside}")
         if not connection:
             return
         try:
