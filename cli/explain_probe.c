@@ -93,8 +93,8 @@ static void write_certificate(struct text *t, const struct probe_result *result,
 	buf_printf(t->out, "   %s", result->tls.pubkey_fingerprint);
 }
 
-void explain_probe_text(const struct probe_result *result, int indent, int64_t now_s,
-			struct buf *out)
+void explain_probe_text(const struct probe_result *result, enum tls_level level, int indent,
+			int64_t now_s, struct buf *out)
 {
 	struct text t = { .out = out, .indent = indent };
 	const struct tls_facts *tls = &result->tls;
@@ -111,6 +111,8 @@ void explain_probe_text(const struct probe_result *result, int indent, int64_t n
 			   tls->peer_name[0] ? ": " : "", tls->peer_name);
 	else if (result->encrypted)
 		buf_append_string(out, ", not verified");
+	if (result->ok && result->level != level)
+		buf_printf(out, ", as at level %s by what DNS has", tls_level_name(result->level));
 	if (result->error[0]) {
 		new_line(&t);
 		buf_append_string(out, result->error);

@@ -10,6 +10,9 @@
 void explain_each_name(const struct certs_certificate *c,
 		       void (*visit)(void *arg, const char *name), void *arg);
 
-/* Lines that go behind a label; each but the first is indented by so many columns. */
-void explain_probe_text(const struct probe_result *result, int indent, int64_t now_s,
-			struct buf *out);
+/*
+ * Lines that go behind a label; each but the first is indented by so many
+ * columns. level: of the route.
+ */
+void explain_probe_text(const struct probe_result *result, enum tls_level level, int indent,
+			int64_t now_s, struct buf *out);

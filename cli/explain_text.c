@@ -11,6 +11,7 @@
 
 #include "base/macros.h"
 #include "tls/fallback.h"
+#include "transport/dane.h"
 
 #define LABEL_WIDTH 11
 #define COLUMN_MAX  40 /* what is longer than that stands out */
@@ -32,7 +33,7 @@ bool explain_is_relayed(const struct explanation *e)
 
 bool explain_checks_names(const struct tls_policy *policy)
 {
-	return tls_level_authenticates(policy->level) && policy->level != TLS_LEVEL_FINGERPRINT;
+	return policy->level == TLS_LEVEL_VERIFY || policy->level == TLS_LEVEL_SECURE;
 }
 
 static void label(struct buf *out, const char *name)
@@ -253,11 +254,18 @@ static void write_fingerprints(const struct tls_policy *policy, struct buf *out)
 		line(out, i == 0 ? "accepts" : "", policy->fingerprints[i]);
 }
 
+static bool is_dane(const struct tls_policy *policy)
+{
+	return policy->level == TLS_LEVEL_DANE || policy->level == TLS_LEVEL_DANE_ONLY;
+}
+
+#define WAITS "mail waits, nothing is sent"
+
 static const char *consequence(const struct explanation *e, enum tls_failure failure)
 {
 	switch (tls_fallback(&e->route->tls, e->route->mode, failure)) {
 	case TLS_FALLBACK_NONE:
-		return "mail waits, nothing is sent";
+		return WAITS;
 	case TLS_FALLBACK_CLEAR:
 		return "mail goes in the clear";
 	case TLS_FALLBACK_CLEAR_ANEW:
@@ -266,73 +274,78 @@ static const char *consequence(const struct explanation *e, enum tls_failure fai
 	return "";
 }
 
-static void write_consequences(const struct explanation *e, struct buf *out)
+/* A row of its own; the first one has the label. */
+static void write_case(struct buf *out, bool is_first, const char *what, const char *then)
 {
-	bool may_be_anybody = tls_policy_permits(&e->route->tls, true, false);
-
-	label(out, "if");
-	if (e->route->mode == TLS_MODE_STARTTLS) {
-		buf_printf(out, "no STARTTLS is offered    %s\n",
-			   consequence(e, TLS_FAILURE_NOT_OFFERED));
-		label(out, "");
-	}
-	buf_printf(out, "the handshake fails       %s\n", consequence(e, TLS_FAILURE_HANDSHAKE));
-	label(out, "");
-	buf_printf(out, "the peer is not verified  %s\n",
-		   may_be_anybody ? "mail goes encrypted, which is recorded"
-				  : consequence(e, TLS_FAILURE_HANDSHAKE));
+	label(out, is_first ? "if" : "");
+	buf_printf(out, "%-24s  %s\n", what, then);
 }
 
-static void write_probes(const struct explanation *e, int64_t now_s, struct buf *out)
+static void write_lack(const struct explanation *e, enum transport_dane_lack lack, const char *what,
+		       struct buf *out)
 {
-	for (unsigned int i = 0; i < e->hop_count; i++) {
-		label(out, i == 0 ? "probe" : "");
-		explain_probe_text(e->hops[i].probe, LABEL_WIDTH + 4, now_s, out);
-	}
-}
+	enum tls_level level;
 
-static bool is_dane(const struct tls_policy *policy)
-{
-	return policy->level == TLS_LEVEL_DANE || policy->level == TLS_LEVEL_DANE_ONLY;
+	if (!transport_dane_level(e->route, lack, &level))
+		write_case(out, false, what, WAITS);
+	else if (level == TLS_LEVEL_MAY)
+		write_case(out, false, what, "as level may: mail may go in the clear");
+	else
+		write_case(out, false, what, "as level encrypt");
 }
 
 /* DNS decides, at each connection, which of these it is; --probe asks it now. */
 static void write_dane(const struct explanation *e, struct buf *out)
 {
-	bool is_only = e->route->tls.level == TLS_LEVEL_DANE_ONLY;
-	bool is_implicit = e->route->mode == TLS_MODE_IMPLICIT;
-
 	for (unsigned int i = 0; i < e->hop_count; i++) {
 		label(out, i == 0 ? "asks DNS" : "");
 		buf_printf(out, "TLSA of _%u._tcp.", e->hops[i].hop->port);
 		cli_format_text(out, e->hops[i].hop->host);
 		buf_append_string(out, "\n");
 	}
-	label(out, "if");
-	buf_append_string(out, "there are signed records  the peer is verified by them, else mail "
-			       "waits\n");
-	label(out, "");
-	buf_printf(out, "none of them can be used  %s\n",
-		   is_only ? "mail waits, nothing is sent" : "as level encrypt");
-	label(out, "");
-	buf_printf(out, "there are none            %s\n",
-		   is_only	 ? "mail waits, nothing is sent"
-		   : is_implicit ? "as level encrypt"
-				 : "as level may: mail may go in the clear");
-	label(out, "");
-	buf_append_string(out, "DNS can't tell            mail waits, nothing is sent\n");
+	write_case(out, true, "there are signed records",
+		   "the peer is verified by them, else mail waits");
+	write_lack(e, TRANSPORT_DANE_UNUSABLE, "none of them can be used", out);
+	write_lack(e, TRANSPORT_DANE_NO_RECORD, "there are none", out);
+	write_case(out, false, "DNS can't tell", WAITS);
+}
+
+static void write_consequences(const struct explanation *e, struct buf *out)
+{
+	const struct tls_policy *policy = &e->route->tls;
+	bool is_starttls = e->route->mode == TLS_MODE_STARTTLS;
+
+	if (is_starttls)
+		write_case(out, true, "no STARTTLS is offered",
+			   consequence(e, TLS_FAILURE_NOT_OFFERED));
+	write_case(out, !is_starttls, "the handshake fails", consequence(e, TLS_FAILURE_HANDSHAKE));
+	write_case(out, false, "the peer is not verified",
+		   tls_policy_permits(policy, true, false)
+			   ? "mail goes encrypted, which is recorded"
+			   : WAITS);
+}
+
+static void write_probes(const struct explanation *e, int64_t now_s, struct buf *out)
+{
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		label(out, i == 0 ? "probe" : "");
+		explain_probe_text(e->hops[i].probe, e->route->tls.level, LABEL_WIDTH + 4, now_s,
+				   out);
+	}
 }
 
 /* What is asked of the peer's certificate, and what follows where it does not come about. */
 static void write_demands(const struct explanation *e, struct buf *out)
 {
-	if (is_dane(&e->route->tls)) {
+	const struct tls_policy *policy = &e->route->tls;
+
+	if (is_dane(policy)) {
 		write_dane(e, out);
 		return;
 	}
-	if (e->route->tls.level != TLS_LEVEL_FINGERPRINT)
+	if (policy->level != TLS_LEVEL_FINGERPRINT)
 		write_names(e, out);
-	write_fingerprints(&e->route->tls, out);
+	write_fingerprints(policy, out);
 	write_consequences(e, out);
 }
 

@@ -299,6 +299,7 @@ static void connect_next(struct probe *p)
 	struct net_address *address = &p->addresses[p->address_next++];
 
 	probe_result_done(p->result);
+	p->result->level = p->policy.level;
 	net_address_set_port(address, p->hop->port);
 	net_address_text(address, p->result->peer);
 	p->state = PROBE_CONNECTING;

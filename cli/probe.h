@@ -14,6 +14,7 @@
 struct probe_result {
 	bool ok; /* mail would be sent: the policy permits the connection as it was */
 	bool encrypted;
+	enum tls_level level;		  /* at this next hop: with DANE that is for DNS to say */
 	char peer[NET_ADDRESS_TEXT_SIZE]; /* "192.0.2.1:25"; "": it never came to an address */
 	struct tls_facts tls;		  /* after a failed handshake: as far as it came */
 	struct tls_chain chain;

@@ -87,6 +87,8 @@ static void test_relay(void **state)
 		   "               the peer is not verified  mail waits, nothing is sent\n");
 }
 
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static const struct {
 	const char *value, *consequences;
 } levels[] = {
@@ -100,6 +102,14 @@ static const struct {
 	  "  if           no STARTTLS is offered    mail goes in the clear\n"
 	  "               the handshake fails       mail goes in the clear, over a new connection\n"
 	  "               the peer is not verified  mail goes encrypted, which is recorded\n" },
+	{ "relay:[a] tls=fingerprint fingerprint=sha256:" DIGEST,
+	  "  TLS          STARTTLS\n"
+	  "  level        fingerprint, as of ts:2\n"
+	  "  protocols    TLSv1.2 or TLSv1.3\n"
+	  "  accepts      sha256:" DIGEST "\n"
+	  "  if           no STARTTLS is offered    mail waits, nothing is sent\n"
+	  "               the handshake fails       mail waits, nothing is sent\n"
+	  "               the peer is not verified  mail waits, nothing is sent\n" },
 	{ "relay-smtps:[a]",
 	  "  TLS          implicit, from the first byte\n"
 	  "  level        encrypt, as of main.conf:7\n"

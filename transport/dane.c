@@ -67,19 +67,26 @@ static void refuse(struct transport_search *s, const char *why)
 	report(s, &found);
 }
 
+bool transport_dane_level(const struct transport_route *route, enum transport_dane_lack lack,
+			  enum tls_level *ret)
+{
+	if (route->tls.level == TLS_LEVEL_DANE_ONLY)
+		return false;
+	*ret = lack == TRANSPORT_DANE_UNUSABLE || route->mode == TLS_MODE_IMPLICIT
+		       ? TLS_LEVEL_ENCRYPT
+		       : TLS_LEVEL_MAY;
+	return true;
+}
+
 /* There is less than dane promises at best. */
-static void weaken(struct transport_search *s, enum tls_level level, const char *why)
+static void weaken(struct transport_search *s, enum transport_dane_lack lack, const char *why)
 {
 	struct transport_found found = { .policy = s->route->tls };
 
-	if (s->route->tls.level == TLS_LEVEL_DANE_ONLY) {
+	if (transport_dane_level(s->route, lack, &found.policy.level))
+		report(s, &found);
+	else
 		refuse(s, why);
-		return;
-	}
-	if (s->route->mode == TLS_MODE_IMPLICIT && level < TLS_LEVEL_ENCRYPT)
-		level = TLS_LEVEL_ENCRYPT;
-	found.policy.level = level;
-	report(s, &found);
 }
 
 static void ask_tlsa(struct transport_search *s);
@@ -104,7 +111,7 @@ static void on_tlsa(void *arg, const struct dns_tlsa_answer *answer)
 		}
 		snprintf(why, sizeof(why), "%s has no %sTLSA record for port %u", s->hop->host,
 			 answer->outcome == DNS_FOUND ? "signed " : "", s->hop->port);
-		weaken(s, TLS_LEVEL_MAY, why);
+		weaken(s, TRANSPORT_DANE_NO_RECORD, why);
 		return;
 	}
 	found.dane = tls_dane_new(answer->records, answer->count, s->base);
@@ -115,7 +122,7 @@ static void on_tlsa(void *arg, const struct dns_tlsa_answer *answer)
 	}
 	snprintf(why, sizeof(why), "no TLSA record of %s for port %u can be used", s->base,
 		 s->hop->port);
-	weaken(s, TLS_LEVEL_ENCRYPT, why);
+	weaken(s, TRANSPORT_DANE_UNUSABLE, why);
 }
 
 static void ask_tlsa(struct transport_search *s)
@@ -147,7 +154,7 @@ static void on_addresses(void *arg, const struct dns_answer *answer)
 	if (!answer->is_secure) {
 		snprintf(why, sizeof(why), "the addresses of %s are not signed in DNS",
 			 s->hop->host);
-		weaken(s, TLS_LEVEL_MAY, why);
+		weaken(s, TRANSPORT_DANE_NO_RECORD, why);
 		return;
 	}
 	s->base = strdup(answer->canonical);

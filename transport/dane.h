@@ -31,6 +31,18 @@ struct transport_found {
 	const char *refusal;
 };
 
+/*
+ * What dane is where DNS has less for a next hop than it asks for: records of
+ * no use, or none. False: mail waits.
+ */
+enum transport_dane_lack {
+	TRANSPORT_DANE_NO_RECORD, /* or none that is signed */
+	TRANSPORT_DANE_UNUSABLE,
+};
+
+bool transport_dane_level(const struct transport_route *route, enum transport_dane_lack lack,
+			  enum tls_level *ret);
+
 struct transport_search;
 
 /* found() is called once, from the loop, and not before this has returned. */

@@ -93,6 +93,33 @@ def test_pins(host, site, certs):
     assert not probe(host, line + digest(certs, "hub"), code=1)["ok"]
 
 
+def test_dane(host, site, certs):
+    """Other certificates than DNS means fail; where it means none, the level is another."""
+    peer = site.peer(tls="starttls", certificate="expired")
+    records = {"mx.signed.example": [HOST], "mx.open.example": [HOST]}
+    dns = site.dns(records, signed=["signed.example"])
+
+    def ask(name, level, code=0):
+        return probe(host, f"relay:[{name}]:{peer.port} tls={level}", code=code,
+                     resolver=dns.address)
+
+    def mean(certificate):
+        digest_of = bytes.fromhex(digest(certs, certificate).partition(":")[2])
+        records[f"_{peer.port}._tcp.mx.signed.example"] = [bytes([3, 0, 1]) + digest_of]
+
+    mean("expired")
+    assert ask("mx.signed.example", "dane-only")["verified"]
+    mean("hub")
+    got = ask("mx.signed.example", "dane", code=1)
+    assert got["error"].startswith("cannot start TLS: certificate is none that the TLSA records")
+    got = ask("mx.open.example", "dane")
+    assert (got["ok"], got["verified"], got["protocol"]) == (True, False, "TLSv1.3")
+    assert "at level may by what DNS has" in host.text("--probe", "b@vm2.vm")
+    got = ask("mx.open.example", "dane-only", code=1)
+    assert (got["peer"], got["error"]) == (
+        None, "level dane-only: the addresses of mx.open.example are not signed in DNS")
+
+
 @pytest.mark.parametrize("level, code, error", [
     ("may", 0, "no STARTTLS is offered: mail would go in the clear"),
     ("encrypt", 1, "TLS is required, but no STARTTLS is offered"),

@@ -21,7 +21,8 @@ from server import PATIENCE_S
 
 ROUTES = 120  # for each general level
 
-NAMES = ("hub.example", "other.example", "listed.example")  # all lead to the peers
+NAMES = ("hub.example", "other.example", "listed.example", "signed.example")  # of all peers
+SIGNED = "signed.example"  # DNS says so, and has TLSA records for each port
 
 # kind: how such a peer is, and the names that a trusted certificate of it has
 PEERS = {
@@ -38,6 +39,9 @@ PEERS = {
 }
 
 
+UNSENT = ("error:5.1.1 gone", "retry:4.2.1 later", "discard:")
+
+
 class World:
     """The peers, and what is generated around them."""
 
@@ -48,11 +52,26 @@ class World:
         self.ports = {kind: peer.port for kind, peer in self.peers.items()}
         self.ports["down"] = site.port()
         self.kinds = {port: kind for kind, port in self.ports.items()}
-        self.dns = site.dns({name: [HOST] for name in NAMES})
         self.pins = {kind: fingerprint(site.certs, PEERS[kind][0].get("certificate", "hub"))
                      for kind in self.peers if PEERS[kind][0]["tls"] != "none"}
+        self.records = {port: self.random.choice(["own", "own", "other", "unusable", "none",
+                                                  "fails"]) for port in self.kinds}
+        self.dns = site.dns({**{name: [HOST] for name in NAMES}, **self.tlsa()},
+                            signed=[SIGNED])
         self.lines, self.policies, self.recipients = [], {}, []
         self.written = {}  # recipient: the next hops as they stand in the map
+
+    def tlsa(self):
+        """What DNS has, by name. SERVFAIL is what comes of bad signatures."""
+        names = {}
+        for port, record in self.records.items():
+            pin = self.pins.get(self.kinds[port], "sha256:" + "00" * 32).partition(":")[2]
+            data = {"own": bytes([3, 0, 1]) + bytes.fromhex(pin),
+                    "other": bytes([3, 0, 1]) + bytes(32),
+                    "unusable": bytes([0, 0, 1]) + bytes(32)}.get(record)
+            if record != "none":
+                names[f"_{port}._tcp.{SIGNED}"] = [data] if data else None
+        return names
 
     # ---- generating ----
 
@@ -64,7 +83,7 @@ class World:
 
     def attributes(self, transport, is_entry=False):
         """Of a line, or an entry of smtp_tls_policy_maps."""
-        levels = ["encrypt", "verify", "secure", "fingerprint"]
+        levels = ["encrypt", "verify", "secure", "fingerprint", "dane", "dane-only"]
         if transport != "relay-smtps" or is_entry:
             levels += ["none", "may", "may"]
         level = self.random.choice(levels)
@@ -82,12 +101,13 @@ class World:
     def value(self):
         """A right-hand side, and its next hops, unless they are not its own."""
         if self.random.random() < 0.1:
-            return self.random.choice(["error:5.1.1 gone", "retry:4.2.1 later", "discard:"]), ""
+            return self.random.choice(UNSENT), ""
         if self.random.random() < 0.1:  # as it would be without the line, but for its TLS
             return self.random.choice([":", f": {self.attributes('relay-smtps')}"]), ""
         transport = self.random.choice(["relay", "relay", "smtp", "relay-smtps"])
         # of one host, as the names of all are in one list
-        host = self.random.choice(["hub.example", "[hub.example]", "[other.example]", f"[{HOST}]"])
+        host = self.random.choice(["hub.example", "[hub.example]", "[other.example]", f"[{HOST}]",
+                                   f"[{SIGNED}]", SIGNED])
         hops = ", ".join(self.hop(transport, host) for _ in range(self.random.choice([1, 1, 2])))
         if self.random.random() < 0.3:  # the policy map has it; all next hops would have to agree
             hops = self.hop(transport, self.random.choice(["listed.example", "[listed.example]"]))
@@ -96,6 +116,10 @@ class World:
         return f"{transport}:{hops} {own}".rstrip(), hops
 
     def generate(self):
+        for number, line in enumerate(UNSENT):  # of each one, whatever chance has
+            self.lines.append(f"unsent{number}.test {line}")
+            self.recipients.append(f"u@unsent{number}.test")
+            self.written[self.recipients[-1]] = None
         for number in range(ROUTES):
             domain = f"d{number}.test"
             key, recipient = self.random.choice([
@@ -141,34 +165,47 @@ class Prediction:
         """Next hops are tried in order until one takes it."""
         for hop in self.explained["next_hops"]:
             self.kind = self.world.kinds[hop["port"]]
-            outcome = self.at(self.kind)
+            outcome = self.at(hop)
             if outcome:
                 return outcome
         self.kind = None
         return "deferred"
 
-    def at(self, kind):
-        keywords, names = PEERS[kind]
-        tls = self.explained["tls"]
-        clear = "clear" if tls["level"] == "may" else None
-        if kind == "down":
+    def at(self, hop):
+        """What one next hop makes of it; None: it waits."""
+        keywords, names = PEERS[self.world.kinds[hop["port"]]]
+        mode = self.explained["tls"]["mode"]
+        level = self.level_at(hop)
+        if keywords is None or level == "waits":
             return None
-        if tls["mode"] == "none":
+        if mode == "none":
             return "clear"
-        if tls["mode"] == "implicit" and keywords["tls"] != "implicit":
+        if mode == "implicit" and keywords["tls"] != "implicit":
             return None
         if names is None:  # TLS does not come about
-            return clear
-        return "encrypted" if self.is_accepted(kind, names) else None
+            return "clear" if level == "may" else None
+        return "encrypted" if self.is_accepted(level, hop, names) else None
 
-    def is_accepted(self, kind, names):
-        tls = self.explained["tls"]
-        if tls["level"] == "fingerprint":
-            return self.world.pins[kind] in tls["match"]
-        if tls["level"] in ("verify", "secure"):
+    def level_at(self, hop):
+        """RFC 7672 section 2.2; "own" and "other" are levels, too."""
+        level, mode = self.explained["tls"]["level"], self.explained["tls"]["mode"]
+        if not level.startswith("dane"):
+            return level
+        record = self.world.records[hop["port"]] if hop["host"] == SIGNED else "none"
+        if record in ("own", "other"):
+            return record
+        if record == "fails" or level == "dane-only":
+            return "waits"
+        return "encrypt" if record == "unusable" or mode == "implicit" else "may"
+
+    def is_accepted(self, level, hop, names):
+        match = self.explained["tls"]["match"]
+        if level == "fingerprint":
+            return self.world.pins[self.world.kinds[hop["port"]]] in match
+        if level in ("verify", "secure"):
             return any(name == wanted or (wanted[0] == "." and name.endswith(wanted))
-                       for wanted in tls["match"] for name in names)
-        return True
+                       for wanted in match for name in names)
+        return level != "other"
 
     def mode(self):
         """As the ledger has it: of a connection that was made in the clear it says so."""
@@ -265,9 +302,10 @@ def check_probe(world, explained):
     if not explained["next_hops"]:
         assert probe is None
         return
-    found = {one["peer"]: one["ok"] for one in [probe, *probe.get("others", [])]}
-    assert found == {f"{HOST}:{hop['port']}": prediction.at(world.kinds[hop["port"]]) is not None
-                     for hop in explained["next_hops"]}
+    found = [(one["peer"], one["ok"]) for one in [probe, *probe.get("others", [])]]
+    expected = [(None if prediction.level_at(hop) == "waits" else f"{HOST}:{hop['port']}",
+                 prediction.at(hop) is not None) for hop in explained["next_hops"]]
+    assert sorted(found, key=repr) == sorted(expected, key=repr)
 
 
 # where mail goes that has no line, and the general level
