@@ -25,7 +25,7 @@ struct certs_period {
 int certs_authority_new(const char *name, const struct certs_period *period,
 			struct certs_authority **ret_authority, struct error *err);
 
-/* Any CA that may sign certificates and fits its key. key_file NULL: the key is in cert_file. */
+/* Any CA whose key fits it. key_file NULL: the key is in cert_file. */
 int certs_authority_load(const char *cert_file, const char *key_file,
 			 struct certs_authority **ret_authority, struct error *err);
 

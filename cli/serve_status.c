@@ -100,14 +100,25 @@ static json_t *tls_object(const struct health_passage *p)
 	return object;
 }
 
+/*
+ * A next hop that was down when the last mail for it was deleted, or got
+ * another route: nobody looks whether it still is.
+ */
+static bool is_forgotten(const struct health_report *r, int64_t now_ms)
+{
+	return r->is_down && !r->is_used && r->retry_ms <= now_ms;
+}
+
 static json_t *hop_object(const struct hop *hop)
 {
 	const struct health_report *r = &hop->report;
+	bool is_stale = is_forgotten(r, clock_wall_ms(&clock_system));
 	char enhanced[SMTP_ENHANCED_TEXT_SIZE], text[SMTP_STATUS_TEXT_SIZE + 64];
 	json_t *object = json_object();
 
 	json_object_set_new(object, "next_hop", cli_json_text(hop->next_hop));
-	json_object_set_new(object, "is_down", json_boolean(r->is_down));
+	json_object_set_new(object, "is_down", json_boolean(r->is_down && !is_stale));
+	json_object_set_new(object, "is_stale", json_boolean(is_stale));
 	json_object_set_new(object, "down_since_ms", json_integer(r->down_since_ms));
 	json_object_set_new(object, "retry_ms", json_integer(r->retry_ms));
 	json_object_set_new(object, "last_success_ms", json_integer(r->last_success_ms));

@@ -47,6 +47,8 @@ static void add_success(struct status_hop *hop, const json_t *object)
 {
 	json_t *tls = json_object_get(object, "tls");
 
+	hop->is_up |= number(object, "last_success_ms") != 0 &&
+		      !json_is_true(json_object_get(object, "is_stale"));
 	if (number(object, "last_success_ms") <= hop->last_success_ms)
 		return;
 	hop->last_success_ms = number(object, "last_success_ms");

@@ -17,7 +17,7 @@ struct json_t;
 
 struct status_hop {
 	char *next_hop;
-	bool is_down;
+	bool is_down, is_up;		 /* neither: not known */
 	int64_t down_since_ms, retry_ms; /* 0: not down */
 	int64_t last_success_ms;	 /* 0: none since the start */
 	int64_t last_error_ms;		 /* 0: none since the start */

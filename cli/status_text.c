@@ -18,7 +18,7 @@ enum status_state status_hop_state(const struct status_hop *hop)
 {
 	if (hop->is_down)
 		return STATUS_BACKOFF;
-	return hop->last_success_ms != 0 ? STATUS_UP : STATUS_UNKNOWN;
+	return hop->is_up ? STATUS_UP : STATUS_UNKNOWN;
 }
 
 const char *status_state_name(enum status_state state)

@@ -308,6 +308,7 @@ void health_each(struct health *h, void (*visit)(void *arg, const struct health_
 			.next_hop = e->next_hop,
 			.is_down = health_is_down(e),
 			.is_probing = e->is_probing,
+			.is_used = e->users > 0,
 			.failures = e->failures,
 			.down_since_ms = health_is_down(e) ? e->down_since_ms : 0,
 			.retry_ms = health_retry_ms(e),

@@ -102,6 +102,7 @@ void health_retry(struct health *h, int64_t now_ms);
 struct health_report {
 	const char *name, *next_hop;
 	bool is_down, is_probing;
+	bool is_used;	       /* somebody has mail for it, or had a moment ago */
 	unsigned int failures; /* in a row */
 	int64_t down_since_ms, retry_ms;
 	int64_t last_success_ms; /* 0: none yet */

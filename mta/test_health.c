@@ -217,8 +217,11 @@ static void test_passage(void **state)
 	health_each(h, note_report, &report);
 	assert_true(report.passage->tls.verified);
 	assert_string_equal(report.passage->peer, "192.0.2.1:25");
+	assert_true(report.is_used);
 	health_closed(e);
 	health_put(e);
+	health_each(h, note_report, &report);
+	assert_false(report.is_used);
 	health_free(h);
 }
 
