@@ -1,9 +1,9 @@
 /*
  * reader_ledger - the ledger, block by block
  *
- * A block is loaded in one snapshot, which ends before anything is shown. An
- * address is looked up in each block, which is one step in an index; so a
- * million rows take some hundred of these.
+ * The rows of a page are read in one snapshot, which ends before anything is
+ * shown. An address is looked for block by block: what is noted of a block says
+ * mostly that it is not there, so a million rows take some milliseconds.
  *
  * The chain is followed a page of rows at a time, too. Between two pages the
  * first rows may expire and others be added: then the walk goes on from the new
@@ -16,8 +16,7 @@
 #include "queue/private.h"
 #include "queue/reader_private.h"
 
-#define WALK_ROWS  4096
-#define BLOCK_ROWS (1 << QUEUE_LEDGER_BLOCK_BITS)
+#define WALK_ROWS 4096
 
 struct block {
 	struct queue_ledger_entry *entries;
@@ -80,8 +79,13 @@ static int add_block(struct queue_reader *r, const struct queue_ledger_query *qu
 		     const struct queue_ledger_filter *filter, struct block *b, struct error *err)
 {
 	struct queue_ledger_entry entry;
-	int result = queue_store_ledger_begin(r->store, query, err);
+	int result = 1;
 
+	if (query->key != QUEUE_LEDGER_ANY)
+		result = queue_store_block_may_have(r->store, query->first, query->address, err);
+	if (result <= 0)
+		return result;
+	result = queue_store_ledger_begin(r->store, query, err);
 	if (result < 0)
 		return result;
 	while ((result = queue_store_ledger_next(r->store, &entry, err)) > 0)
@@ -97,20 +101,18 @@ static void clear(struct block *b)
 	arena_reset(&b->arena);
 }
 
-/* The first and the last block that can have rows of this time. */
+/* The first row that can be of this time, and the last there is. */
 static int find_range(struct queue_reader *r, int64_t since_ms, int64_t *ret_first,
 		      int64_t *ret_last, struct error *err)
 {
 	struct queue_ledger_ends ends;
-	int64_t row = 0;
-	int result = queue_store_ledger_find(r->store, since_ms, &row, err);
+	int result = queue_store_ledger_ends(r->store, &ends, err);
 
 	if (result == 0)
-		result = queue_store_ledger_ends(r->store, &ends, err);
+		result = queue_store_ledger_find(r->store, since_ms, ret_first, err);
 	if (result < 0)
 		return result;
-	*ret_first = row >> QUEUE_LEDGER_BLOCK_BITS;
-	*ret_last = row > 0 ? ends.head.row >> QUEUE_LEDGER_BLOCK_BITS : *ret_first - 1;
+	*ret_last = ends.head.row;
 	return 0;
 }
 
@@ -120,12 +122,13 @@ int queue_reader_ledger(struct queue_reader *r, const struct queue_ledger_filter
 {
 	struct block block = { .count = 0 };
 	struct queue_ledger_query query;
-	int64_t last = 0;
+	int64_t last = 0, step;
 	int result;
 
 	choose_key(filter, &query);
-	result = find_range(r, filter->since_ms, &query.block, &last, err);
-	for (; result == 0 && query.block <= last; query.block++) {
+	step = query.key == QUEUE_LEDGER_ANY ? QUEUE_LEDGER_PAGE : QUEUE_LEDGER_BLOCK;
+	result = find_range(r, filter->since_ms, &query.first, &last, err);
+	for (; result == 0 && query.first <= last; query.first += step) {
 		clear(&block);
 		result = add_block(r, &query, filter, &block, err);
 		for (size_t i = 0; i < block.count && result == 0; i++)
@@ -152,7 +155,7 @@ static int newest_first(const void *a, const void *b)
 }
 
 /* Rows to the address, and from it, the newest first. */
-static int load_both(struct queue_reader *r, int64_t number, const char *address, struct block *b,
+static int load_both(struct queue_reader *r, int64_t first, const char *address, struct block *b,
 		     struct error *err)
 {
 	static const enum queue_ledger_key keys[] = { QUEUE_LEDGER_RECIPIENT, QUEUE_LEDGER_SENDER };
@@ -161,7 +164,7 @@ static int load_both(struct queue_reader *r, int64_t number, const char *address
 	clear(b);
 	for (size_t k = 0; k < ARRAY_SIZE(keys) && result == 0; k++) {
 		struct queue_ledger_query query = {
-			.block = number,
+			.first = first,
 			.key = keys[k],
 			.address = address,
 		};
@@ -181,7 +184,9 @@ int queue_reader_ledger_messages(struct queue_reader *r, const char *address, in
 	int count = 0;
 	int result = find_range(r, INT64_MIN, &first, &last, err);
 
-	for (; result == 0 && last >= first && count < max; last--) {
+	last &= ~(int64_t)(QUEUE_LEDGER_BLOCK - 1);
+	for (; result == 0 && last + QUEUE_LEDGER_BLOCK > first && count < max;
+	     last -= QUEUE_LEDGER_BLOCK) {
 		result = load_both(r, last, address, &block, err);
 		for (size_t i = 0; i < block.count && count < max; i++)
 			count = add_id(ids, count, block.entries[i].message);

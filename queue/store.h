@@ -185,16 +185,28 @@ int queue_store_ledger_gap(struct queue_store *s, const struct queue_ledger_brea
 int queue_store_ledger_mend(struct queue_store *s, const struct queue_ledger_ends *ends,
 			    int64_t now_ms, struct error *err);
 
-/* The first row written at or after a time; 0: there is none. */
+/* A row in front of which none was written at or after a time, as far as the clock was right. */
 int queue_store_ledger_find(struct queue_store *s, int64_t since_ms, int64_t *ret_row,
 			    struct error *err);
 
 /*
- * The rows of a block, in order: attempts, all or those of a time and in
- * clear; or rows of any kind that have this address as the sender, or the
- * recipient. 1 with one, whose texts are valid until the next; 0 at the end.
+ * Note which addresses there are in blocks that are full, at most max of them.
+ * Returns how many were. In a transaction.
  */
-#define QUEUE_LEDGER_BLOCK_BITS 12 /* the first has rows 0 to 4095 */
+int queue_store_blocks_note(struct queue_store *s, int max, struct error *err);
+
+/* Whether the block with this row may have an address: 0 means that it has not. */
+int queue_store_block_may_have(struct queue_store *s, int64_t row, const char *address,
+			       struct error *err);
+
+/*
+ * Some rows, in order: attempts with numbers from first on, all or those of a
+ * time and in clear; or rows of any kind of the block with the row first that
+ * have this address as the sender, or the recipient. 1 with one, whose texts
+ * are valid until the next; 0 at the end.
+ */
+#define QUEUE_LEDGER_PAGE  4096 /* numbers that a query for attempts covers */
+#define QUEUE_LEDGER_BLOCK 256	/* and one for an address; blocks begin at multiples of this */
 
 enum queue_ledger_key {
 	QUEUE_LEDGER_ANY,
@@ -203,7 +215,7 @@ enum queue_ledger_key {
 };
 
 struct queue_ledger_query {
-	int64_t block;
+	int64_t first;
 	enum queue_ledger_key key;
 	const char *address; /* unless ANY; lives until the end of the query */
 	int64_t since_ms;    /* of ANY */

@@ -20,14 +20,15 @@
 static const char insert_text[] =
 	"INSERT INTO q_ledger (" QUEUE_LEDGER_NAMES ", hash) VALUES (" MARKS ", ?)";
 static const char history_text[] = READ " WHERE message = ? AND row > ? ORDER BY row";
-static const char find_text[] = "SELECT min(row) FROM q_ledger WHERE time_ms >= ?";
-static const char block_text[] = READ " WHERE row BETWEEN ?1 << 12 AND (?1 << 12) + 4095"
+static const char find_text[] =
+	"SELECT min(row) FROM q_ledger WHERE time_ms >= ? AND row & 255 = 0";
+static const char block_text[] = READ " WHERE row BETWEEN ?1 AND ?1 + 4095"
 				      " AND kind = 0 AND time_ms >= ?2 AND in_clear >= ?3"
 				      " ORDER BY row";
 static const char sender_text[] =
-	READ " WHERE row >> 12 = ? AND sender = ? COLLATE NOCASE ORDER BY row";
+	READ " WHERE row BETWEEN ?1 AND ?1 + 255 AND sender = ?2 COLLATE NOCASE ORDER BY row";
 static const char recipient_text[] =
-	READ " WHERE row >> 12 = ? AND recipient = ? COLLATE NOCASE ORDER BY row";
+	READ " WHERE row BETWEEN ?1 AND ?1 + 255 AND recipient = ?2 COLLATE NOCASE ORDER BY row";
 
 static const char deleted_text[] =
 	"SELECT m.sender, m.arrived_ms, m.size, m.client_ip, m.hello, m.protocol, m.auth_user,"
@@ -37,7 +38,6 @@ static const char deleted_text[] =
 	"?";
 
 /* Those in front of a row that has expired have so too, whatever the clock said at the time. */
-static const char is_old_text[] = "SELECT 1 FROM q_ledger WHERE time_ms < ? LIMIT 1";
 static const char last_old_text[] =
 	"SELECT row, time_ms, hash FROM"
 	" (SELECT row, time_ms, hash FROM q_ledger ORDER BY row LIMIT ?)"
@@ -184,16 +184,22 @@ void queue_store_history_end(struct queue_store *s)
 int queue_store_ledger_find(struct queue_store *s, int64_t since_ms, int64_t *ret_row,
 			    struct error *err)
 {
+	struct queue_ledger_ends ends;
 	struct sqlite3_stmt *st;
 	int r = queue_store_prepare_late(s, STORE_LATE_LEDGER_FIND, find_text, &st, err);
 
+	if (r == 0)
+		r = queue_store_ledger_ends(s, &ends, err);
 	if (r < 0)
 		return r;
 	sql_bind_int(st, 1, since_ms);
 	r = sql_step(&s->sql, st, err);
 	if (r < 0)
 		return r;
-	*ret_row = r > 0 && !sql_is_null(st, 0) ? sql_int(st, 0) : 0;
+	if (r > 0 && !sql_is_null(st, 0)) /* it may have begun in the block in front of it */
+		*ret_row = MAX(sql_int(st, 0) - QUEUE_LEDGER_BLOCK, 0);
+	else
+		*ret_row = ends.head.row & ~(int64_t)(QUEUE_LEDGER_BLOCK - 1);
 	sql_reset(st);
 	return 0;
 }
@@ -214,7 +220,7 @@ int queue_store_ledger_begin(struct queue_store *s, const struct queue_ledger_qu
 
 	if (r < 0)
 		return r;
-	sql_bind_int(s->ledger_query, 1, query->block);
+	sql_bind_int(s->ledger_query, 1, query->first);
 	if (query->key == QUEUE_LEDGER_ANY) {
 		sql_bind_int(s->ledger_query, 2, query->since_ms);
 		sql_bind_int(s->ledger_query, 3, query->in_clear);
@@ -238,19 +244,6 @@ void queue_store_ledger_end(struct queue_store *s)
 }
 
 /* ---- expiry ---- */
-
-static int has_old(struct queue_store *s, int64_t before_ms, struct error *err)
-{
-	struct sqlite3_stmt *st;
-	int r = queue_store_prepare_late(s, STORE_LATE_LEDGER_IS_OLD, is_old_text, &st, err);
-
-	if (r < 0)
-		return r;
-	sql_bind_int(st, 1, before_ms);
-	r = sql_step(&s->sql, st, err);
-	sql_reset(st);
-	return r;
-}
 
 /* The last row to go, with its hash and time. 1, or 0: there is none among the first. */
 static int find_last_old(struct queue_store *s, int64_t before_ms, int max,
@@ -292,14 +285,14 @@ int queue_store_ledger_expire(struct queue_store *s, int64_t before_ms, int max,
 			      struct error *err)
 {
 	struct queue_ledger_ends found = { .anchor_ms = 0 };
-	int r = has_old(s, before_ms, err);
+	int r = find_last_old(s, before_ms, max, &found, err);
 
 	*ret_more = false;
-	if (r > 0)
-		r = find_last_old(s, before_ms, max, &found, err);
 	if (r <= 0)
 		return r;
 	r = remove_rows(s, found.anchor.row, err);
+	if (r == 0)
+		r = queue_store_blocks_expire(s, found.anchor.row, err);
 	if (r < 0)
 		return r;
 	*ret_more = true;

@@ -53,9 +53,13 @@ enum store_late_statement {
 	STORE_LATE_LEDGER_BLOCK,
 	STORE_LATE_LEDGER_SENDER,
 	STORE_LATE_LEDGER_RECIPIENT,
-	STORE_LATE_LEDGER_IS_OLD,
 	STORE_LATE_LEDGER_LAST_OLD,
 	STORE_LATE_LEDGER_EXPIRE,
+	STORE_LATE_BLOCK_LAST,
+	STORE_LATE_BLOCK_ROWS,
+	STORE_LATE_BLOCK_INSERT,
+	STORE_LATE_BLOCK_LOAD,
+	STORE_LATE_BLOCK_EXPIRE,
 	STORE_LATE_STATEMENTS, /* their number */
 };
 
@@ -85,3 +89,6 @@ void queue_store_ledger_read_ends(struct sqlite3_stmt *st, int column,
 /* A row whose columns are those of QUEUE_LEDGER_NAMES. 1, or -EBADMSG. */
 int queue_store_ledger_read(struct sqlite3_stmt *st, struct queue_ledger_entry *ret,
 			    struct error *err);
+
+/* store_blocks.c: forget the blocks in front of the one with this row. */
+int queue_store_blocks_expire(struct queue_store *s, int64_t row, struct error *err);

@@ -368,6 +368,17 @@ static void test_deleted(void **state)
 
 /* ---- lists ---- */
 
+/* As upkeep does it; full blocks only. */
+static int note_blocks(struct tester *t, int max)
+{
+	struct queue_store *s = open_store(t);
+	struct error err;
+	int count = queue_store_blocks_note(s, max, &err);
+
+	close_store(t, s);
+	return count;
+}
+
 struct found {
 	int count;
 	int64_t first, last;
@@ -432,11 +443,17 @@ static void test_lists(void **state)
 		      "UPDATE q_ledger SET kind = 2 WHERE row = 10;"
 		      "UPDATE q_ledger SET recipient = 'bob@vm1.vm' WHERE row IN (5000, 9999);"
 		      "UPDATE q_ledger SET sender = 'anna@vm1.vm' WHERE row = 4095");
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct found got = list_rows(t, &cases[i].filter);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
+		size_t n = i % ARRAY_SIZE(cases);
+		struct found got;
 
-		if (memcmp(&got, &cases[i].want, sizeof(got)) != 0)
-			fail_msg("%s: got %d rows, %lld to %lld", cases[i].label, got.count,
+		if (i == 0)
+			tester_sql(t, "DELETE FROM q_ledger_block");
+		if (i == ARRAY_SIZE(cases)) /* what is noted of the blocks changes nothing */
+			assert_true(note_blocks(t, 39) > 0);
+		got = list_rows(t, &cases[n].filter);
+		if (memcmp(&got, &cases[n].want, sizeof(got)) != 0)
+			fail_msg("%s: got %d rows, %lld to %lld", cases[n].label, got.count,
 				 (long long)got.first, (long long)got.last);
 	}
 }
@@ -461,6 +478,21 @@ static void test_messages_of_an_address(void **state)
 	assert_int_equal(ids[2], 12);
 	assert_int_equal(queue_reader_ledger_messages(r, "nobody@vm1.vm", ids, 3, &err), 0);
 	queue_reader_close(r);
+
+	/* What is noted is believed: so it is seen to be used. */
+	tester_sql(t, "DELETE FROM q_ledger_block");
+	while (note_blocks(t, 10) > 0)
+		;
+	assert_int_equal(tester_query(t, "SELECT count(*) FROM q_ledger_block"), 9001 / 256);
+	tester_sql(t, "UPDATE q_ledger_block SET addresses = x'' WHERE block = 4000 >> 8");
+	assert_int_equal(queue_reader_open(t->directory, &r, &err), 0);
+	assert_int_equal(queue_reader_ledger_messages(r, "BOB@VM1.vm", ids, 3, &err), 3);
+	assert_int_equal(ids[0], 9009);
+	assert_int_equal(ids[1], 12);
+	assert_int_equal(ids[2], 11);
+	queue_reader_close(r);
+	expire(t, 1000 + 600, 1000);
+	assert_int_equal(tester_query(t, "SELECT min(block) FROM q_ledger_block"), 600 >> 8);
 }
 
 /* ---- after damage ---- */

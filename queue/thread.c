@@ -470,7 +470,7 @@ void *queue_thread_run(void *arg)
 		if (!list_is_empty(&batch))
 			run(q, &batch);
 		queue_upkeep_look(q);
-		queue_upkeep_expire(q);
+		queue_upkeep_ledger(q);
 		if (!is_idle)
 			has_chores = true;
 		else if (has_chores)

@@ -44,8 +44,7 @@ struct queue {
 	int64_t renew_ms;     /* when that was tried, on the monotonic clock */
 	int64_t recovered_ms; /* when the database was last found damaged, too */
 	int log_frames_max;   /* then it is moved into the database */
-	int64_t expired_ms; /* when rows of the ledger were last looked for, on the monotonic clock */
-	bool has_expired;   /* and there were some: perhaps there are more */
+	int64_t tended_ms;    /* when the ledger was last looked after, too */
 	_Atomic int64_t ledger_lifetime_s; /* any thread's */
 
 	/* Under the mutex. */

@@ -29,10 +29,10 @@
 #define TOO_LITTLE	"too little is free"
 #define RECOVER_MS	600000 /* what is damaged again so soon has a disk that cannot be relied on */
 #define RENEW_MS	1000
-#define EXPIRY_MS	1000  /* between two steps while there is something to expire */
-#define EXPIRY_LOOK_MS	60000 /* and while there is not */
-#define EXPIRY_ROWS	500   /* of a step: some milliseconds, in which mail waits */
-#define FREE_PAGES_KEPT 4096  /* 16 MiB, for the next burst */
+#define TEND_MS		1000 /* between two looks at the ledger */
+#define EXPIRY_ROWS	500  /* of a step: some milliseconds, in which mail waits */
+#define BLOCKS		64
+#define FREE_PAGES_KEPT 4096 /* 16 MiB, for the next burst */
 
 static void tell_change(struct queue *q, int change, const char *why)
 {
@@ -282,45 +282,48 @@ void queue_upkeep_look(struct queue *q)
 	tell_change(q, change, TOO_LITTLE);
 }
 
-static void expire(struct queue *q, int64_t before_ms)
+/* Returns how much was done, or an error. */
+static int tend_ledger(struct queue *q, struct error *err)
 {
-	bool in_commit = false;
-	struct error err;
-	int r = queue_upkeep_prepare(q, &err);
+	int64_t lifetime_s = atomic_load(&q->ledger_lifetime_s);
+	int64_t before_ms = clock_wall_ms(q->clock) - lifetime_s * 1000;
+	bool has_expired = false;
+	int r = 0, blocks;
 
-	if (r == 0)
-		r = queue_store_begin(q->store, &err);
-	if (r == 0)
-		r = queue_store_ledger_expire(q->store, before_ms, EXPIRY_ROWS, &q->has_expired,
-					      &err);
-	if (r == 0 && q->has_expired) {
-		in_commit = true;
-		r = queue_store_commit(q->store, &err);
-	}
-	if (r < 0 || !q->has_expired)
-		queue_store_rollback(q->store);
-	if (r < 0) {
-		queue_upkeep_failed(q, r, in_commit);
-		queue_upkeep_recover(q, r, &err);
-		q->has_expired = false; /* a minute later */
-	}
+	if (lifetime_s != 0)
+		r = queue_store_ledger_expire(q->store, before_ms, EXPIRY_ROWS, &has_expired, err);
+	blocks = r == 0 ? queue_store_blocks_note(q->store, BLOCKS, err) : r;
+	return blocks < 0 ? blocks : blocks + has_expired;
 }
 
 /*
  * Also while there is mail without end; but not while the disk is full: what
  * is left in the log is for outcomes.
  */
-void queue_upkeep_expire(struct queue *q)
+void queue_upkeep_ledger(struct queue *q)
 {
-	int64_t lifetime_s = atomic_load(&q->ledger_lifetime_s);
 	int64_t now_ms = queue_room_now_ms();
+	bool in_commit = false;
+	struct error err;
+	int r;
 
-	if (!q->store || lifetime_s == 0 ||
-	    now_ms - q->expired_ms < (q->has_expired ? EXPIRY_MS : EXPIRY_LOOK_MS))
+	if (!q->store || now_ms - q->tended_ms < TEND_MS || queue_room_is_spent(&q->room))
 		return;
-	q->expired_ms = now_ms;
-	if (!queue_room_is_spent(&q->room))
-		expire(q, clock_wall_ms(q->clock) - lifetime_s * 1000);
+	q->tended_ms = now_ms;
+	r = queue_upkeep_prepare(q, &err);
+	if (r == 0)
+		r = queue_store_begin(q->store, &err);
+	if (r == 0)
+		r = tend_ledger(q, &err);
+	if (r > 0) {
+		in_commit = true;
+		r = queue_store_commit(q->store, &err);
+	}
+	queue_store_rollback(q->store); /* what was not worth a commit, too */
+	if (r < 0) {
+		queue_upkeep_failed(q, r, in_commit);
+		queue_upkeep_recover(q, r, &err);
+	}
 }
 
 bool queue_upkeep_idle(struct queue *q)

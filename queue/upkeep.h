@@ -45,8 +45,8 @@ void queue_upkeep_after(struct queue *q);
 /* Once a second at most, whether there is work or not. */
 void queue_upkeep_look(struct queue *q);
 
-/* A few rows of the ledger that are too old go; the same. */
-void queue_upkeep_expire(struct queue *q);
+/* A few rows of the ledger that are too old go, and those of full blocks are noted; the same. */
+void queue_upkeep_ledger(struct queue *q);
 
 /* When nothing has come for a while. Returns whether there is more to do. */
 bool queue_upkeep_idle(struct queue *q);
