@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/escape.h"
 #include "base/macros.h"
 #include "certs/chain.h"
 
@@ -120,18 +121,19 @@ void config_report_expiry(const struct config *config, int64_t now_s,
 		const struct config_setting *setting = &config->settings[list[i].id];
 		bool is_urgent =
 			config_certificate_days_left(&list[i], now_s) < CONFIG_EXPIRES_NOW_DAYS;
-		char what[512], text[1024];
+		char what[512], text[1024], escaped[1024];
 		const struct config_problem problem = {
 			.file = config->file,
 			.line = setting->line ? setting->line : 1,
 			.severity = is_urgent ? CONFIG_ERROR : CONFIG_WARNING,
-			.text = text,
+			.text = escaped,
 		};
 
 		if (!describe(&list[i], now_s, what, sizeof(what)))
 			continue;
 		snprintf(text, sizeof(text), "%s: %s: %s", config_schema[list[i].id].name,
 			 list[i].file, what);
+		escape_cstr(slice_from(text), escaped, sizeof(escaped));
 		report(arg, &problem);
 	}
 }
