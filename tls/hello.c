@@ -21,6 +21,7 @@ enum extension {
 	EXTENSION_SIGNATURE_ALGORITHMS = 13,
 	EXTENSION_ALPN = 16,
 	EXTENSION_SUPPORTED_VERSIONS = 43,
+	EXTENSION_PSK_MODES = 45,
 };
 
 /* What is said of keys: by signature algorithm, and in TLS 1.2 by cipher suite as well. */
@@ -147,6 +148,20 @@ static void read_versions(struct slice data, struct abilities *abilities)
 		abilities->has_1_3 |= version == 0x0304;
 }
 
+/* RFC 8446 section 4.2.9: psk_ke is 0, psk_dhe_ke is 1. */
+static void read_psk_modes(struct slice data, struct tls_hello *hello)
+{
+	struct slice list;
+	size_t mode;
+
+	if (!take_vector(&data, 1, &list))
+		return;
+	hello->is_psk_alone = true;
+	while (take_number(&list, 1, &mode))
+		if (mode == 1)
+			hello->is_psk_alone = false;
+}
+
 /* Those of ours for TLS 1.2 (tls/suites.c). */
 static void read_suites(struct slice suites, struct abilities *abilities)
 {
@@ -176,6 +191,9 @@ static void read_extensions(struct slice list, struct tls_hello *hello, struct a
 			break;
 		case EXTENSION_SUPPORTED_VERSIONS:
 			read_versions(data, abilities);
+			break;
+		case EXTENSION_PSK_MODES:
+			read_psk_modes(data, hello);
 			break;
 		default:
 			break;

@@ -19,6 +19,7 @@ struct tls_hello {
 	char server_name[256]; /* SNI (RFC 6066 section 3), lower case; "": none, or no DNS name */
 	bool has_alpn;	       /* it offers application protocols (RFC 7301) */
 	bool has_smtp;	       /* and "smtp" is one of them */
+	bool is_psk_alone;     /* it would resume without a fresh key exchange, or not at all */
 	bool takes[CERTS_KEY_KINDS]; /* certificates with a key of this kind */
 };
 

@@ -38,7 +38,8 @@ struct tls_server {
 	struct tls_verify verify;
 	const struct tls_choices *host; /* that the client has asked for */
 	bool is_heard;
-	bool is_required;	     /* no client but one with a certificate of our CAs' */
+	bool is_psk_alone; /* it shall not resume: a stolen ticket key would open what it says */
+	bool is_required;  /* no client but one with a certificate of our CAs' */
 	struct buf certificate;	     /* the client's, as DER; empty: none */
 	struct tls_facts remembered; /* of the session that a ticket was opened for */
 };
@@ -142,6 +143,7 @@ int tls_server_hear(struct tls_session *s, struct error *err)
 	if (tls_hello_read(buf_slice(&s->heard), &hello) == TLS_HELLO_PARTIAL)
 		return STREAM_FILTER_BUSY;
 	s->server->is_heard = true;
+	s->server->is_psk_alone = hello.is_psk_alone;
 	if (hello.has_alpn && !hello.has_smtp)
 		return refuse_protocols(s, err);
 	r = choose(s, &hello, err);
@@ -223,7 +225,8 @@ int tls_server_ticket(struct WOLFSSL *ssl, unsigned char *name, unsigned char *i
 		make_digest(s, digest);
 		done = tls_ticket_seal(s->context->tickets, buf_slice(&scope), digest, &ticket);
 	} else {
-		done = tls_ticket_open(s->context->tickets, buf_slice(&scope), &ticket, digest) &&
+		done = !s->server->is_psk_alone &&
+		       tls_ticket_open(s->context->tickets, buf_slice(&scope), &ticket, digest) &&
 		       recall(s, digest);
 	}
 	buf_done(&scope);

@@ -48,6 +48,7 @@ static void numbers(struct buf *out, const char *hex)
 struct said {
 	const char *name, *protocols, *algorithms, *suites; /* NULL: not at all */
 	bool is_1_3;
+	const char *psk_modes; /* in hex */
 };
 
 static void add_name(struct buf *out, const char *name)
@@ -98,6 +99,12 @@ static void make_body(const struct said *said, struct buf *out)
 		numbers(&list, "0304 0303");
 		vector(&data, 1, &list);
 		extension(&extensions, 43, &data);
+	}
+	if (said->psk_modes) {
+		for (const char *mode = said->psk_modes; *mode; mode++)
+			number(&list, 1, (size_t)(*mode - '0'));
+		vector(&data, 1, &list);
+		extension(&extensions, 45, &data);
 	}
 	vector(out, 2, &extensions);
 }
@@ -193,6 +200,28 @@ static void test_read(void **state)
 	}
 }
 
+static void test_psk_modes(void **state)
+{
+	static const struct {
+		const char *modes;
+		bool is_psk_alone;
+	} modes[] = {
+		{ NULL, false }, { "1", false }, { "01", false }, { "0", true }, { "2", true }
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		struct said said = { .is_1_3 = true, .psk_modes = modes[i].modes };
+		struct tls_hello hello;
+		struct buf wire = { 0 };
+
+		make_hello(&said, 16384, &wire);
+		assert_int_equal(tls_hello_read(buf_slice(&wire), &hello), TLS_HELLO_DONE);
+		assert_int_equal(hello.is_psk_alone, modes[i].is_psk_alone);
+		buf_done(&wire);
+	}
+}
+
 /* Who never comes to an end is handed on, and costs so much memory at most. */
 static void test_endless(void **state)
 {
@@ -248,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read),
+		cmocka_unit_test(test_psk_modes),
 		cmocka_unit_test(test_endless),
 		cmocka_unit_test(test_damaged),
 	};

@@ -210,6 +210,47 @@ static void test_verdicts(void **state)
 	tls_context_unref(server);
 }
 
+static void append_file(FILE *to, const char *path)
+{
+	FILE *from = fopen(path, "re");
+	int c;
+
+	while (from && (c = getc(from)) != EOF)
+		putc(c, to);
+	if (from)
+		fclose(from);
+}
+
+/* Our CA among all those of the world, where there are such: a clone stays one. */
+static void test_many_cas(void **state)
+{
+	static const struct {
+		const char *name;
+		bool is_trusted;
+	} clients[] = { { "edge", true }, { "forged", false }, { "of-forged-chain", false } };
+	FILE *bundle = fopen(throwaway_path(dir, "bundle.pem"), "we");
+	struct tls_context *server;
+
+	(void)state;
+	append_file(bundle, "/etc/ssl/certs/ca-certificates.crt");
+	append_file(bundle, throwaway_path(dir, "other-ca.pem"));
+	append_file(bundle, throwaway_path(dir, "ca.pem"));
+	fclose(bundle);
+	server = asking("bundle.pem", NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		struct tls_context *client = client_of(clients[i].name);
+		struct pair p;
+
+		run(&p, client, server, false, false);
+		assert_int_equal(p.server.state, STREAM_FILTER_OPEN);
+		assert_int_equal(tls_session_facts(p.server.filter)->trusted,
+				 clients[i].is_trusted);
+		pair_close(&p);
+		tls_context_unref(client);
+	}
+	tls_context_unref(server);
+}
+
 static void without_certificate(bool is_1_2)
 {
 	struct tls_context *server = asking("ca.pem", NULL), *client = client_of(NULL);
@@ -434,6 +475,29 @@ static void test_forgotten(void **state)
 	assert_false(connect_to(client, server, false, &facts));
 	assert_true(facts.trusted);
 	assert_true(connect_to(client, server, false, &facts));
+	tls_context_unref(client);
+	tls_context_unref(server);
+}
+
+/* A session that goes on without a fresh exchange of keys lies open to who gets the ticket's. */
+static void test_fresh_keys(void **state)
+{
+	struct tls_context *server = asking("ca.pem", NULL), *client = client_of("edge");
+	struct tls_facts facts;
+	struct tls_session *s;
+	struct pair p;
+
+	(void)state;
+	assert_false(connect_to(client, server, false, &facts));
+	assert_true(connect_to(client, server, false, &facts));
+	pair_open(&p, client, server, test_policy("tls=encrypt"), "key");
+	s = CONTAINER_OF(p.client.filter, struct tls_session, filter);
+	assert_int_equal(wolfSSL_no_dhe_psk(s->ssl), 0);
+	pair_run(&p, SIZE_MAX);
+	assert_int_equal(p.server.state, STREAM_FILTER_OPEN);
+	assert_false(tls_session_facts(p.server.filter)->resumed);
+	assert_true(tls_session_facts(p.server.filter)->trusted);
+	pair_close(&p);
 	tls_context_unref(client);
 	tls_context_unref(server);
 }
@@ -670,6 +734,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_not_asked),
 		cmocka_unit_test(test_verdicts),
+		cmocka_unit_test(test_many_cas),
 		cmocka_unit_test(test_no_certificate),
 		cmocka_unit_test(test_no_trust),
 		cmocka_unit_test(test_not_his_key),
@@ -679,6 +744,7 @@ int main(void)
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_reload_begins_to_ask),
 		cmocka_unit_test(test_forgotten),
+		cmocka_unit_test(test_fresh_keys),
 		cmocka_unit_test(test_old_tickets),
 		cmocka_unit_test(test_choice),
 		cmocka_unit_test(test_choice_asks),
