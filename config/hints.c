@@ -13,6 +13,7 @@
 #define TLS_PRESET    "not settable: ciphers and groups are the safe ones"
 #define USE_PASSDB    "use smtpd_sasl_passdb"
 #define USE_LISTEN    "use listen"
+#define BY_ROUTE      "use transport_maps or smtp_tls_policy_maps with "
 #define USE_TRANSPORT "use transport_maps"
 #define OWNED_BY_USER "not needed here: mailboxes belong to the account that user names"
 
@@ -51,15 +52,21 @@ static const struct {
 	{ "sample_directory", NOT_NEEDED },
 	{ "sendmail_path", NOT_NEEDED },
 	{ "setgid_group", NOT_NEEDED },
+	{ "smtp_dns_support_level", "not needed: levels dane and dane-only ask for DNSSEC" },
 	{ "smtp_enforce_tls", "use smtp_tls_security_level" },
 	{ "smtp_tls_CApath", "use smtp_tls_CAfile" },
 	{ "smtp_tls_chain_files", "use smtp_tls_cert_file and smtp_tls_key_file" },
 	{ "smtp_tls_ciphers", TLS_PRESET },
+	{ "smtp_tls_fingerprint_cert_match", BY_ROUTE "fingerprint=" },
+	{ "smtp_tls_fingerprint_digest", "not needed: fingerprints are SHA-256" },
 	{ "smtp_tls_loglevel", TLS_LOGGED },
 	{ "smtp_tls_mandatory_ciphers", TLS_PRESET },
 	{ "smtp_tls_mandatory_protocols", "use smtp_tls_protocols" },
 	{ "smtp_tls_note_starttls_offer", TLS_LOGGED },
+	{ "smtp_tls_secure_cert_match", BY_ROUTE "match=" },
+	{ "smtp_tls_servername", BY_ROUTE "servername=" },
 	{ "smtp_tls_session_cache_database", TLS_TICKETS },
+	{ "smtp_tls_verify_cert_match", BY_ROUTE "match=" },
 	{ "smtp_tls_wrappermode", "use relay-smtps:HOST in transport_maps or relayhost" },
 	{ "smtp_use_tls", "use smtp_tls_security_level" },
 	{ "smtpd_banner", NOT_NEEDED },

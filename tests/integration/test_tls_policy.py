@@ -6,8 +6,10 @@ why the mail waits. With may, what TLS does not do goes at once in the clear,
 and the log and the ledger say so.
 """
 
+import hashlib
 import re
 import ssl
+import subprocess
 
 import pytest
 
@@ -368,3 +370,99 @@ def test_sessions_are_resumed(site, version, transport, tls):
     assert [session.tls.session_reused for session in peer.sessions] == [False, True]
     assert [row["tls_resumed"] for row in hub.ledger("a@vm1.vm")] == [0, 1]
     assert [row["tls_verified"] for row in hub.ledger("a@vm1.vm")] == [1, 1]
+
+
+# ---- secure and fingerprint ----
+
+def fingerprints(certs, name):
+    """As openssl has them: of the certificate, and of its key (postconf(5), smtp_tls_policy_maps)."""
+    der = ssl.PEM_cert_to_DER_cert((certs / f"{name}.pem").read_text())
+    key = subprocess.run(f"openssl x509 -in {certs}/{name}.pem -noout -pubkey | "
+                         "openssl pkey -pubin -outform DER", shell=True, check=True,
+                         stdout=subprocess.PIPE).stdout
+    return hashlib.sha256(der).hexdigest(), hashlib.sha256(key).hexdigest()
+
+
+@pytest.mark.parametrize("transport, tls", [("relay", "starttls"), ("relay-smtps", "implicit")])
+def test_fingerprint(shared_site, certs, transport, tls):
+    """Neither CA nor date nor name: whoever is in the list, and nobody else."""
+    certificate, key = fingerprints(certs, "expired")
+    colons = ":".join(certificate[i:i + 2] for i in range(0, 64, 2)).upper()
+    for pin in (f"sha256:{certificate}", f"pubkey-sha256:{key}", key, f"{'0' * 64}|{colons}"):
+        good = Outcomes(shared_site, {"good": {"tls": tls, "certificate": "expired"}}, transport,
+                        f"tls=fingerprint fingerprint={pin}", smtp_tls_CAfile="")
+        assert ", tls=fingerprint:TLSv1.3:verified" in good.line("good", "sent")
+        row = good.row("good")
+        assert (row["tls_verified"], row["tls_verified_by"]) == (1, "fingerprint")
+        assert row["tls_fingerprint"] == f"sha256:{certificate}"
+        assert row["tls_pubkey_fingerprint"] == f"pubkey-sha256:{key}"
+
+    bad = Outcomes(shared_site, {"bad": {"tls": tls, "certificate": "hub"}}, transport,
+                   f"tls=fingerprint match={certificate}")
+    bad.assert_waits("bad", "certificate is none of those of fingerprint= ")
+    bad.assert_nothing_leaked("bad")
+
+
+def test_secure_names(shared_site):
+    """By default what is below the next hop will do; hub.example is below example."""
+    dns = shared_site.dns({"example": [HOST], "hub.example": [HOST], "example.net": [HOST]})
+    peer = shared_site.peer(tls="starttls")
+    hub = shared_site.hub(f"a.example relay:[example]:{peer.port} tls=secure\n"
+                          f"b.example relay:[example]:{peer.port} tls=verify\n"
+                          f"c.example relay:[example.net]:{peer.port} tls=secure\n"
+                          f"d.example relay:[example.net]:{peer.port} tls=secure match=.example\n",
+                          relay_domains=".example", resolver=dns.address)
+    for name, status in (("a", "sent"), ("b", "deferred"), ("c", "deferred"), ("d", "sent")):
+        recipient = f"x@{name}.example"
+        hub.delivered(recipient, relay(hub, SENDER, recipient), status)
+
+
+# ---- smtp_tls_policy_maps ----
+
+def test_connections_are_not_shared(site, certs):
+    """One next hop, two policies: the second message waits, though a connection is open."""
+    peer = site.peer(tls="starttls")
+    certificate, _ = fingerprints(certs, "hub")
+    hub = site.hub(f"* relay:{HOST}:{peer.port}\n", {"pol": (
+        f"a.example fingerprint match={certificate}\n"
+        f"b.example fingerprint match={'0' * 64}\n")},
+        relay_domains=".example", smtp_tls_policy_maps="hash:pol", workers=1)
+    hub.delivered("x@a.example", relay(hub, SENDER, "x@a.example"))
+    hub.delivered("x@b.example", relay(hub, SENDER, "x@b.example"), "deferred")
+    assert len(peer.messages) == 1
+
+
+def test_policy_map_that_changes(site, certs):
+    """Taken up by itself; weaker is said, and a version with a bad line is refused as a whole."""
+    peer = site.peer(tls="starttls", certificate="stranger")
+    hop = f"[{HOST}]:{peer.port}"
+    hub = site.hub(f"* relay:{hop}\n", {"pol": f"{hop} encrypt\n"}, relay_domains=".example",
+                   smtp_tls_policy_maps="hash:pol")
+    hub.delivered("x@a.example", relay(hub, SENDER, "x@a.example"))
+
+    mark = hub.server.mark()
+    hub.write("pol", f"# {certs}\n{hop} verify\n")
+    hub.wait_for("smtp_tls_policy_maps: hash:pol has changed and was taken up", since=mark)
+    hub.delivered("x@b.example", relay(hub, SENDER, "x@b.example"), "deferred")
+
+    mark = hub.server.mark()
+    hub.write("pol", f"{hop} may\nother.example verfy\n")
+    line = hub.wait_for("error: .*smtp_tls_policy_maps: ", since=mark)
+    assert "pol:2: verfy: unknown level; expected none, may" in line
+    hub.delivered("x@c.example", relay(hub, SENDER, "x@c.example"), "deferred")
+
+    mark = hub.server.mark()
+    hub.write("pol", f"{hop} may\n")
+    line = hub.wait_for("warning: .*smtp_tls_policy_maps: .*this is weaker", since=mark)
+    assert "tls=verify" in line and "tls=may" in line
+    line = hub.delivered("x@d.example", relay(hub, SENDER, "x@d.example"))
+    assert ", tls=may:TLSv1.3" in line
+
+
+def test_policy_cannot_weaken_smtps(site):
+    peer = site.peer(tls="none")
+    hub = site.hub(f"* relay-smtps:{HOST}:{peer.port}\n", {"pol": f"{HOST} none\n"},
+                   relay_domains=".example", smtp_tls_policy_maps="hash:pol")
+    hub.delivered("x@a.example", relay(hub, SENDER, "x@a.example"), "deferred")
+    assert b"EHLO" not in peer.wire()
+    hub.wait_for("warning: .*level none has no effect on the relay-smtps:")
