@@ -36,6 +36,7 @@ static void open_side(const struct side *side, struct transport_options *ret)
 		.relayhost_source = "conf:3",
 		.tls = { .level = side->level, .source = "conf:7" },
 		.can_verify = true,
+		.has_local_dns = true,
 		.is_local = is_local,
 	};
 	if (side->policies &&
@@ -168,6 +169,20 @@ static const struct {
 	  "b.vm: relay:[x] tls=fingerprint "
 	  "fingerprint=sha256:1111111111111111...|sha256:2222222222222222... (inline:b.vm) -> "
 	  "relay:[x] tls=fingerprint fingerprint=sha256:1111111111111111... (inline:b.vm)\n" },
+	{ "dane alone is between may and encrypt, dane-only as good as secure",
+	  { "inline:{ { a.vm = relay:[x] tls=may }, { b.vm = relay:[x] tls=encrypt }, "
+	    "{ c.vm = relay:[x] tls=secure }, { d.vm = relay:[x] tls=dane-only } }",
+	    ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:[x] tls=dane }, { b.vm = relay:[x] tls=dane }, "
+	    "{ c.vm = relay:[x] tls=dane-only }, { d.vm = relay:[x] tls=dane } }",
+	    ENCRYPT, NULL },
+	  2,
+	  "a.vm: relay:[x] tls=may (inline:a.vm) -> relay:[x] tls=dane (inline:a.vm)\n"
+	  "b.vm: relay:[x] tls=encrypt (inline:b.vm) -> relay:[x] tls=dane (inline:b.vm); "
+	  "this is weaker\n"
+	  "c.vm: relay:[x] tls=secure (inline:c.vm) -> relay:[x] tls=dane-only (inline:c.vm)\n"
+	  "d.vm: relay:[x] tls=dane-only (inline:d.vm) -> relay:[x] tls=dane (inline:d.vm); "
+	  "this is weaker\n" },
 	{ "levels as good as each other, and a lower one",
 	  { "inline:{ { a.vm = relay:[x] tls=secure }, "
 	    "{ b.vm = relay:[y] tls=fingerprint fingerprint=sha256:" ONES " } }",

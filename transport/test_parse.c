@@ -179,6 +179,9 @@ static const struct {
 	{ "relay:[hub] fingerprint=sha256:00", "fingerprint=sha256:00: \"sha256:00\" has 2 digits, "
 					       "SHA-256 has 64; expected sha256:HEX of "
 					       "a certificate or pubkey-sha256:HEX of its key" },
+	{ "relay:[hub] tls=dane-only",
+	  "level dane-only (of ts:3) needs a DNS server on this host that checks DNSSEC: set "
+	  "resolver = 127.0.0.1" },
 	{ "relay:[hub] tls=fingerprint",
 	  "level fingerprint (of ts:3) needs to know which: add fingerprint=sha256:HEX" },
 	{ "relay:[hub] tsl=may", "tsl=may: unknown attribute; expected tls, match, fingerprint, "
