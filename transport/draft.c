@@ -102,7 +102,8 @@ static int draft_tls(const struct drafting *d, struct slice attributes,
 		return r;
 	if (level_given)
 		route->tls.source = route->source;
-	if (!d->may_lack) {
+	/* An entry may bring another level where the line has none, and fingerprints; no more. */
+	if (!d->may_lack || (level_given && route->tls.level != TLS_LEVEL_FINGERPRINT)) {
 		r = require_means(d->options, &route->tls, err);
 		if (r < 0)
 			return r;

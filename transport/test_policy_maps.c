@@ -222,7 +222,7 @@ static void test_check(void **state)
 	options.can_verify = false;
 	open_maps("inline:{ a.vm=relay-smtps:[x], {b.vm=relay:[x], [y]}, "
 		  "{c.vm=relay:[z] tls=fingerprint}, {d.vm=relay:[p] match=q}, "
-		  "{.e.vm=relay:[z] tls=fingerprint} }",
+		  "{.e.vm=relay:[z] tls=fingerprint}, {.g.vm=relay:[z] tls=dane} }",
 		  &routes);
 	open_maps("inline:{ [x]=may, {z=encrypt match=h}, *=encrypt, u@vm=may, [q]=secure, "
 		  "f.vm=fingerprint, [p]=verfy, {[r]=may ciphers=high}, "
@@ -245,6 +245,8 @@ static void test_check(void **state)
 		"inline:.e.vm: warning: level fingerprint (of inline:.e.vm) needs to know which: "
 		"add fingerprint=sha256:HEX; what has no such entry in smtp_tls_policy_maps will "
 		"wait\n"
+		"inline:.g.vm: error: level dane (of inline:.g.vm) needs a DNS server on this host "
+		"that checks DNSSEC: set resolver = 127.0.0.1\n"
 		"inline:z: warning: match= has no effect at level encrypt (of inline:z); verify "
 		"and "
 		"secure have it\n"
