@@ -47,6 +47,10 @@ smtpd_tls_security_level = may
 smtpd_tls_cert_file = {certs}/hub.pem
 smtpd_tls_key_file = {certs}/hub.key
 smtpd_tls_received_header = yes
+smtpd_tls_ask_ccert = yes
+smtpd_tls_CAfile = {certs}/ca.pem
+smtp_tls_cert_file = {certs}/edge.pem
+smtp_tls_key_file = {certs}/edge.key
 smtp_tls_security_level = verify
 smtp_tls_verify_cert_match = hub.example
 smtp_tls_CAfile = {certs}/ca.pem
@@ -166,6 +170,18 @@ def test_the_hub_refuses_what_postfix_may_not_relay(site, neighbour):
     assert "dsn=5.7.1, status=bounced" in line and "Relay access denied" in line
 
 
+def test_postfix_relays_by_its_certificate(site, neighbour):
+    peer = site.peer()
+    hub = site.hub(f"vm1.vm relay:{HOST}:{peer.port} tls=none\n", relay_domains="vm2.vm",
+                   smtpd_tls_ask_ccert="yes", relay_clientcerts="edge.example")
+    postfix = neighbour(f"relay:[{HOST}]:{hub.port()}")
+    send(postfix, "alice@vm1.vm", text("alice@vm1.vm"))
+    assert "status=sent" in postfix.wait_for(r"to=<alice@vm1\.vm>.* status=")
+    (message,) = peer.wait_for_messages(1)
+    assert (b'\t(Client CN "edge.example", Issuer "ca.example" (verified OK))\r\n'
+            in message.body)
+
+
 @pytest.mark.parametrize("transport", ["relay", "relay-smtps"])
 def test_the_hub_sends_to_postfix(site, neighbour, transport):
     postfix = neighbour()
@@ -188,6 +204,7 @@ def test_the_hub_sends_to_postfix(site, neighbour, transport):
     for message in messages:
         assert message.replace(b"\n", b"\r\n").endswith(body)
         assert b"from mta.vm.vm" in message and b"(using TLSv1.3 with cipher " in message
+        assert b'(Client CN "hub.example", Issuer "ca.example" (verified OK))' in message
     assert postfix.log().count(": connect from ") == 1
 
 
