@@ -1,12 +1,14 @@
 """The ledger and trace: what went which way is told, rightly, with a server and without one."""
 
+import hashlib
 import json
 import re
 import sqlite3
+import ssl
 
 import pytest
 
-from clients import HOST, relay, submit
+from clients import HOST, connect, relay, submit, text, transact
 
 SENDER = "alice@vm1.vm"
 NASTY = "\x1b[31mred\x07 \\x00 \"quoted\" '; DROP TABLE q_ledger; --"
@@ -236,7 +238,45 @@ def test_submission(site, certs):
     assert rows(edge, "--clear") == []
 
 
+@pytest.mark.parametrize("certificate, judged", [
+    ("edge", "signed by a CA that is trusted here"),
+    ("self-signed", "signed by nobody who is trusted here"),
+])
+def test_clients_certificate(site, certs, certificate, judged):
+    peer = site.peer(replies={"RCPT": "450 4.2.1 busy"})
+    hub = site.hub(f"* relay:{HOST}:{peer.port} tls=none\n", smtpd_tls_ask_ccert="yes")
+    with connect(certs, hub.port("smtps"), "implicit", certificate=certificate) as client:
+        sent = transact(client, SENDER, "a@vm2.vm", text("a@vm2.vm"))
+    hub.waiting("a@vm2.vm")
+    der = ssl.PEM_cert_to_DER_cert((certs / f"{certificate}.pem").read_text())
+    digits = hashlib.sha256(der).hexdigest()
+
+    def check():
+        assert re.search(rf"^    client    certificate of \S+, {judged}, sha256:{digits}$",
+                         trace(hub, sent), re.MULTILINE)
+        (life,) = map(json.loads, run(hub, "trace", "--json", sent)[1].splitlines())
+        assert life["origin"]["certificate"]["fingerprint"] == f"sha256:{digits}"
+        assert life["origin"]["certificate"]["verified"] is (certificate == "edge")
+
+    check()
+    assert run(hub, "queue", "delete", sent)[0] == 0
+    check()  # the ledger has it, too
+
+
 # ---- operators, restarts, tampering ----
+
+def test_returned_by_the_operator(site):
+    hub = site.hub(f"vm2.vm relay:{HOST}:{site.port()} tls=none\n")
+    sent = relay(hub, SENDER, "a@vm2.vm")
+    hub.waiting("a@vm2.vm")
+    assert run(hub, "queue", "bounce", sent)[0] == 0
+    hub.removed(sent)
+    out = trace(hub, sent)
+    assert out.index("a@vm2.vm: tried, to be tried again") < \
+        out.index("a@vm2.vm: returned; nobody was asked")
+    assert "554 5.7.0 " in out
+    assert [row["status"] for row in rows(hub, "--recipient", "a@vm2.vm")] == ["deferred"]
+
 
 def noted(host):
     code, out, _ = run(host, "ledger", "verify")
