@@ -33,7 +33,7 @@
 #define LANE_SWEEP_COUNT 64    /* more lanes than this are looked through for idle ones */
 #define MEASURE_MS	 1000
 #define ORPHAN_MESSAGES	 64
-#define SETTLING_MAX	 512 /* more records with the queue, and live mail would wait behind them */
+#define SETTLING_MAX	 512 /* records with the queue: claims would add to them faster than they go */
 
 struct scheduler {
 	struct delivery_owner owner; /* of all deliveries */

@@ -322,7 +322,8 @@ static struct queue *queue_new(const struct queue_options *options)
 	queue_claims_init(&q->cut);
 	pthread_mutex_init(&q->mutex, NULL);
 	init_condition(&q->arrived);
-	list_init(&q->submitted);
+	list_init(&q->urgent);
+	list_init(&q->patient);
 	return q;
 }
 
@@ -422,11 +423,12 @@ void queue_port_dispatch(struct queue_port *port)
 
 static void submit(struct queue *q, struct queue_request *request)
 {
+	struct list *line = queue_thread_is_patient(request) ? &q->patient : &q->urgent;
 	bool was_empty;
 
 	pthread_mutex_lock(&q->mutex);
-	was_empty = list_is_empty(&q->submitted);
-	list_push(&q->submitted, &request->link);
+	was_empty = list_is_empty(&q->urgent) && list_is_empty(&q->patient);
+	list_push(line, &request->link);
 	if (was_empty)
 		pthread_cond_signal(&q->arrived);
 	pthread_mutex_unlock(&q->mutex);

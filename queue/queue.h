@@ -6,8 +6,13 @@
  * before. docs/queue.md lists every state and what a crash does to it.
  *
  * One thread, inside, owns the only connection that writes. Each worker has a
- * port: it submits requests and gets completions on its own thread, in order.
- * Requests that arrive while a commit is syncing share the next transaction.
+ * port: it submits requests and gets completions on its own thread. Requests
+ * that arrive while a commit is syncing share the next transaction.
+ *
+ * Requests are served in two lines, each in the order of arrival. Claims,
+ * releases, and records that only defer are patient: others may overtake them,
+ * as somebody waits for these. So whoever depends on such a request waits for
+ * its completion: a message is released when its records are done.
  *
  * Claims are held in memory only: after a crash everything unfinished is due.
  * A message is claimed as a whole by whoever appended it, or got it from

@@ -88,6 +88,7 @@ int tester_try_open(struct tester *t, struct error *err)
 		.body_memory_bytes = t->body_memory_bytes,
 		.ballast_bytes = t->ballast_bytes,
 		.minfree_bytes = t->minfree_bytes,
+		.batch_max = t->batch_max,
 		.clock = &t->clock,
 		.warn = note_warning,
 		.warn_arg = t,

@@ -19,6 +19,7 @@ struct tester {
 	char directory[64];
 	size_t body_memory_bytes;
 	uint64_t ballast_bytes, minfree_bytes;
+	unsigned int batch_max;
 	struct queue *queue;
 	struct queue_port *port;
 	pthread_mutex_t mutex;

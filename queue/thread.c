@@ -2,11 +2,19 @@
  * thread - the only writer: group commit, completions, and chores when idle
  *
  * A batch is everything that has arrived, up to the next claim, and at most
- * batch_max requests and BATCH_BYTES of bodies. It runs in one transaction. If anything in it fails,
- * all of it is rolled back and each request is tried again in a transaction
- * of its own: so only the guilty ones fail, and on a full disk the small ones
- * may still get through. Nothing in memory changes before the commit, and no
- * completion is handed out before it.
+ * batch_max requests and BATCH_BYTES of bodies. It runs in one transaction. If
+ * anything in it fails, all of it is rolled back and each request is tried
+ * again in a transaction of its own: so only the guilty ones fail, and on a
+ * full disk the small ones may still get through. Nothing in memory changes
+ * before the commit, and no completion is handed out before it.
+ *
+ * There are two lines. A client waits for its append, and a delivery holds up
+ * what is behind it; but a dead next hop has a hundred thousand deferrals that
+ * nobody waits for. So these are patient: while both lines have somebody in
+ * them, a batch takes a small share of the patient line. Whichever line
+ * got nothing of a batch is first in the next, so neither ever starves.
+ * Claims and releases are patient too, because their order counts: a claim
+ * has to see what was released, and what was suspended, before it.
  *
  * A claim is served alone, between transactions: it only reads, and what it
  * hands out must be committed. An operator's action is alone too, as it may
@@ -26,6 +34,8 @@
 
 #define BATCH_BYTES (4 << 20) /* of bodies: those in front should not wait for more */
 #define IDLE_S	    1	      /* without requests, before the chores */
+
+#define PATIENT_SHARE 8 /* of batch_max one in so many, while others are urgent */
 
 void queue_thread_warn(struct queue *q, const char *format, ...)
 {
@@ -412,24 +422,78 @@ static uint64_t bytes_of(struct queue_request *request)
 	return bytes;
 }
 
-/* Take one that is served alone, or what is in front of the next. With the mutex held. */
-static void take_batch(struct queue *q, struct list *batch)
+bool queue_thread_is_patient(const struct queue_request *request)
 {
-	unsigned int count = 0;
-	uint64_t bytes = 0;
+	const struct queue_record *record;
 
-	while (!list_is_empty(&q->submitted) && count < q->batch_max && bytes < BATCH_BYTES) {
-		struct list *item = q->submitted.next;
-		bool alone = is_alone(request_of(item));
+	if (request->kind == QUEUE_REQUEST_CLAIM || request->kind == QUEUE_REQUEST_RELEASE)
+		return true;
+	if (request->kind != QUEUE_REQUEST_RECORD)
+		return false;
+	record = CONTAINER_OF(request, struct queue_record, request);
+	for (size_t i = 0; i < record->outcome_count; i++)
+		if (record->outcomes[i].status != QUEUE_DEFERRED)
+			return false;
+	return true;
+}
 
-		if (alone && count > 0)
-			return;
+struct batch {
+	struct list *requests;
+	unsigned int count;
+	uint64_t bytes;
+	bool is_closed; /* by one that is served alone */
+};
+
+/* Take from one line until there are count_max, or the next is served alone. Returns how many. */
+static unsigned int take_from(struct list *line, unsigned int count_max, struct batch *batch)
+{
+	unsigned int before = batch->count;
+
+	while (!list_is_empty(line) && !batch->is_closed && batch->count < count_max &&
+	       batch->bytes < BATCH_BYTES) {
+		struct list *item = line->next;
+
+		batch->is_closed = is_alone(request_of(item));
+		if (batch->is_closed && batch->count > 0) {
+			batch->is_closed = false;
+			break;
+		}
 		list_remove(item);
-		list_push(batch, item);
-		if (alone)
-			return;
-		count++;
-		bytes += bytes_of(request_of(item));
+		list_push(batch->requests, item);
+		batch->count++;
+		batch->bytes += bytes_of(request_of(item));
+	}
+	return batch->count - before;
+}
+
+/* Both lines have somebody in them. */
+static void take_from_both(struct queue *q, struct batch *batch)
+{
+	unsigned int share = MAX(q->batch_max / PATIENT_SHARE, 1);
+	unsigned int taken;
+
+	if (q->is_patients_turn) {
+		take_from(&q->patient, share, batch);
+		take_from(&q->urgent, q->batch_max, batch);
+		q->is_patients_turn = false;
+		return;
+	}
+	take_from(&q->urgent, MAX(q->batch_max - share, 1), batch);
+	taken = take_from(&q->patient, MIN(batch->count + share, q->batch_max), batch);
+	q->is_patients_turn = taken == 0;
+}
+
+/* With the mutex held. */
+static void take_batch(struct queue *q, struct list *requests)
+{
+	struct batch batch = { .requests = requests };
+
+	if (!list_is_empty(&q->urgent) && !list_is_empty(&q->patient)) {
+		take_from_both(q, &batch);
+	} else {
+		take_from(&q->urgent, q->batch_max, &batch);
+		take_from(&q->patient, q->batch_max, &batch);
+		q->is_patients_turn = false;
 	}
 }
 

@@ -50,7 +50,8 @@ struct queue {
 	/* Under the mutex. */
 	pthread_mutex_t mutex;
 	pthread_cond_t arrived;
-	struct list submitted;
+	struct list urgent, patient; /* struct queue_request, in the order of arrival */
+	bool is_patients_turn;	     /* the last batch had none of them */
 	bool is_stopping;
 	struct queue_counts counts;
 	struct queue_ledger_link ledger_head;
@@ -69,6 +70,9 @@ struct queue_port {
 
 /* Main function of the thread; arg is the queue. */
 void *queue_thread_run(void *arg);
+
+/* Nobody waits for it: it stands in the patient line. */
+bool queue_thread_is_patient(const struct queue_request *request);
 
 /* Serve one claim; fills in its results. On the thread. */
 void queue_thread_claim(struct queue *q, struct queue_claim *claim);
