@@ -3,8 +3,8 @@
  *
  * Whatever is wrong, the queue opens, hands out no wrong byte, takes mail and
  * closes. A message none of whose pages was touched is there as a whole; and
- * a database that was set aside has left a sound one. ROUNDS=N in the
- * environment makes it longer.
+ * a database that was set aside has left a sound one. In the environment
+ * ROUNDS=N makes it longer, and SEED=N is the first seed.
  */
 #include "queue/test_damaged.h"
 
@@ -183,13 +183,14 @@ static void run(struct fixture *f, int seed, bool pages[MESSAGES][1024])
 static void test_random_damage(void **state)
 {
 	bool(*pages)[1024] = memory_zeroed(sizeof(bool[MESSAGES][1024]));
-	const char *last = getenv("ROUNDS");
+	const char *rounds = getenv("ROUNDS"), *seed = getenv("SEED");
+	int first = seed ? atoi(seed) : 1, count = rounds ? atoi(rounds) : ROUNDS;
 	struct fixture *f = *state;
 
 	for (int i = 0; i < MESSAGES; i++)
 		mark_pages(f, f->ids[i], pages[i]);
-	for (int seed = 1; seed <= (last ? atoi(last) : ROUNDS); seed++)
-		run(f, seed, pages);
+	for (int i = 0; i < count; i++)
+		run(f, first + i, pages);
 	free(pages);
 }
 
