@@ -20,6 +20,9 @@ class Remains:
         self._returning = set()  # (ID, recipient)
         self._reports_to = set()
         self._queue = queue
+        aside = [path.name for path in queue.glob("*.damaged.*")]
+        if aside:  # no crash is damage
+            raise Violation(f"something was taken for damaged: {aside}")
         connection = self._open(scratch)
         aside = [path.name for path in queue.glob("*.damaged.*")]
         if aside:  # what a kill leaves is whole, so there is nothing to salvage
