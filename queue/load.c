@@ -86,6 +86,8 @@ static int read_message(struct sqlite3_stmt *st, struct queue_message *m,
 {
 	int64_t size = sql_int(st, 1), returning = sql_int(st, 13), kind = sql_int(st, 14);
 
+	if (sql_is_null(st, 2) || sql_is_null(st, 10)) /* which no row of ours has: all are wrong */
+		return error_set(err, -EUCLEAN, "queue database: rows of messages are none");
 	if (size < 0)
 		return set_damaged(err, "a message has a negative size");
 	if (returning < SMTP_RETURN_DEFAULT || returning > SMTP_RETURN_HEADERS)

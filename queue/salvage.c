@@ -191,6 +191,8 @@ static int finish(struct files *f, struct error *err)
 		r = mend_ledger(f, err);
 	if (r == 0)
 		r = queue_bodies_each(f->salvage->bodies, keep_body, f, err);
+	if (r == 0) /* closing does that, too, but says nothing when it fails */
+		r = queue_store_renew_log(f->store, err);
 	queue_store_close(f->store);
 	f->store = NULL;
 	return r == 0 && f->kept_bodies ? sync_path(f->kept_bodies, err) : r;
@@ -237,13 +239,14 @@ static void tell_held(struct files *f)
 /* How many messages are missing altogether, by the old one's own count. */
 static const char *lost(struct files *f)
 {
-	int64_t missing = f->result.expected - f->result.messages;
+	int64_t expected = f->result.expected, messages = f->result.messages;
 
-	if (f->result.expected < 0)
+	if (expected < 0)
 		return "how many there were is not known";
-	if (missing <= 0)
+	if (expected <= messages)
 		return "which is all there were";
-	return arena_printf(&f->arena, "%lld less than there were", (long long)missing);
+	return arena_printf(&f->arena, "%lld less than there were",
+			    (long long)(expected - messages));
 }
 
 static void tell(struct files *f, const char *reason, const char *aside)

@@ -28,6 +28,7 @@
 #define APPLICATION  68
 #define TRUNK_MAX    ((QUEUE_PAGE_SIZE - 8) / 4)
 #define PAGES_MAX    0x7fffffff
+#define UNWRITTEN    65536 /* pages at the end that were free at once */
 
 enum kind { KIND_ROOT = 1, KIND_FREE, KIND_OVERFLOW_FIRST, KIND_OVERFLOW_NEXT, KIND_TREE };
 
@@ -47,13 +48,17 @@ static uint32_t number_at(const unsigned char *b)
 	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* The last commit in the log knows the size, or else the file has it. */
+/* The last commit in the log knows the size, unless that makes no sense; or else the file has it. */
 static void measure(struct queue_image *image, off_t bytes)
 {
-	uint64_t size = ((uint64_t)bytes + QUEUE_PAGE_SIZE - 1) / QUEUE_PAGE_SIZE;
+	const struct queue_log *log = &image->log;
+	uint64_t size = ((uint64_t)bytes + QUEUE_PAGE_SIZE - 1) / QUEUE_PAGE_SIZE, last = size;
 
-	if (image->log.count > 0)
-		size = image->log.frames[image->log.count - 1].size_after;
+	for (size_t i = 0; i < log->count; i++)
+		if (log->frames[i].is_good)
+			last = MAX(last, log->frames[i].page);
+	if (log->count > 0)
+		size = MIN(log->frames[log->count - 1].size_after, last + UNWRITTEN);
 	image->size = (uint32_t)MIN(size, PAGES_MAX);
 }
 
@@ -161,8 +166,8 @@ static bool read_map(struct queue_image *image, uint32_t page, enum kind *ret)
 	uint32_t map = map_of(page), parent;
 	const unsigned char *entry;
 
-	if (page < map)
-		return false;
+	if (page <= map)
+		return false; /* a map does not describe itself */
 	if (image->map != map) {
 		image->map = map;
 		image->has_map = queue_image_read(image, map, image->map_bytes);

@@ -28,7 +28,7 @@
 #define FRAME	     (FRAME_HEADER + QUEUE_PAGE_SIZE)
 #define MAGIC	     0x377f0682u /* the lowest bit: sums are of big-endian words */
 #define VERSION	     3007000u
-#define FRAMES_MAX   (1u << 20)
+#define FRAMES_MAX   (1u << 24)
 
 struct chain {
 	unsigned char salts[8];

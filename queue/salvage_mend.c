@@ -32,7 +32,7 @@
 #define LOST_ADDRESS "lost-recipient@damaged.invalid" /* RFC 2606 section 2: nobody has it */
 #define HELD_REASON  "a part of this message was lost with a damaged database"
 #define LOST_REASON  "this recipient was lost with a damaged database, if there was one"
-#define FINAL	     "status >= 3"
+#define FINAL	     "status BETWEEN 3 AND 5"
 #define PENDING	     "status < 3"
 #define PRESENT                                                                                    \
 	"(SELECT id FROM q_message UNION SELECT message FROM q_body UNION "                        \
@@ -42,6 +42,10 @@ static const char *const before[] = {
 	/* A status that is none says nothing about what is done. */
 	"UPDATE q_recipient SET status = 2, reason = '" HELD_REASON "' WHERE status NOT BETWEEN 0 "
 	"AND 5",
+	/* Numbers that nobody can reckon with. A body that has another size is found damaged. */
+	"UPDATE q_message SET size = 0 WHERE size NOT BETWEEN 0 AND 1 << 40",
+	"UPDATE q_state SET ledger_row = 0, anchor_row = 0"
+	" WHERE ledger_row NOT BETWEEN 0 AND 1 << 60 OR anchor_row NOT BETWEEN 0 AND ledger_row",
 
 	"UPDATE q_recipient AS r SET status = (SELECT max(status) FROM q_ledger AS l WHERE"
 	" l.message = r.message AND l.recipient = r.address)"
@@ -348,7 +352,7 @@ static int set_mark(struct queue_mend *m, struct error *err)
 				  &last, err);
 	if (r < 0)
 		return r;
-	last = MIN(last, INT64_MAX / 2);
+	last = MIN(last, QUEUE_MEND_KEY_MAX);
 	most = MAX(last, m->now_ms < INT64_MAX / 2000 ? m->now_ms * 1000 : 0) + YEAR_US;
 	if (mark <= last || mark > most)
 		mark = last + 1 + QUEUE_IDS_BLOCK; /* a mark is no further ahead of what is used */

@@ -15,6 +15,9 @@
 /* Of the connection: messages of which rows may be old copies. */
 #define QUEUE_MEND_TEMPORARY "CREATE TEMP TABLE uncertain (id INTEGER PRIMARY KEY);"
 
+/* Ids and rows of the ledger; nobody counts that far. */
+#define QUEUE_MEND_KEY_MAX (INT64_MAX / 2)
+
 struct queue_mend {
 	struct sql *sql; /* in a transaction */
 	struct queue_tables *tables;

@@ -77,10 +77,16 @@ static void note_recipient(struct copy *c, const struct queue_page *page,
 	*next = row->cell + 1;
 }
 
-static bool is_recipient(const struct queue_row *row)
+/* Whether it has a key that one of ours can have. */
+static bool is_possible(const struct copy *c, const struct queue_table *table,
+			const struct queue_row *row)
 {
-	return row->values[0].number > 0 && row->values[1].number >= 0 &&
-	       row->values[1].number <= POSITION_MAX;
+	int64_t key = row->has_rowid ? row->rowid : row->values[0].number;
+
+	if (key < 1 || key > QUEUE_MEND_KEY_MAX)
+		return false;
+	return table != c->recipients ||
+	       (row->values[1].number >= 0 && row->values[1].number <= POSITION_MAX);
 }
 
 static int64_t message_of(const struct queue_table *table, const struct queue_row *row)
@@ -119,8 +125,7 @@ static int copy_page(struct copy *c, struct queue_page *page, bool is_uncertain,
 	while (r >= 0 && queue_page_next(page, &row)) {
 		struct queue_table *table = queue_tables_match(&c->tables, &row);
 
-		if (!table || (is_uncertain && table == c->state) ||
-		    (table == c->recipients && !is_recipient(&row)))
+		if (!table || (is_uncertain && table == c->state) || !is_possible(c, table, &row))
 			continue;
 		r = take_row(c, table, &row, is_uncertain, err);
 		if (r > 0 && table == c->recipients)

@@ -4,7 +4,7 @@
  * SQLite itself tells the columns: of the new database, and of the old one in
  * a database in memory, in which the texts of the old schema are run. These
  * texts are ours, and only the first statement of one that begins as ours do
- * is run.
+ * is run: with a list of columns, as one that selects could do anything.
  */
 #include "queue/salvage_tables.h"
 
@@ -152,6 +152,18 @@ static bool is_schema(const struct queue_row *row)
 	       v[SCHEMA_SQL].type == QUEUE_TEXT;
 }
 
+static bool lists_columns(struct slice sql)
+{
+	size_t name;
+
+	if (!slice_starts_nocase(sql, SLICE(CREATE PREFIX)))
+		return false;
+	sql = slice_skip(sql, strlen(CREATE PREFIX));
+	for (name = 0; name < sql.len && sql.ptr[name] >= 'a' && sql.ptr[name] <= 'z'; name++)
+		;
+	return slice_starts_nocase(slice_skip(sql, name), SLICE(" ("));
+}
+
 /* Returns whether it made one of the tables that were not known yet. */
 static bool take_schema(struct sql *memory, const struct queue_row *row)
 {
@@ -160,7 +172,7 @@ static bool take_schema(struct sql *memory, const struct queue_row *row)
 	struct buf text = { 0 };
 	bool is_made = false;
 
-	if (!slice_starts_nocase(sql, SLICE(CREATE PREFIX)))
+	if (!lists_columns(sql))
 		return false;
 	buf_append_slice(&text, sql);
 	buf_append(&text, "", 1);

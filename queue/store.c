@@ -90,7 +90,9 @@ static const char *const texts[STORE_STATEMENTS] = {
 		"SELECT position, status, attempts, due_ms, reply_code, address, original,"
 		" next_hop, enhanced, reason, orcpt, notify, is_warned, is_returning, waits_for"
 		" FROM q_recipient WHERE message = ? ORDER BY position",
-	[STORE_BODY_LOAD] = "SELECT bytes FROM q_body WHERE message = ?",
+	/* Where a page of another table got into this one, something else stands there. */
+	[STORE_BODY_LOAD] = "SELECT bytes FROM q_body WHERE message = ?"
+			    " AND typeof(bytes) = 'blob'",
 	[STORE_LIST] = "SELECT id FROM q_message WHERE id > ? ORDER BY id LIMIT ?",
 	[STORE_HAS_FILE] = "SELECT 1 FROM q_message WHERE id = ? AND in_file",
 };

@@ -145,7 +145,7 @@ void mark_pages(struct fixture *f, int64_t id, bool *ret)
 
 static void store_all(struct fixture *f)
 {
-	static const size_t sizes[] = { 100, 1500, 9000, 30000 };
+	static const size_t sizes[] = { 100, 1500, 5000, 9000 };
 	struct queue_ledger_row row = { .time_ms = 1, .reply = "250 2.0.0 Ok" };
 	struct queue_outcome outcome = { .status = QUEUE_DELIVERED, .ledger = &row };
 
@@ -153,7 +153,7 @@ static void store_all(struct fixture *f)
 		struct queue_message *m;
 		struct queue_record record = { .outcomes = &outcome, .outcome_count = 1 };
 
-		f->sizes[i] = sizes[i % 4] + i;
+		f->sizes[i] = i == 3 ? 30000 : sizes[i % 4] + i;
 		m = tester_message(f->t, f->sizes[i], RECIPIENTS);
 		f->ids[i] = m->id;
 		record.message = m;
