@@ -15,12 +15,12 @@ static struct slice shown_certificate(const struct inbound *s)
 	return tls_session_client_certificate(stream_filter(s->stream));
 }
 
-/* Fit for a comment in a header field (RFC 5322 section 3.2.2) and for quotes in it. */
+/* Fit for quotes in a comment of a header field, which is ASCII (RFC 5322 section 3.2.2). */
 static void copy_name(struct slice name, char *out, size_t size)
 {
 	escape_cstr(name, out, size);
 	for (char *at = out; *at; at++)
-		if (strchr("\"()\\", *at))
+		if (strchr("\"()\\", *at) || (unsigned char)*at >= 0x80)
 			*at = '?';
 }
 

@@ -168,6 +168,17 @@ def test_who_has_none_is_told_of(site, certs):
     assert "Anonymous TLS connection established" in hub.server.log()
 
 
+def test_names_that_would_break_a_header(site, certs):
+    hub, peer = asking_hub(site, "all")
+    with connect(certs, hub.port(), certificate="odd") as client:
+        transact(client, "a@client.example", AWAY, text(AWAY))
+    (message,) = peer.wait_for_messages(1)
+    received = message.body.partition(b"\r\n\tby ")[0].decode("ascii")
+    assert re.search(r'\t\(Client CN "Gr\?+n \?\?x\?\?", Issuer "ca\.example" \(verified OK\)\)$',
+                     received), received
+    hub.wait_for(r"subject_CN=Gr\?+n \?\?x\?\?, issuer=ca\.example, ")
+
+
 # ---- not any more ----
 
 class Resumer:

@@ -12,6 +12,7 @@
 #	ed25519		good, by a kind of key that we don't take
 #	edge		good, for edge.example
 #	wild		good, for *.example
+#	odd		good, for odd.example; its common name is not fit for a header
 #	cn-only		no alternative names, only the common name
 #	no-names	an address only
 #	nul		names "hub.example\0.attacker.example"
@@ -141,6 +142,7 @@ issue evil-sub-ca /O=Posthouse/CN=ca.example ca_cert evil-ca $past $later
 issue evil-sub /CN=hub.example leaf evil-sub-ca $past $later
 issue cn-only /CN=hub.example cn_leaf ca $past $later
 names=DNS:edge.example issue edge /CN=edge.example leaf ca $past $later
+names=DNS:odd.example issue odd "/CN=$(printf 'Gr\303\274n "(x)"')" leaf ca $past $later
 names=DNS:*.example issue wild /CN=wild leaf ca $past $later
 names=IP:127.0.0.1 issue no-names /CN=hub.example leaf ca $past $later
 names=DNS:other.example,IP:192.0.2.9 issue wrong /CN=hub.example leaf ca $past $later
