@@ -325,6 +325,10 @@ def test_verify(site):
     assert run(hub, "ledger", "verify")[0] == 0
     code, out, _ = run(hub, "ledger", "verify", "--head", head)
     assert code == 1 and "MISSING: there is no row 3, which was noted" in out
+    assert "ok:" not in out and "as they were written" not in out
+    code, out, _ = run(hub, "ledger", "verify", "--head", "1:" + head.partition(":")[2])
+    assert code == 1 and "CHANGED: row 1 has another hash than the one that was noted" in out
+    assert "ok:" not in out and "as they were written" not in out
     connection.close()
 
 
