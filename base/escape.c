@@ -40,7 +40,7 @@ static size_t next_unit(struct slice s, struct slice *ret_shown)
 		*ret_shown = SLICE("?");
 		return 1;
 	}
-	if (utf8_is_control(code))
+	if (utf8_is_control(code) || utf8_is_reordering(code))
 		*ret_shown = SLICE("?");
 	else
 		*ret_shown = slice_first(s, n);

@@ -19,6 +19,12 @@ static inline bool utf8_is_control(uint32_t code)
 	return code < ' ' || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029;
 }
 
+/* Marks that have a terminal show what follows in another order than it has: text that lies. */
+static inline bool utf8_is_reordering(uint32_t code)
+{
+	return (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+}
+
 /* Writes one to four bytes; returns how many. code is no surrogate and not beyond U+10FFFF. */
 size_t utf8_encode(uint32_t code, char out[4]);
 
