@@ -6,8 +6,8 @@
  *	queue.db.damaged.TIME	the old one, with its -wal
  *
  * The step from the first name to the second decides. What follows can be done
- * again: the old log and the old database move away, then the new one takes
- * the name. TIME is when the new one was finished, so that it is the same if
+ * again: the old log and the old database move away, and when that is on the
+ * disk the new one takes the name. TIME is when the new one was finished, so that it is the same if
  * a crash comes in between.
  *
  * Bodies in files are linked into bodies.damaged.TIME unless the new database
@@ -99,6 +99,8 @@ static int swap(struct arena *arena, const char *directory, const char **ret_asi
 	r = move(arena_printf(arena, "%s-wal", db), arena_printf(arena, "%s-wal", aside), err);
 	if (r == 0)
 		r = move(db, aside, err);
+	if (r == 0) /* or a power cut could leave the old log beside the new database */
+		r = sync_path(directory, err);
 	if (r == 0)
 		r = move(done, db, err);
 	*ret_aside = aside;

@@ -197,8 +197,9 @@ int sql_query_int(const struct sql *sql, const char *text, int64_t *ret, struct 
 
 	errno = 0;
 	rc = sqlite3_prepare_v2(sql->db, text, -1, &statement, NULL);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_step(statement);
+	if (rc != SQLITE_OK)
+		return text_error(sql, rc, err);
+	rc = sqlite3_step(statement);
 	if (rc == SQLITE_ROW)
 		value = sqlite3_column_int64(statement, 0);
 	else if (rc != SQLITE_DONE)

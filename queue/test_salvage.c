@@ -46,15 +46,30 @@ static bool has_room(void)
 	return false;
 }
 
+static bool ends_in(const char *path, const char *end)
+{
+	size_t len = strlen(path);
+
+	return len >= strlen(end) && strcmp(path + len - strlen(end), end) == 0;
+}
+
+/* Whether the old log was still to be moved away, after a power cut, when the new database came. */
+static atomic_bool is_log_unsynced, is_log_beside;
+
 int fsync(int fd)
 {
 	count_call();
+	atomic_store(&is_log_unsynced, false);
 	return (int)syscall(SYS_fsync, fd);
 }
 
 int rename(const char *from, const char *to)
 {
 	count_call();
+	if (ends_in(from, "/queue.db-wal"))
+		atomic_store(&is_log_unsynced, true);
+	if (ends_in(to, "/queue.db") && atomic_load(&is_log_unsynced))
+		atomic_store(&is_log_beside, true);
 	return (int)syscall(SYS_renameat2, -100, from, -100, to, 0);
 }
 
@@ -176,6 +191,7 @@ static void test_index_alone(void **state)
 	assert_int_equal(f->t->warnings, 2); /* all messages, and the number of pages */
 	assert_int_equal(count_held(f), 0);
 	assert_int_equal(count_files(f, "queue.db.damaged."), 2); /* with its log */
+	assert_false(atomic_load(&is_log_beside));
 }
 
 /* A page that was written to the place of another's root: SQLite takes these rows for the table's. */
@@ -464,6 +480,18 @@ static void put_number(char *bytes, size_t offset, unsigned char number)
 	bytes[offset + 3] = (char)number;
 }
 
+/* Format of the schema and mark of whose it is: SQLite refuses the one, and we don't know the other. */
+static void test_header_marks(void **state)
+{
+	struct fixture *f = *state;
+
+	put_number(f->database, 44, 77);
+	put_number(f->database, 68, 77);
+	open_damaged(f, f->database, f->size);
+	assert_true(count_files(f, "queue.db.damaged.") > 0);
+	check_all(f, "header", 0);
+}
+
 /* SQLite would take the map for free, and so did whoever asked the map what it says of itself. */
 static void test_map_in_free_list(void **state)
 {
@@ -540,6 +568,7 @@ int main(void)
 		TEST(test_log_gone),
 		TEST(test_killed_while_salvaging),
 		TEST(test_full_while_salvaging),
+		TEST(test_header_marks),
 		TEST(test_map_in_free_list),
 		TEST(test_hostile_rows),
 	};
