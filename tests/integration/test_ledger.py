@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 
+import ledger_chain
 from clients import HOST, connect, relay, submit, text, transact
 
 SENDER = "alice@vm1.vm"
@@ -329,6 +330,14 @@ def test_verify(site):
     code, out, _ = run(hub, "ledger", "verify", "--head", "1:" + head.partition(":")[2])
     assert code == 1 and "CHANGED: row 1 has another hash than the one that was noted" in out
     assert "ok:" not in out and "as they were written" not in out
+    connection.close()
+
+
+def test_chain_is_what_the_documents_say(day):
+    """Other code, from queue/chain.h alone, comes to the same hashes."""
+    connection = day.database()
+    assert connection.execute("select count(*) from q_ledger").fetchone()[0] >= 7
+    assert ledger_chain.fault(connection) is None
     connection.close()
 
 

@@ -7,8 +7,13 @@ for the server to do.
 import collections
 import shutil
 import sqlite3
+import sys
+from pathlib import Path
 
 from book import Violation
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+import ledger_chain  # noqa: E402
 
 STATUS = ("queued", "deferred", "held", "delivered", "bounced", "deleted")
 
@@ -67,6 +72,9 @@ class Remains:
             " (select coalesce(sum(size), 0) from q_message)").fetchone()
         if counts != actual:
             raise Violation(f"the counts say {counts}, the rows {actual}")
+        trouble = ledger_chain.fault(connection)
+        if trouble:
+            raise Violation(f"the ledger: {trouble}")
         for number, size in connection.execute("select id, size from q_message where in_file"):
             path = self._body(f"{number:X}")
             if not path.exists() or path.stat().st_size != size:
