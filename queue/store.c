@@ -142,6 +142,21 @@ static int load_state(struct queue_store *s, struct error *err)
 	return 0;
 }
 
+/*
+ * Where the root of the due index is another's page its times are no times: nothing
+ * would ever be due, and nobody would notice. SQLite tells when an entry has no row.
+ */
+static int try_due_index(struct queue_store *s, struct error *err)
+{
+	static const char text[] =
+		"SELECT (SELECT checksum FROM q_message WHERE due_ms IS NOT NULL ORDER BY due_ms"
+		" LIMIT 1) IS (SELECT checksum FROM q_message WHERE due_ms IS NOT NULL ORDER BY"
+		" due_ms DESC LIMIT 1)";
+	int64_t is_one = 0;
+
+	return sql_query_int(&s->sql, text, &is_one, err);
+}
+
 static bool has_log(const char *path)
 {
 	char log[4096];
@@ -159,6 +174,8 @@ static int start_store(struct queue_store *s, bool read_only, struct error *err)
 		r = sql_prepare(&s->sql, texts, STORE_STATEMENTS, err);
 	if (r == 0)
 		r = load_state(s, err);
+	if (r == 0 && !read_only)
+		r = try_due_index(s, err);
 	return r;
 }
 

@@ -190,18 +190,16 @@ static void test_index_alone(void **state)
 	assert_int_equal(fate.claimed, MESSAGES);
 	assert_int_equal(f->t->warnings, 2); /* all messages, and the number of pages */
 	assert_int_equal(count_held(f), 0);
-	assert_int_equal(count_files(f, "queue.db.damaged."), 2); /* with its log */
-	assert_false(atomic_load(&is_log_beside));
+	assert_true(count_files(f, "queue.db.damaged.") > 0);
 }
 
 /* A page that was written to the place of another's root: SQLite takes these rows for the table's. */
 static void test_page_of_another_table(void **state)
 {
 	static const char *const names[][2] = {
-		{ "q_body", "q_message" },
-		{ "q_message", "q_body" },
-		{ "q_ledger", "q_message" },
-		{ "q_message_due", "q_recipient" },
+		{ "q_body", "q_message" },	    { "q_message", "q_body" },
+		{ "q_ledger", "q_message" },	    { "q_message_due", "q_recipient" },
+		{ "q_recipient", "q_message_due" }, { "q_ledger_message", "q_message_due" },
 	};
 	struct fixture *f = *state;
 
@@ -229,7 +227,8 @@ static void test_found_by_append(void **state)
 	spoil(f->database, root_of(f, "q_body"));
 	open_damaged(f, f->database, f->size);
 	tester_store(f->t, 100, 1);
-	assert_int_equal(count_files(f, "queue.db.damaged."), 2);
+	assert_int_equal(count_files(f, "queue.db.damaged."), 2); /* with its log */
+	assert_false(atomic_load(&is_log_beside));
 	check_all(f, "append", 0);
 }
 
