@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/macros.h"
@@ -79,6 +81,28 @@ void config_check_directory(struct config *c, enum config_parameter_id id)
 	if (account && !may(account, &st, S_IWOTH))
 		config_report_setting(c, id, CONFIG_ERROR, "%s: %s may not write there", path,
 				      account->pw_name);
+}
+
+void config_check_queue_files(struct config *c)
+{
+	static const char *const names[] = { "queue.db", "queue.db-wal", "queue.db-shm",
+					     "queue.lock", "bodies" };
+	const char *directory = config_value(c, CONFIG_QUEUE_DIRECTORY);
+	const struct passwd *account = account_of(c);
+
+	for (size_t i = 0; directory && account && i < ARRAY_SIZE(names); i++) {
+		char path[PATH_MAX];
+		struct stat st;
+
+		if (snprintf(path, sizeof(path), "%s/%s", directory, names[i]) <
+			    (int)sizeof(path) &&
+		    stat(path, &st) == 0 &&
+		    (!may(account, &st, S_IROTH) || !may(account, &st, S_IWOTH)))
+			config_report_setting(c, CONFIG_QUEUE_DIRECTORY, CONFIG_ERROR,
+					      "%s: %s, which the server runs as, may not read and "
+					      "write it; chown -R %s %s",
+					      path, account->pw_name, account->pw_name, directory);
+	}
 }
 
 /* A file that root can read at the start must be there for the account, too, when it changes. */

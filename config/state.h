@@ -149,6 +149,9 @@ void config_check_user(struct config *c);
 void config_check_file_readable(struct config *c);
 void config_check_directory(struct config *c, enum config_parameter_id id);
 
+/* A queue that somebody else has made, restored or opened is of no use to the server. */
+void config_check_queue_files(struct config *c);
+
 /* A file that is read again while the server runs. */
 void config_check_readable(struct config *c, enum config_parameter_id id, const char *path);
 

@@ -258,3 +258,22 @@ def test_full_standard_output(posthouse, hub):
     got = posthouse("-c", hub, "config", preexec_fn=lambda: os.dup2(
         os.open("/dev/full", os.O_WRONLY), 1))
     assert got.returncode == 74
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+@pytest.mark.parametrize("name", ["queue.db", "queue.db-wal", "queue.lock"])
+def test_check_of_a_queue_that_somebody_else_owns(posthouse, hub, name):
+    """As after a restore, or once root has opened it: the server could not start."""
+    nobody = pwd.getpwnam("nobody")
+    spool = hub.parent / "spool"
+    spool.mkdir()
+    os.chown(spool, nobody.pw_uid, nobody.pw_gid)
+    file = spool / name
+    file.touch()
+    file.chmod(0o600)
+    got = posthouse("-c", hub, "check")
+    assert got.returncode == 1
+    assert got.stdout.startswith(f"{hub}:") and f"queue_directory: {file}: nobody, which" in got.stdout
+    assert f"chown -R nobody {spool}" in got.stdout
+    os.chown(file, nobody.pw_uid, nobody.pw_gid)
+    assert posthouse("-c", hub, "check").returncode == 0
