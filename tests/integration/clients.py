@@ -1,8 +1,10 @@
 """Clients that are not ours: Python's smtplib, and programs that others have written."""
 
 import smtplib
+import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -35,6 +37,20 @@ def connect(certs, port, tls="starttls", user=None, host=HOST, certificate=None)
     if user:
         client.login(user, user.partition("@")[0])
     return client
+
+
+def wait_refused(port, host=HOST):
+    """Until nobody listens there: workers close their own listeners, one after another."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
+                connection.recv(1024)  # a greeting, or the end
+        except ConnectionRefusedError:
+            return
+        except ConnectionResetError:
+            pass  # it was in the backlog of a listener that went
+    raise AssertionError(f"{host}:{port} still answers")
 
 
 def text(recipient, subject="a test", sender="alice@vm1.vm"):

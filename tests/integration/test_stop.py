@@ -3,13 +3,12 @@
 import os
 import signal
 import smtplib
-import socket
 import subprocess
 import threading
 
 import pytest
 
-from clients import HOST, connect, relay, text
+from clients import HOST, connect, relay, text, wait_refused
 from peer import HANG
 from server import PATIENCE_S
 
@@ -83,8 +82,7 @@ def test_between_transactions(site):
     stop_begins(hub)
     assert idle.getreply()[0] == 421
     assert has_ended(idle)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((HOST, hub.port()))
+    wait_refused(hub.port())
     assert talking.rcpt("b@vm2.vm")[0] == 250
     assert talking.data(text("b@vm2.vm"))[0] == 250
     assert talking.getreply()[0] == 421
