@@ -37,6 +37,7 @@ static int translate(int rc, int number)
 		return -ENOSPC;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
+	case SQLITE_TOOBIG: /* nothing of ours is: it was read so */
 		return -EUCLEAN;
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:

@@ -182,6 +182,9 @@ static void run(struct fixture *f, int seed, bool pages[MESSAGES][1024])
 
 static void test_random_damage(void **state)
 {
+	static const int found[] = { /* what once was wrong */
+				     901042, 3001179, 3004823, 4001161, 6001760
+	};
 	bool(*pages)[1024] = memory_zeroed(sizeof(bool[MESSAGES][1024]));
 	const char *rounds = getenv("ROUNDS"), *seed = getenv("SEED");
 	int first = seed ? atoi(seed) : 1, count = rounds ? atoi(rounds) : ROUNDS;
@@ -189,6 +192,8 @@ static void test_random_damage(void **state)
 
 	for (int i = 0; i < MESSAGES; i++)
 		mark_pages(f, f->ids[i], pages[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(found); i++)
+		run(f, found[i], pages);
 	for (int i = 0; i < count; i++)
 		run(f, first + i, pages);
 	free(pages);
