@@ -410,6 +410,17 @@ static int show_one(struct show *show, const char *what)
 	return code;
 }
 
+/* It becomes a word of a route: with a space in it, it would be several. */
+static bool is_name(const char *name)
+{
+	struct slice s = slice_from(name);
+
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] <= ' ' || s.ptr[i] == ',')
+			return false;
+	return s.len > 0;
+}
+
 int cli_certs_show(const struct cli *cli, int argc, char **argv)
 {
 	struct show show = { .now_s = clock_wall_ms(&clock_system) / 1000 };
@@ -430,6 +441,9 @@ int cli_certs_show(const struct cli *cli, int argc, char **argv)
 		return CLI_USAGE;
 	if (show.is_starttls && show.is_implicit)
 		return cli_usage_error("%s: --starttls or --implicit, not both", argv[0]);
+	if (show.name && !is_name(show.name))
+		return cli_usage_error("%s: --name %s: expected a DNS name or an IP address",
+				       argv[0], show.name);
 	if (show.ca_file && certs_trust_load(show.ca_file, &show.trust, &err) < 0)
 		return cli_fail(&err);
 	for (int i = 1; code == CLI_DONE && i <= count; i++)

@@ -238,6 +238,8 @@ def test_show_server_without_tls(posthouse, site):
 @pytest.mark.parametrize("arguments, code, text", [
     (["none.pem"], 74, "none.pem: No such file or directory"),
     (["--starttls", "--implicit", "x"], 64, "not both"),
+    (["--name", "a b", "127.0.0.1:1"], 64, "--name a b: expected a DNS name"),
+    (["--name", "a.example tls=none", "127.0.0.1:1"], 64, "expected a DNS name"),
     ([], 64, "too few arguments"),
 ])
 def test_show_mistakes(posthouse, arguments, code, text):
