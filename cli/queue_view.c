@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -45,9 +46,14 @@ int queue_view_fail(const struct config *config, const struct error *err)
 	if ((err->code == -EACCES || err->code == -EPERM) && directory) {
 		if (stat(directory, &st) == 0)
 			owner = getpwuid(st.st_uid);
-		error_set(&more, err->code, "%s; only root and %s%s may do this", err->text,
-			  owner ? "the account " : "the account of the server",
-			  owner ? owner->pw_name : "");
+		/* Who acts as root does so as this account. */
+		if (owner && geteuid() == owner->pw_uid)
+			error_set(&more, err->code, "%s; all in there must be %s's: chown -R %s %s",
+				  err->text, owner->pw_name, owner->pw_name, directory);
+		else
+			error_set(&more, err->code, "%s; only root and %s%s may do this", err->text,
+				  owner ? "the account " : "the account of the server",
+				  owner ? owner->pw_name : "");
 	}
 	return cli_fail(&more);
 }

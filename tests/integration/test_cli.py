@@ -1,7 +1,9 @@
 """The command line: options, exit codes, and the commands that need no server."""
 
 import os
+import pathlib
 import pwd
+import tempfile
 
 import pytest
 
@@ -265,15 +267,19 @@ def test_full_standard_output(posthouse, hub):
 def test_check_of_a_queue_that_somebody_else_owns(posthouse, hub, name):
     """As after a restore, or once root has opened it: the server could not start."""
     nobody = pwd.getpwnam("nobody")
-    spool = hub.parent / "spool"
-    spool.mkdir()
-    os.chown(spool, nobody.pw_uid, nobody.pw_gid)
-    file = spool / name
-    file.touch()
-    file.chmod(0o600)
-    got = posthouse("-c", hub, "check")
-    assert got.returncode == 1
-    assert got.stdout.startswith(f"{hub}:") and f"queue_directory: {file}: nobody, which" in got.stdout
-    assert f"chown -R nobody {spool}" in got.stdout
-    os.chown(file, nobody.pw_uid, nobody.pw_gid)
-    assert posthouse("-c", hub, "check").returncode == 0
+    with tempfile.TemporaryDirectory(prefix="posthouse-") as spool:  # where nobody gets to
+        os.chown(spool, nobody.pw_uid, nobody.pw_gid)
+        hub.write_text(hub.read_text().replace("= spool", f"= {spool}"))
+        file = pathlib.Path(spool, name)
+        file.touch()
+        file.chmod(0o600)
+        got = posthouse("-c", hub, "check")
+        assert got.returncode == 1 and got.stdout.startswith(f"{hub}:")
+        assert f"queue_directory: {file}: nobody, which the server runs as" in got.stdout
+        assert f"chown -R nobody {spool}" in got.stdout
+        if name == "queue.db":  # root is told what to do, and not to be root
+            got = posthouse("-c", hub, "queue", "hold", "--all")
+            assert got.returncode == 77 and "only root" not in got.stderr
+            assert f"all in there must be nobody's: chown -R nobody {spool}" in got.stderr
+        os.chown(file, nobody.pw_uid, nobody.pw_gid)
+        assert posthouse("-c", hub, "check").returncode == 0
