@@ -82,22 +82,48 @@ static size_t word_length(struct slice s, const char *separators)
 	return n;
 }
 
-/* "NEXTHOP[, NEXTHOP...] [NAME=VALUE...]" */
-static void split_attributes(struct slice s, struct rule *ret)
+static unsigned int count_commas(const char *from, const char *end)
 {
+	unsigned int count = 0;
+
+	for (; from < end; from++)
+		count += *from == ',';
+	return count;
+}
+
+/*
+ * "NEXTHOP[, NEXTHOP...] [NAME=VALUE...]"; a comma may stand in front of the
+ * attributes. One with nothing between it and the next, or behind it, is most
+ * likely what was left of a host, and that the mail has one way less, nobody
+ * would see.
+ */
+static int split_attributes(struct slice s, struct rule *ret, struct error *err)
+{
+	const char *end = s.ptr; /* of the word before */
+	bool has_gap = false, has_attributes = false;
 	struct slice rest = s, word;
+	char shown[128];
 
-	while (slice_next_word(&rest, SEPARATOR, &word)) {
-		size_t offset = (size_t)(word.ptr - s.ptr);
-
-		if (slice_find(word, '=') < word.len) {
-			ret->attributes = slice_trim(slice_skip(s, offset));
-			return;
+	while (!has_attributes && slice_next_word(&rest, SEPARATOR, &word)) {
+		has_gap |= count_commas(end, word.ptr) > (ret->nexthop.len ? 1 : 0);
+		end = word.ptr + word.len;
+		has_attributes = slice_find(word, '=') < word.len;
+		if (has_attributes) {
+			ret->attributes = slice_trim(slice_skip(s, (size_t)(word.ptr - s.ptr)));
+			continue;
 		}
 		if (!ret->nexthop.len)
 			ret->nexthop = word;
-		ret->nexthop.len = (size_t)(word.ptr + word.len - ret->nexthop.ptr);
+		ret->nexthop.len = (size_t)(end - ret->nexthop.ptr);
 	}
+	if (!has_attributes)
+		has_gap |= count_commas(end, s.ptr + s.len) > 0;
+	if (has_gap)
+		return error_set(err, -EINVAL,
+				 "%s: an empty next hop; a host is missing, or there is a comma "
+				 "too many",
+				 escape_cstr(s, shown, sizeof(shown)));
+	return 0;
 }
 
 int rule_parse(struct slice value, struct rule *ret, struct error *err)
@@ -119,9 +145,8 @@ int rule_parse(struct slice value, struct rule *ret, struct error *err)
 					 ret->type->name);
 	}
 	if (!ret->type || ret->type->is_smtp || ret->type->kind == TRANSPORT_VIRTUAL)
-		split_attributes(rest, ret);
-	else
-		ret->nexthop = rest;
+		return split_attributes(rest, ret, err);
+	ret->nexthop = rest;
 	return 0;
 }
 
@@ -155,8 +180,7 @@ int rule_parse_relayhost(struct slice value, struct rule *ret, struct error *err
 	if (word.len && (name.len == word.len || word.ptr[0] == '[' || is_address_like(word) ||
 			 (!find_type(name) && is_hop(word)))) {
 		*ret = (struct rule){ .type = type_of(TRANSPORT_RELAY) };
-		split_attributes(value, ret);
-		return 0;
+		return split_attributes(value, ret, err);
 	}
 	return rule_parse(value, ret, err);
 }

@@ -48,7 +48,7 @@ static const struct {
 	{ "relay:[a], b:26", "[a], b:26", "relay:[a]:25,b:26" ENC },
 	{ "relay:[a],[b]:26", "[a],[b]:26", "relay:[a]:25,[b]:26" ENC },
 	{ "relay:a b  c", "a b  c", "relay:a:25,b:25,c:25" ENC },
-	{ "relay: [a] , b ,", "[a] , b", "relay:[a]:25,b:25" ENC },
+	{ "relay: [a] , b ", "[a] , b", "relay:[a]:25,b:25" ENC },
 
 	/* none: the recipient's domain */
 	{ "smtp:", "", "smtp:" ENC },
@@ -61,6 +61,7 @@ static const struct {
 	{ "relay:[a] tls=none", "[a]", "relay:[a]:25 tls=none protocols>=TLSv1.2" },
 	{ "relay:[a] tls=may", "[a]", "relay:[a]:25 tls=may protocols>=TLSv1.2" },
 	{ "relay:[a], b tls=verify", "[a], b", "relay:[a]:25,b:25 tls=verify protocols>=TLSv1.2" },
+	{ "relay:[a] , tls=verify", "[a]", "relay:[a]:25 tls=verify protocols>=TLSv1.2" },
 	{ "relay:[a],tls=verify", "[a]", "relay:[a]:25 tls=verify protocols>=TLSv1.2" },
 	{ "relay:[a]\ttls=verify  match=x.example:.y servername=z protocols=>=TLSv1.3", "[a]",
 	  "relay:[a]:25 tls=verify protocols>=TLSv1.3 match=x.example,.y servername=z" },
@@ -112,6 +113,8 @@ static void test_good(void **state)
 }
 
 #define KNOWN "known: relay, relay-smtps, smtp, virtual, error, retry, discard"
+
+#define GAP "an empty next hop; a host is missing, or there is a comma too many"
 
 static const struct {
 	const char *value, *text;
@@ -168,6 +171,18 @@ static const struct {
 	  "submissions" },
 	{ "relay:hub:submision",
 	  "hub:submision: unknown service \"submision\"; did you mean submission?" },
+
+	/* commas: a host was forgotten */
+	{ "relay:[a],", "[a],: " GAP },
+	{ "relay:[a] , ", "[a] ,: " GAP },
+	{ "relay:,", ",: " GAP },
+	{ "relay: , tls=verify", ", tls=verify: " GAP },
+	{ "relay:,[a]", ",[a]: " GAP },
+	{ "relay:[a],,b", "[a],,b: " GAP },
+	{ "relay:[a], ,b tls=verify", "[a], ,b tls=verify: " GAP },
+	{ "relay:[a],,tls=verify", "[a],,tls=verify: " GAP },
+	{ ":[a],", "[a],: " GAP },
+	{ "virtual:a,", "a,: " GAP },
 
 	/* TLS */
 	{ "relay-smtps:[hub] tls=none", "tls=none: relay-smtps: is never weaker than encrypt; use "
@@ -338,6 +353,9 @@ static const struct {
 	  "main.conf:9: unknown transport \"relay-stmps\"; did you mean relay-smtps?" },
 	{ "relay-stmps:[2001:db8::1]:465",
 	  "main.conf:9: unknown transport \"relay-stmps\"; did you mean relay-smtps?" },
+	{ "[a],",
+	  "main.conf:9: [a],: an empty next hop; a host is missing, or there is a comma too "
+	  "many" },
 	{ "lmtp:hub:24", "main.conf:9: lmtp: is not available in this version" },
 	{ ":[hub]", "main.conf:9: no transport in front of the colon" },
 	{ "relay-smtps:[hub] tls=may",
