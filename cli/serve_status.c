@@ -121,6 +121,7 @@ static json_t *hop_object(const struct hop *hop)
 	json_object_set_new(object, "is_stale", json_boolean(is_stale));
 	json_object_set_new(object, "down_since_ms", json_integer(r->down_since_ms));
 	json_object_set_new(object, "retry_ms", json_integer(r->retry_ms));
+	json_object_set_new(object, "last_answer_ms", json_integer(r->last_answer_ms));
 	json_object_set_new(object, "last_success_ms", json_integer(r->last_success_ms));
 	json_object_set_new(object, "last_error_ms", json_integer(r->last_error_ms));
 	if (r->last_error_ms != 0) {

@@ -43,12 +43,19 @@ static struct status_hop *find_hop(struct status *s, const char *next_hop)
 	return hop;
 }
 
+/* It is up if it answers, though it may take no mail. */
+static void add_answer(struct status_hop *hop, const json_t *object)
+{
+	int64_t answer_ms = number(object, "last_answer_ms");
+
+	hop->is_up |= answer_ms != 0 && !json_is_true(json_object_get(object, "is_stale"));
+	hop->last_answer_ms = MAX(hop->last_answer_ms, answer_ms);
+}
+
 static void add_success(struct status_hop *hop, const json_t *object)
 {
 	json_t *tls = json_object_get(object, "tls");
 
-	hop->is_up |= number(object, "last_success_ms") != 0 &&
-		      !json_is_true(json_object_get(object, "is_stale"));
 	if (number(object, "last_success_ms") <= hop->last_success_ms)
 		return;
 	hop->last_success_ms = number(object, "last_success_ms");
@@ -85,6 +92,7 @@ static void take_hop(struct status *s, const json_t *object)
 
 	if (!hop)
 		return;
+	add_answer(hop, object);
 	add_success(hop, object);
 	add_error(hop, object);
 	add_failure(hop, object);

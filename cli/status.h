@@ -19,7 +19,8 @@ struct status_hop {
 	char *next_hop;
 	bool is_down, is_up;		 /* neither: not known */
 	int64_t down_since_ms, retry_ms; /* 0: not down */
-	int64_t last_success_ms;	 /* 0: none since the start */
+	int64_t last_answer_ms;		 /* of whatever kind; 0: none since the start */
+	int64_t last_success_ms;	 /* mail was taken; 0: none since the start */
 	int64_t last_error_ms;		 /* 0: none since the start */
 	char *last_error;
 	struct json_t *tls; /* of the last success; NULL: none */

@@ -122,7 +122,7 @@ static void put_tls(struct buf *out, const struct status_hop *hop)
 
 static void put_trouble(struct buf *out, const struct status *s, const struct status_hop *hop)
 {
-	if (!hop->is_down && hop->last_error_ms <= hop->last_success_ms)
+	if (!hop->is_down && hop->last_error_ms <= hop->last_answer_ms)
 		return;
 	buf_append_string(out, "    ");
 	if (hop->is_down) {

@@ -22,6 +22,15 @@ void delivery_report_rest(struct delivery *d, const struct smtp_status *status)
 		delivery_report(d, i, status);
 }
 
+bool delivery_is_taken(const struct delivery *d)
+{
+	for (unsigned int i = 0; i < d->count; i++)
+		if (d->recipients[i].known &&
+		    smtp_status_class(&d->recipients[i].status) == SMTP_DELIVERED)
+			return true;
+	return false;
+}
+
 void delivery_finish(struct delivery *d)
 {
 	assert(d->unknown == 0);

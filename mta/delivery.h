@@ -89,6 +89,9 @@ void delivery_report(struct delivery *d, unsigned int index, const struct smtp_s
 /* Set the status of all that have none. */
 void delivery_report_rest(struct delivery *d, const struct smtp_status *status);
 
+/* For one recipient at least. */
+bool delivery_is_taken(const struct delivery *d);
+
 /* All have a status: back to the owner. */
 void delivery_finish(struct delivery *d);
 

@@ -37,7 +37,7 @@ struct health_entry {
 	struct health *health;
 	atomic_uint turns, connected;
 	_Atomic int64_t retry_ms; /* 0: not down */
-	_Atomic int64_t last_success_ms;
+	_Atomic int64_t last_answer_ms, last_success_ms;
 	/* under the mutex */
 	char *name, *next_hop;
 	struct health_passage *passage; /* NULL: none yet */
@@ -212,9 +212,9 @@ void health_probe_dropped(struct health_entry *e)
 	pthread_mutex_unlock(&e->health->mutex);
 }
 
-void health_succeeded(struct health_entry *e, int64_t now_ms)
+void health_answered(struct health_entry *e, int64_t now_ms)
 {
-	atomic_store(&e->last_success_ms, now_ms);
+	atomic_store(&e->last_answer_ms, now_ms);
 	if (!health_is_down(e))
 		return;
 	pthread_mutex_lock(&e->health->mutex);
@@ -224,6 +224,12 @@ void health_succeeded(struct health_entry *e, int64_t now_ms)
 	atomic_fetch_add(&e->turns, 1);
 	tell(e->health);
 	pthread_mutex_unlock(&e->health->mutex);
+}
+
+void health_succeeded(struct health_entry *e, int64_t now_ms)
+{
+	atomic_store(&e->last_success_ms, now_ms);
+	health_answered(e, now_ms);
 }
 
 void health_passed(struct health_entry *e, const struct health_passage *passage)
@@ -312,6 +318,7 @@ void health_each(struct health *h, void (*visit)(void *arg, const struct health_
 			.failures = e->failures,
 			.down_since_ms = health_is_down(e) ? e->down_since_ms : 0,
 			.retry_ms = health_retry_ms(e),
+			.last_answer_ms = atomic_load(&e->last_answer_ms),
 			.last_success_ms = atomic_load(&e->last_success_ms),
 			.last_error = e->last_error,
 			.last_error_ms = e->last_error_ms,

@@ -62,10 +62,13 @@ enum health_advice health_ask(struct health_entry *e, int64_t now_ms);
 /* The probe was not made, or said nothing: the next one who asks may. */
 void health_probe_dropped(struct health_entry *e);
 
-/* A transaction has gone through. */
+/* A transaction has gone through, whatever was said of the mail: it is up. */
+void health_answered(struct health_entry *e, int64_t now_ms);
+
+/* Mail was taken, by one of its recipients at least. It has answered, too. */
 void health_succeeded(struct health_entry *e, int64_t now_ms);
 
-/* How a connection is protected over which one has gone through. */
+/* How a connection is protected over which mail was taken. */
 struct health_passage {
 	enum tls_level level;
 	enum tls_mode mode;   /* as it went, whatever the route has */
@@ -105,7 +108,8 @@ struct health_report {
 	bool is_used;	       /* somebody has mail for it, or had a moment ago */
 	unsigned int failures; /* in a row */
 	int64_t down_since_ms, retry_ms;
-	int64_t last_success_ms; /* 0: none yet */
+	int64_t last_answer_ms;	 /* a transaction went through; 0: none yet */
+	int64_t last_success_ms; /* mail was taken; 0: none yet */
 	struct smtp_status last_error;
 	int64_t last_error_ms;		      /* 0: none yet */
 	const struct health_passage *passage; /* the last one; NULL: none yet */

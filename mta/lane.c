@@ -458,12 +458,21 @@ static void tell_passage(const struct lane *lane, const struct delivery_attempt 
 	health_passed(lane->health, &passage);
 }
 
-void lane_succeeded(struct lane *lane, struct lane_connection *c,
-		    const struct delivery_attempt *attempt)
+static void tell_success(const struct lane *lane, struct lane_connection *c,
+			 const struct delivery_attempt *attempt)
 {
 	health_succeeded(lane->health, mta_now_ms(lane->worker));
-	if (!c->is_fruitful)
+	if (!c->has_passage)
 		tell_passage(lane, attempt);
+	c->has_passage = true;
+}
+
+void lane_went_through(struct lane *lane, struct lane_connection *c, const struct delivery *d)
+{
+	if (delivery_is_taken(d))
+		tell_success(lane, c, &d->attempt);
+	else
+		health_answered(lane->health, mta_now_ms(lane->worker));
 	c->is_fruitful = true;
 	lane->is_probing = false;
 	lane->is_proven = true;

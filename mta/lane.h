@@ -24,6 +24,7 @@ struct lane_connection {
 	struct list link; /* of idle or busy */
 	bool ready;	  /* has been ready for deliveries */
 	bool is_fruitful; /* a transaction has gone through */
+	bool has_passage; /* mail was taken over it, and its health knows how that went */
 	bool is_broken;	  /* it failed in mid-delivery; the lane's status says how */
 };
 
@@ -114,9 +115,11 @@ void lane_put_back(struct lane *lane, struct delivery *d);
 unsigned int lane_first_hop(const struct lane *lane);
 void lane_answered(struct lane *lane, unsigned int hop);
 
-/* A transaction has gone through. */
-void lane_succeeded(struct lane *lane, struct lane_connection *c,
-		    const struct delivery_attempt *attempt);
+/*
+ * A transaction has gone through: what the peer says of the mail is known. Any
+ * answer shows that it is up; only mail that it takes is a success.
+ */
+void lane_went_through(struct lane *lane, struct lane_connection *c, const struct delivery *d);
 
 /* A connection that was ready has failed in mid-delivery. It ends next. */
 void lane_connection_broke(struct lane *lane, struct lane_connection *c,

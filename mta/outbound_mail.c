@@ -256,7 +256,7 @@ void outbound_mail_done(void *arg)
 {
 	struct outbound *o = arg;
 
-	lane_succeeded(o->lane, &o->lane_connection, &o->attempt);
+	lane_went_through(o->lane, &o->lane_connection, o->delivery);
 	finish_delivery(o);
 	outbound_mail_next(o);
 }

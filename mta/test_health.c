@@ -163,6 +163,29 @@ static void test_report(void **state)
 	health_free(h);
 }
 
+/* Who answers is up again, but no mail was taken with that. */
+static void test_answer(void **state)
+{
+	struct health *h = health_new();
+	struct health_entry *e = health_get(h, "a");
+	struct health_report report[2];
+
+	(void)state;
+	fail_at(e, START, false);
+	health_answered(e, START + 1);
+	assert_int_equal(health_ask(e, START + 1), HEALTH_UP);
+	health_each(h, copy_report, report);
+	assert_int_equal(report[0].last_answer_ms, START + 1);
+	assert_int_equal(report[0].last_success_ms, 0);
+	health_succeeded(e, START + 2);
+	health_answered(e, START + 3);
+	health_each(h, copy_report, report);
+	assert_int_equal(report[0].last_answer_ms, START + 3);
+	assert_int_equal(report[0].last_success_ms, START + 2);
+	health_put(e);
+	health_free(h);
+}
+
 /* Those that nobody uses are forgotten when there are very many. */
 static void test_many(void **state)
 {
@@ -232,6 +255,7 @@ int main(void)
 		cmocka_unit_test_setup(test_interval, setup),
 		cmocka_unit_test_setup(test_shut_out, setup),
 		cmocka_unit_test_setup(test_report, setup),
+		cmocka_unit_test_setup(test_answer, setup),
 		cmocka_unit_test_setup(test_many, setup),
 		cmocka_unit_test(test_passage),
 	};

@@ -102,6 +102,28 @@ def test_next_hops(site, certs):
     assert status(hub)["queue"]["held"] == 1 and "1 held" in text(hub)
 
 
+def test_an_answer_is_no_success(site):
+    """It takes no mail, but it is there."""
+    peer = site.peer(tls="starttls", certificate="hub", replies={"RCPT": "450 4.2.0 later"})
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{peer.port}\n")
+    relay(hub, "a@x.example", "one@vm1.vm")
+    hub.waiting("one@vm1.vm")
+    found = hop(status(hub), f"[{HOST}]:{peer.port}")
+    assert (found["state"], found["last_success_at"], found["tls"]) == ("up", None, None)
+    assert re.search(rf"^\[{HOST}\]:{peer.port} +up +1  - +-$", text(hub), re.MULTILINE)
+
+    peer.script(RCPT=None)
+    relay(hub, "a@x.example", "two@vm1.vm")
+    hub.delivered("two@vm1.vm")
+    success = hop(status(hub), f"[{HOST}]:{peer.port}")
+    assert TIME.match(success["last_success_at"]) and success["tls"]["mode"] == "starttls"
+    peer.script(RCPT="450 4.2.0 later")
+    relay(hub, "a@x.example", "three@vm1.vm")
+    hub.waiting("three@vm1.vm")
+    found = hop(status(hub), f"[{HOST}]:{peer.port}")
+    assert found["state"] == "up" and found["last_success_at"] == success["last_success_at"]
+
+
 def test_in_the_clear(site):
     peer = site.peer(tls="none")
     hub = site.hub(f"vm1.vm relay:[{HOST}]:{peer.port} tls=may\n")
