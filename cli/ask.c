@@ -8,13 +8,20 @@
 
 #define TRY_PATIENCE_MS 5000 /* for what is nice to have */
 
-/* Where cli/run.c puts it; NULL where the configuration has no run_directory. */
+/*
+ * Where cli/run.c puts it; NULL where the configuration has no run_directory. A
+ * file without a mode is none of ours: the defaults must not stand in for it,
+ * or `-c` with the wrong file acts on another server.
+ */
 static char *socket_path(const struct config *config)
 {
 	const char *directory = config_value(config, CONFIG_RUN_DIRECTORY);
 	char *path;
 
-	return directory && asprintf(&path, "%s/control", directory) >= 0 ? path : NULL;
+	return config_mode(config) != 0 && directory &&
+			       asprintf(&path, "%s/control", directory) >= 0
+		       ? path
+		       : NULL;
 }
 
 int ask_connect(const struct config *config, struct control_client **ret_client)
@@ -47,6 +54,7 @@ int ask_no_server(const struct config *config)
 {
 	CLEANUP(free_strp) char *path = socket_path(config);
 
+	cli_print_errors(config); /* they may be why */
 	cli_error("no server is running: nobody listens on %s", path ? path : "its socket");
 	return CLI_NO_SERVER;
 }

@@ -13,7 +13,7 @@ int ask_connect(const struct config *config, struct control_client **ret_client)
 /* The same for who can do without: NULL, and nothing is told. */
 struct control_client *ask_try(const struct config *config);
 
-/* Tell that no server runs. Returns CLI_NO_SERVER. */
+/* Tell that no server runs, and the errors of the configuration. Returns CLI_NO_SERVER. */
 int ask_no_server(const struct config *config);
 
 /*

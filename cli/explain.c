@@ -28,7 +28,7 @@ static int take_path(struct request *q, const struct generation *g, const char *
 
 	if (smtp_path_parse(&rest, g->options.origin, &q->arena, ret) != SMTP_PATH_OK ||
 	    rest.len > 0)
-		return cli_usage_error("explain: %s: not an address", text);
+		return cli_usage_error("explain: \"%s\": not an address", text);
 	return CLI_DONE;
 }
 

@@ -171,6 +171,7 @@ static int act(const struct order *o)
 
 	if (code != CLI_DONE)
 		return code;
+	cli_print_errors(o->config); /* a misspelled queue_directory is another queue */
 	return client ? act_by_server(o, client) : act_alone(o);
 }
 

@@ -77,10 +77,8 @@ int queue_local_new(const struct config *config, const struct control_request *r
 	CLEANUP(queue_local_freep) struct queue_local *l = NULL;
 	int r;
 
-	if (!has_values(config)) {
-		cli_print_errors(config);
+	if (!has_values(config))
 		return error_set(err, -EINVAL, "the configuration lacks what this needs");
-	}
 	l = memory_zeroed(sizeof(*l));
 	l->directory = config_value(config, CONFIG_QUEUE_DIRECTORY);
 	l->request = request;

@@ -12,7 +12,7 @@ struct queue_local;
 /*
  * Get ready for the request, which must outlive it: open the log, and become
  * the account that the queue belongs to, for good. -EINVAL: the configuration
- * lacks something, which has been told. -EPERM, -EACCES: the queue is not ours.
+ * lacks something, by errors that the caller tells. -EPERM, -EACCES: the queue is not ours.
  */
 int queue_local_new(const struct config *config, const struct control_request *request,
 		    struct queue_local **ret_local, struct error *err);

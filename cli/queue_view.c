@@ -21,10 +21,9 @@ int queue_view_open(struct queue_view *v, const struct config *config)
 	int r;
 
 	*v = (struct queue_view){ .config = config, .now_ms = clock_wall_ms(&clock_system) };
-	if (config_mode(config) == 0 || !directory) {
-		cli_print_errors(config);
+	cli_print_errors(config); /* a misspelled queue_directory is another queue */
+	if (config_mode(config) == 0 || !directory)
 		return CLI_CONFIG;
-	}
 	r = queue_reader_open(directory, &v->reader, &err);
 	return r < 0 && r != -ENOENT ? queue_view_fail(config, &err) : CLI_DONE;
 }

@@ -308,6 +308,7 @@ static int collect(struct status *s, const struct config *config)
 		return code;
 	if (!client)
 		return ask_no_server(config);
+	cli_print_errors(config); /* a misspelled run_directory is another server's */
 	code = ask(client, json_pack("{s:s}", "command", "status"), take_line, s);
 	if (code != CLI_DONE)
 		return code;
@@ -332,7 +333,7 @@ int cli_status(const struct cli *cli, int argc, char **argv)
 
 	if (cli_arguments(argc, argv, flags, ARRAY_SIZE(flags), 0, 0) < 0)
 		return CLI_USAGE;
-	/* Where the socket is it does say, whatever else is wrong with it. */
+	/* Where the socket is it does say, whatever else is wrong with it, which is told. */
 	config = config_load(cli->config_file);
 	code = collect(&status, config);
 	if (code == CLI_DONE) {

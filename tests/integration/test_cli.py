@@ -217,10 +217,39 @@ def test_errors_of_the_configuration(posthouse, hub, command):
 def test_queue_is_shown_whatever_else_is_wrong(posthouse, hub):
     hub.write_text(hub.read_text() + "relay_domain = vm3.vm\nlisten = smtps://*:x\n")
     got = posthouse("queue", "list", config=hub)
-    assert (got.stdout, got.stderr, got.returncode) == ("The queue is empty.\n", "", 0)
+    assert (got.stdout, got.returncode) == ("The queue is empty.\n", 0)
+    # It may be the wrong queue: what is wrong is told, and does not stop it.
+    assert [line.split(": ", 3)[3] for line in got.stderr.splitlines()] == [
+        "unknown parameter relay_domain; did you mean relay_domains?",
+        "listen is given twice; it was given on line 6 before"]
     hub.write_text("mode = hub\nqueue_directory = $nothing\n")
     assert posthouse("queue", "list", config=hub).returncode == 78
     assert posthouse("queue", "list", config=hub.parent / "absent").returncode == 78
+
+
+@pytest.mark.parametrize("command", [
+    "status", "reload", "queue list", "queue delete --all", "ledger list", "ledger verify",
+    "trace a@vm1.vm"])
+def test_files_that_are_no_configuration(posthouse, tmp_path, command):
+    """The defaults of where server and queue are must not stand in for what it says."""
+    file = tmp_path / "passwd"
+    file.write_text("root:x:0:0:root:/root:/bin/sh\nmyhostname = mta.example\n")
+    got = posthouse(*command.split(), config=file)
+    assert (got.stdout, got.returncode) == ("", 78)
+    assert got.stderr == (f"posthouse: {file}:1: error: expected NAME = VALUE\n"
+                          f"posthouse: {file}:1: error: mode is not set; expected hub or edge\n")
+    got = posthouse(*command.split(), config=tmp_path / "absent")
+    assert got.returncode == 78 and "cannot read the file" in got.stderr, got.stderr
+
+
+def test_errors_that_may_be_why_no_server_is_found(posthouse, hub):
+    hub.write_text(hub.read_text() + "run_directry = run\n")
+    for command in ("status", "reload"):
+        got = posthouse(command, config=hub)
+        told = got.stderr.splitlines()
+        assert got.returncode == 69 and len(told) == 2, got.stderr
+        assert told[0].endswith("run_directry; did you mean run_directory?")
+        assert "no server is running" in told[1]
 
 
 def test_map_query(posthouse, hub):

@@ -207,6 +207,15 @@ def test_usage(host, arguments):
     assert host.run(*arguments).returncode == 64
 
 
+@pytest.mark.parametrize("address", ["", " ", "<x@y"])
+def test_no_address(host, address):
+    """In quotes, or nobody sees what it was."""
+    host.hub()
+    got = host.run(address)
+    assert got.stderr == f'posthouse: explain: "{address}": not an address\n'
+    assert got.returncode == 64
+
+
 def test_keys_and_passwords_are_not_needed(open_path, posthouse_bin, certs):
     """By an account that may read the configuration, but no secrets."""
     if os.geteuid() != 0:
