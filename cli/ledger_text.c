@@ -25,12 +25,26 @@ json_t *ledger_text_tls_value(const struct queue_ledger_row *row)
 	return tls;
 }
 
+static void append_stranger(struct buf *out, const struct queue_ledger_row *row)
+{
+	if (row->fingerprint[0] == '\0')
+		return;
+	buf_append_string(out, "; not verified, the peer showed a certificate");
+	if (row->peer_name[0] != '\0') {
+		buf_append_string(out, " of ");
+		cli_format_text(out, row->peer_name);
+	}
+	buf_append_string(out, ", ");
+	cli_format_text(out, row->fingerprint);
+}
+
 void ledger_text_tls(struct buf *out, const struct queue_ledger_row *row)
 {
 	if (row->protocol[0] == '\0') {
 		buf_append_string(out, row->in_clear || strcmp(row->mode, "none") == 0
 					       ? "none"
 					       : "no session");
+		append_stranger(out, row);
 		return;
 	}
 	cli_format_text(out, row->protocol);

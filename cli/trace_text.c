@@ -80,6 +80,12 @@ static void show_tls(struct buf *out, const struct queue_ledger_row *row)
 	if (row->protocol[0] == '\0') {
 		buf_append_string(out,
 				  "no session came about, and nothing of the message was sent\n");
+		if (row->fingerprint[0] != '\0') {
+			buf_append_string(out, "    peer      not verified, showed a certificate");
+			append_named(out, " of ", row->peer_name, "");
+			append_named(out, "\n              certificate ", row->fingerprint, "");
+			append_named(out, "\n              key ", row->pubkey_fingerprint, "\n");
+		}
 		return;
 	}
 	append_named(out, "", row->mode, ", ");

@@ -34,7 +34,7 @@ bool clientcerts_needs_ca(const struct clientcerts *list);
 size_t clientcerts_map_count(const struct clientcerts *list);
 struct map *clientcerts_map_at(const struct clientcerts *list, size_t index);
 
-#define CLIENTCERTS_WHY_SIZE 200
+#define CLIENTCERTS_WHY_SIZE 300
 
 /*
  * Whether who has shown this certificate may relay, at now_s: MAP_FOUND,

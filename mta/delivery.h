@@ -24,10 +24,10 @@ struct active {
 struct delivery_attempt {
 	char relay[320]; /* "host[192.0.2.1]:25", "virtual", "none" */
 	char peer[NET_ADDRESS_TEXT_SIZE];
-	bool connected;			      /* envelope commands could be sent */
-	bool dsn;			      /* the peer reports to senders itself (RFC 3461) */
-	bool encrypted;			      /* then tls says how */
-	struct tls_facts tls;		      /* its strings outlive the session */
+	bool connected;	      /* envelope commands could be sent */
+	bool dsn;	      /* the peer reports to senders itself (RFC 3461) */
+	bool encrypted;	      /* then tls says how; else, what certificate a peer showed */
+	struct tls_facts tls; /*   in a handshake that failed; strings outlive the session */
 	int64_t connect_ms, send_ms, done_ms; /* wall clock; 0: never got so far */
 };
 

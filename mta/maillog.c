@@ -299,6 +299,15 @@ void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts 
 		  tls->bits, tls->bits, tls->trouble[0] ? ", " : "", tls->trouble);
 }
 
+void maillog_tls_stranger(struct log *log, const char *relay, const struct tls_facts *tls)
+{
+	log_write(log, "smtp", LOG_LEVEL_INFO,
+		  "no TLS session with %s, which showed a certificate%s%s: fingerprint=%s, "
+		  "pkey_fingerprint=%s",
+		  relay, tls->peer_name[0] ? " of " : "", tls->peer_name, tls->fingerprint,
+		  tls->pubkey_fingerprint);
+}
+
 void maillog_tls_fallback(struct log *log, const char *relay, const char *reason)
 {
 	log_write(log, "smtp", LOG_LEVEL_WARNING,

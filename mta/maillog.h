@@ -84,6 +84,8 @@ void maillog_delivery(struct log *log, const struct maillog_delivery *d);
 
 /* smtp: "Verified TLS connection established to hub[192.0.2.1]:587: TLSv1.3 with cipher ..." */
 void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls);
+/* Of a handshake that failed: "no TLS session with RELAY, which showed a certificate of NAME, ..." */
+void maillog_tls_stranger(struct log *log, const char *relay, const struct tls_facts *tls);
 /* "warning: TLS handshake with RELAY failed (REASON); level may: sending in the clear" */
 void maillog_tls_fallback(struct log *log, const char *relay, const char *reason);
 /*

@@ -353,6 +353,24 @@ static void on_readable(void *arg)
 		outbound_after_engine(o);
 }
 
+/*
+ * Who was there, though it has not proved to be the one it says: for the log
+ * and the ledger. All else of the session is none, as it did not come about.
+ */
+static void keep_stranger(struct outbound *o)
+{
+	const struct tls_facts *found = tls_session_facts(stream_filter(o->stream));
+	struct tls_facts *kept = &o->attempt.tls;
+
+	if (found->fingerprint[0] == '\0')
+		return;
+	memcpy(kept->peer_name, found->peer_name, sizeof(kept->peer_name));
+	memcpy(kept->fingerprint, found->fingerprint, sizeof(kept->fingerprint));
+	memcpy(kept->pubkey_fingerprint, found->pubkey_fingerprint,
+	       sizeof(kept->pubkey_fingerprint));
+	maillog_tls_stranger(log_of(o), o->attempt.relay, kept);
+}
+
 /* A handshake failed. Where the level permits, at once again in the clear (interface.md section 5.3). */
 static void handshake_failed(struct outbound *o, const char *why)
 {
@@ -361,6 +379,7 @@ static void handshake_failed(struct outbound *o, const char *why)
 		o->retry_clear = true;
 		o->address_next--; /* the same address once more */
 	} else {
+		keep_stranger(o);
 		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS with %s: %s",
 				o->attempt.relay, why);
 	}

@@ -237,9 +237,9 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 		.verified = a->encrypted && a->tls.verified,
 		.verified_by = a->encrypted ? a->tls.verified_by : "",
 		.resumed = a->encrypted && a->tls.resumed,
-		.peer_name = a->encrypted ? a->tls.peer_name : "",
-		.fingerprint = a->encrypted ? a->tls.fingerprint : "",
-		.pubkey_fingerprint = a->encrypted ? a->tls.pubkey_fingerprint : "",
+		.peer_name = a->tls.peer_name, /* these also of a handshake that failed */
+		.fingerprint = a->tls.fingerprint,
+		.pubkey_fingerprint = a->tls.pubkey_fingerprint,
 	};
 	t->outcomes[i].ledger = row;
 }

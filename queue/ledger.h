@@ -35,6 +35,10 @@ struct queue_ledger_row {
 	bool in_clear;		       /* envelope or message could be read on the network */
 	bool verified, resumed;
 	const char *verified_by; /* "ca", "fingerprint", "dane"; "" unless verified */
+	/*
+	 * Of the certificate that the peer has shown; without a protocol in a
+	 * handshake that failed, so that nothing proves that it is the peer's.
+	 */
 	const char *peer_name;
 	const char *fingerprint, *pubkey_fingerprint; /* "sha256:HEX", "pubkey-sha256:HEX", "" */
 };

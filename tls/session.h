@@ -24,7 +24,7 @@ struct tls_facts {
 	char fingerprint[72];	 /* "sha256:HEX" of the peer's certificate; "" */
 	char pubkey_fingerprint[80]; /* "pubkey-sha256:HEX" of its key; "" */
 	int64_t not_after_s;	     /* of the peer's certificate, Unix seconds; 0: none */
-	char trouble[160];	     /* why not verified: "certificate has expired"; "" */
+	char trouble[256];	     /* why not verified: "certificate has expired"; "" */
 };
 
 int tls_session_new_server(struct tls_context *context, struct stream_filter **ret_filter,

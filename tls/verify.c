@@ -232,10 +232,25 @@ static bool meets_dane(struct tls_verify *v, const struct certs_certificate *cha
 	return false;
 }
 
+static bool has_pin(const struct tls_policy *policy, const char *kind)
+{
+	for (unsigned int i = 0; i < policy->fingerprint_count; i++)
+		if (strncmp(policy->fingerprints[i], kind, strlen(kind)) == 0)
+			return true;
+	return false;
+}
+
+/* The trouble names what may be compared with the list, or go there: of keys, where it has keys. */
 static bool meets_fingerprints(const struct tls_verify *v, char *trouble, size_t size)
 {
-	snprintf(trouble, size, "certificate is none of those of fingerprint= (it is %s)",
-		 v->facts->fingerprint);
+	const struct tls_facts *facts = v->facts;
+	bool has_key = has_pin(v->policy, TLS_FINGERPRINT_KEY);
+	bool has_certificate = has_pin(v->policy, TLS_FINGERPRINT_CERTIFICATE) || !has_key;
+
+	snprintf(trouble, size, "certificate is none of those of fingerprint= (%s%s%s%s%s)",
+		 has_certificate ? "it is " : "", has_certificate ? facts->fingerprint : "",
+		 has_certificate && has_key ? ", " : "", has_key ? "its key is " : "",
+		 has_key ? facts->pubkey_fingerprint : "");
 	return is_listed(v->policy, v->facts);
 }
 

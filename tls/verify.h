@@ -22,7 +22,7 @@ struct tls_verify {
 	bool is_judged;	  /* in this handshake; a resumed one shows no certificate */
 	bool is_pinned;	  /* what the policy has of fingerprints or of DANE means it */
 	bool is_met;	  /* ... was looked at */
-	char pin_trouble[160];
+	char pin_trouble[256];
 	struct tls_chain *chain; /* gets a copy of what the peer shows; NULL: not needed */
 	struct tls_facts *facts; /* has_peer_cert and what follows are filled in */
 

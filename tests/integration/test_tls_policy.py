@@ -170,6 +170,54 @@ def test_certificates_that_are_not_verified(unverified, unverified_implicit, lab
             assert not any(line.startswith("MAIL") for line in session.commands)
 
 
+def public_facts(row):
+    return row["tls_peer_name"], row["tls_fingerprint"], row["tls_pubkey_fingerprint"]
+
+
+@pytest.mark.parametrize("label", UNTRUSTED)
+def test_who_was_not_verified(unverified, unverified_implicit, certs, label):
+    """The certificate that was shown is kept, and nothing that would look like a session."""
+    certificate, key = fingerprints(certs, UNTRUSTED[label][0])
+    for outcomes, mode in ((unverified, "starttls"), (unverified_implicit, "implicit")):
+        row = outcomes.row(label)
+        assert row["tls_peer_name"]
+        assert public_facts(row)[1:] == (f"sha256:{certificate}", f"pubkey-sha256:{key}")
+        assert (row["tls_mode"], row["tls_protocol"], row["tls_cipher"]) == (mode, "", "")
+        assert (row["tls_verified"], row["tls_verified_by"], row["tls_resumed"]) == (0, "", 0)
+        assert row["in_clear"] == 0
+        hub, showed = outcomes.hub, f"showed a certificate of {row['tls_peer_name']}"
+        assert hub.command("ledger", "list", "--clear").returncode == 1
+        assert f"TLS verify: no session; not verified, the peer {showed}, sha256:{certificate}\n" \
+            in hub.command("queue", "show", outcomes.ids[label]).stdout.decode()
+        assert ("no session came about, and nothing of the message was sent\n"
+                f"    peer      not verified, {showed}\n"
+                f"              certificate sha256:{certificate}\n"
+                f"              key pubkey-sha256:{key}\n"
+                ) in hub.command("trace", outcomes.ids[label]).stdout.decode()
+        assert re.search(rf"no TLS session with \S+, which {showed}: "
+                         rf"fingerprint=sha256:{certificate}, pkey_fingerprint=pubkey-sha256:{key}$",
+                         hub.server.log(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("level, status, facts", [
+    ("encrypt", "deferred", True), ("may", "sent", False)])
+def test_a_certificate_and_then_no_session(site, certs, level, status, facts):
+    """What goes in the clear is not said to have gone to whoever owns a certificate."""
+    peer = site.peer(tls="starttls")
+    peer.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    peer.context.verify_mode = ssl.CERT_REQUIRED  # of whom it trusts: of nobody
+    hub = site.hub(f"* relay:{HOST}:{peer.port} tls={level}\n")
+    hub.delivered("a@vm1.vm", relay(hub, SENDER, "a@vm1.vm"), status)
+    hub.stop()
+    certificate, key = fingerprints(certs, "hub")
+    (row,) = hub.ledger("a@vm1.vm")
+    assert public_facts(row) == (
+        (HOST, f"sha256:{certificate}", f"pubkey-sha256:{key}") if facts else ("", "", ""))
+    assert (row["tls_mode"], row["tls_protocol"], row["tls_verified"], row["in_clear"]) == (
+        "starttls" if facts else "none", "", 0, 0 if facts else 1)
+    assert hub.command("ledger", "list", "--clear").returncode == (1 if facts else 0)
+
+
 @pytest.fixture(scope="module")
 def encrypted(shared_site):
     return Outcomes(shared_site, {label: {"tls": "starttls", "certificate": certificate}
@@ -401,6 +449,14 @@ def test_fingerprint(shared_site, certs, transport, tls):
                    f"tls=fingerprint match={certificate}")
     bad.assert_waits("bad", "certificate is none of those of fingerprint= ")
     bad.assert_nothing_leaked("bad")
+
+    shown, its_key = fingerprints(certs, "hub")
+    for pin, found in ((f"sha256:{certificate}", rf"\(it is sha256:{shown}\)"),
+                       (f"pubkey-sha256:{key}", rf"\(its key is pubkey-sha256:{its_key}\)"),
+                       (key, rf"\(it is sha256:{shown}, its key is pubkey-sha256:{its_key}\)")):
+        bad = Outcomes(shared_site, {"bad": {"tls": tls, "certificate": "hub"}}, transport,
+                       f"tls=fingerprint fingerprint={pin}")
+        bad.assert_waits("bad", r"certificate is none of those of fingerprint= " + found)
 
 
 def test_secure_names(shared_site):
