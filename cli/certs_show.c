@@ -403,9 +403,19 @@ static int show_one(struct show *show, const char *what)
 	struct arena arena = { 0 };
 	const char *host = NULL;
 	struct stat st;
-	unsigned int port = stat(what, &st) < 0 ? split_host(&arena, what, &host) : 0;
-	int code = port ? show_host(show, what, host, port) : show_file(show, what);
+	bool is_file = stat(what, &st) == 0 || !strchr(what, ':') || strchr(what, '/');
+	unsigned int port = is_file ? 0 : split_host(&arena, what, &host);
+	int code;
 
+	if (is_file)
+		code = show_file(show, what);
+	else if (port)
+		code = show_host(show, what, host, port);
+	else
+		code = cli_usage_error("certs show: %s: there is no such file, and it is not "
+				       "HOST:PORT or [IPv6 ADDRESS]:PORT with a port from 1 to "
+				       "65535",
+				       what);
 	arena_done(&arena);
 	return code;
 }

@@ -237,6 +237,11 @@ def test_show_server_without_tls(posthouse, site):
 
 @pytest.mark.parametrize("arguments, code, text", [
     (["none.pem"], 74, "none.pem: No such file or directory"),
+    (["mta1:99999"], 64, "mta1:99999: there is no such file, and it is not HOST:PORT"),
+    (["mta1:smpt"], 64, "with a port from 1 to 65535"),
+    (["::1:25"], 64, "[IPv6 ADDRESS]:PORT"),
+    ([":25"], 64, "HOST:PORT"),
+    (["pki/none:25"], 74, "pki/none:25: No such file or directory"),
     (["--starttls", "--implicit", "x"], 64, "not both"),
     (["--name", "a b", "127.0.0.1:1"], 64, "--name a b: expected a DNS name"),
     (["--name", "a.example tls=none", "127.0.0.1:1"], 64, "expected a DNS name"),
