@@ -15,6 +15,7 @@
 #include "certs/authority.h"
 #include "certs/newfile.h"
 #include "cli/cli.h"
+#include "cli/renewal.h"
 
 #define DAY_S		86400
 #define CA_DAYS		3650
@@ -181,9 +182,57 @@ static int take_key(struct issue *i)
 		r = certs_key_load(i->key_file, &i->key, &err);
 	else
 		r = certs_key_generate(&i->key, &err);
+	if (r == -ENOENT && i->is_renewal)
+		error_set(&err, r,
+			  "%s: there is no such key to renew the certificate for; give its "
+			  "directory with --out, or leave --renew out to make a key",
+			  i->key_file);
 	if (r < 0)
 		return fail(&err);
 	i->request.public_key = certs_key_public(i->key);
+	return CLI_DONE;
+}
+
+/* By a name that is lost, the host is not reached any more by those who verify. */
+static int check_lost(const struct issue *i, const struct renewal_names *old,
+		      const struct renewal_names *given)
+{
+	CLEANUP(free_strp) char *lost = NULL;
+	struct buf text = { 0 };
+	unsigned int count = renewal_lost(old, given, &text);
+
+	lost = buf_steal_string(&text);
+	if (count == 0)
+		return CLI_DONE;
+	if (i->may_replace) {
+		cli_error("%s: loses %s", i->cert_file, lost);
+		return CLI_DONE;
+	}
+	cli_error("%s: would lose %s; give all names, or the first alone to keep all, or --force",
+		  i->cert_file, lost);
+	return CLI_NO;
+}
+
+static int renew_names(struct issue *i)
+{
+	struct certs_request *request = &i->request;
+	const struct renewal_names given = { request->names, request->name_count };
+	struct renewal_names old = { 0 };
+	struct error err = { 0 };
+	int r = renewal_read(i->cert_file, &i->arena, &old, &err);
+
+	if (r < 0 && r != -ENOENT && !i->may_replace) {
+		cli_error("%s; which names to keep is not known, --force takes those given",
+			  err.text);
+		return cli_exit_of(&err);
+	}
+	if (r < 0)
+		cli_error("%s; it gets the names that are given, and no others", err.text);
+	if (request->name_count > 1)
+		return check_lost(i, &old, &given);
+	old = renewal_keep(given.names[0], &old, &i->arena);
+	request->names = old.names;
+	request->name_count = old.count;
 	return CLI_DONE;
 }
 
@@ -265,11 +314,13 @@ static int issue(struct issue *i)
 	if (code == CLI_DONE)
 		code = fit_period(i);
 	if (code == CLI_DONE)
-		code = make_directory(i->directory);
+		code = i->is_renewal ? CLI_DONE : make_directory(i->directory);
 	if (code == CLI_DONE) {
 		name_files(i);
 		code = take_key(i);
 	}
+	if (code == CLI_DONE && i->is_renewal)
+		code = renew_names(i);
 	return code == CLI_DONE ? write_issued(i) : code;
 }
 

@@ -92,7 +92,9 @@ static const struct cli_command commands[] = {
 	  "  --ca-key FILE   its key, where that is elsewhere\n"
 	  "  --out DIR       where the files go; default: here\n"
 	  "  --days N        how long it is good for; default: 365, and never longer than the CA\n"
-	  "  --renew         for the key that is there, so that what is pinned to it stays good\n"
+	  "  --renew         for the key that is there, so that what is pinned to it stays good.\n"
+	  "                  The first NAME alone keeps all names of the old certificate; of\n"
+	  "                  several, no name of the old one may be missing, but with --force\n"
 	  "  --force         replace files that are there\n\n"
 	  "Files appear whole or not at all. Exits 1 when one is in the way.\n",
 	  cli_certs_issue },

@@ -134,6 +134,67 @@ def test_renewal_keeps_the_key(certify, pki):
     verified(pki / "ca.crt", "-verify_ip", "192.0.2.1", cert)
 
 
+def test_renewal_keeps_the_names(posthouse, certify, pki):
+    names = ["mta1", "mta1.vm1.vm", "*.vm1.vm", "127.0.77.2", "2001:db8::1"]
+    renew = ["issue", "--ca", pki, "--out", pki, "--renew"]
+    cert = pki / "mta1.crt"
+
+    def of_the_certificate():
+        return shown(posthouse, cert)["certificates"][0]["names"]
+
+    certify("issue", "--ca", pki, "--out", pki, *names)
+    before = cert.read_bytes()
+    assert certify(*renew, "mta1").startswith(f"{cert}: {', '.join(names)}; until ")
+    assert cert.read_bytes() != before and of_the_certificate() == names
+    certify(*renew, "--force", "mta1")  # to replace files is no wish to lose names
+    assert of_the_certificate() == names
+
+    before = cert.read_bytes()
+    got = posthouse("certs", *renew, "mta1", "other.name", "*.VM1.vm", "2001:DB8:0::1")
+    assert got.returncode == 1 and cert.read_bytes() == before
+    assert f"{cert}: would lose mta1.vm1.vm, 127.0.77.2; give all names" in got.stderr
+    certify(*renew, *names, "other.name")
+    assert of_the_certificate() == [*names, "other.name"]
+    got = posthouse("certs", *renew, "--force", "mta1", "mta1.vm1.vm")
+    assert got.returncode == 0
+    assert got.stderr == f"posthouse: {cert}: loses *.vm1.vm, 127.0.77.2, 2001:db8::1, other.name\n"
+    assert of_the_certificate() == ["mta1", "mta1.vm1.vm"]
+
+
+def test_renewal_of_what_is_damaged_or_gone(posthouse, certify, pki):
+    renew = ["issue", "--ca", pki, "--out", pki, "--renew", "mta1"]
+    cert, key = pki / "mta1.crt", pki / "mta1.key"
+    certify("issue", "--ca", pki, "--out", pki, "mta1", "mta1.vm1.vm")
+    cert.write_text("damaged")
+    got = posthouse("certs", *renew)
+    assert got.returncode == 78 and cert.read_text() == "damaged"
+    assert got.stderr.startswith(f"posthouse: {cert}: no certificate")
+    assert "--force takes those given" in got.stderr
+    for damage in (lambda: None, cert.unlink):
+        damage()
+        got = posthouse("certs", *renew, "--force")
+        assert got.returncode == 0 and "names that are given, and no others" in got.stderr
+        assert shown(posthouse, cert)["certificates"][0]["names"] == ["mta1"]
+    before = cert.read_bytes()
+    key.unlink()
+    got = posthouse("certs", *renew)
+    assert got.returncode == 74 and cert.read_bytes() == before and not key.exists()
+    assert got.stderr.startswith(f"posthouse: {key}: there is no such key to renew")
+    got = posthouse("certs", "issue", "--ca", pki, "--out", pki / "none", "--renew", "mta1")
+    assert got.returncode == 74 and not (pki / "none").exists()
+
+
+def test_renewal_of_a_common_name(certify, posthouse, pki):
+    """A certificate of another CA, without subjectAltName."""
+    for common, names in (("mta1.vm1.vm", ["mta1", "mta1.vm1.vm"]), ("Mail host", ["mta1"])):
+        got = openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                      "-nodes", "-subj", f"/CN={common}", "-keyout", pki / "mta1.key",
+                      "-out", pki / "mta1.crt")
+        assert got.returncode == 0, got.stdout
+        certify("issue", "--ca", pki, "--out", pki, "--renew", "mta1")
+        assert shown(posthouse, pki / "mta1.crt")["certificates"][0]["names"] == names
+
+
 @pytest.mark.parametrize("arguments, code, text", [
     (("ca",), 64, "--out DIR is needed"),
     (("ca", "--out", "x", "--days", "0"), 64, "expected a number of days"),
