@@ -148,7 +148,10 @@ static const struct cli_command commands[] = {
 	{ "trace", "[--json] ID|ADDRESS", "tell the life of a message",
 	  "Who brought it over what TLS, what routed it, each attempt with its TLS and the reply,\n"
 	  "and what happens next; also when the message has gone, for ledger_lifetime. With an\n"
-	  "address: the last 20 messages from it or to it. Exits 1 when nothing is known.\n"
+	  "address: the last 20 messages from it or to it. Of those to it only what concerns it,\n"
+	  "of those from it 20 recipients, first those that wait; the others are counted, and "
+	  "trace\n"
+	  "of the ID shows them all. Exits 1 when nothing is known.\n"
 	  "  --json  one JSON object a line\n",
 	  cli_trace },
 	{ .name = "fleet" },

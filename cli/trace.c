@@ -89,14 +89,18 @@ static json_t *event_value(const struct queue_ledger_entry *e)
 /* As `queue show` has them; none where the message has left the queue. */
 static json_t *recipients_value(const struct trace *t)
 {
-	json_t *message, *recipients;
+	const struct queue_message *m = t->showing.message;
+	json_t *message, *all, *shown = json_array();
 
-	if (!t->showing.message)
-		return json_array();
-	message = cli_json_message(t->showing.message, t->view, true);
-	recipients = json_incref(json_object_get(message, "recipients"));
+	if (!m)
+		return shown;
+	message = cli_json_message(m, t->view, true);
+	all = json_object_get(message, "recipients");
+	for (unsigned int i = 0; i < m->recipient_count; i++)
+		if (trace_shows(t, m->recipients[i].address))
+			json_array_append(shown, json_array_get(all, i));
 	json_decref(message);
-	return recipients;
+	return shown;
 }
 
 static void trace_json(const struct trace *t, struct buf *out)
@@ -114,9 +118,11 @@ static void trace_json(const struct trace *t, struct buf *out)
 	json_object_set_new(object, "origin", origin_value(facts.origin));
 	json_object_set_new(object, "in_queue", json_boolean(s->message != NULL));
 	for (const struct trace_event *e = t->first; e; e = e->next)
-		json_array_append_new(events, event_value(&e->entry));
+		if (trace_shows(t, e->entry.recipient))
+			json_array_append_new(events, event_value(&e->entry));
 	json_object_set_new(object, "events", events);
 	json_object_set_new(object, "recipients", recipients_value(t));
+	json_object_set_new(object, "other_recipients", json_integer((json_int_t)trace_others(t)));
 	json_object_set_new(object, "given_up_at",
 			    cli_json_time(s->message && s->has_rules
 						  ? fate_expires_ms(&s->rules, s->message)
@@ -142,10 +148,20 @@ static int add_event(void *arg, const struct queue_ledger_entry *entry)
 	return 0;
 }
 
-/* CLI_NO, and nothing was printed: neither the queue nor the ledger knows it. */
-static int trace_message(struct queue_view *view, int64_t id, bool as_json, struct buf *out)
+static void append_trace(struct trace *t, bool as_json, struct buf *out)
 {
-	struct trace t = { .view = view, .id = id, .showing.view = view };
+	trace_choose(t);
+	if (as_json)
+		trace_json(t, out);
+	else
+		trace_text(t, out);
+}
+
+/* address: see struct trace. CLI_NO, and nothing was printed: neither queue nor ledger knows it. */
+static int trace_message(struct queue_view *view, int64_t id, const char *address, bool as_json,
+			 struct buf *out)
+{
+	struct trace t = { .view = view, .id = id, .address = address, .showing.view = view };
 	struct queue_message *message = NULL;
 	struct error err = { 0 };
 	int code = CLI_DONE;
@@ -159,11 +175,11 @@ static int trace_message(struct queue_view *view, int64_t id, bool as_json, stru
 		code = queue_view_fail(view->config, &err);
 	else if (!message && !t.first)
 		code = CLI_NO;
-	else if (as_json)
-		trace_json(&t, out);
 	else
-		trace_text(&t, out);
+		append_trace(&t, as_json, out);
 	queue_message_free(message);
+	strmap_done(&t.known);
+	strmap_done(&t.shown);
 	arena_done(&t.arena);
 	return code;
 }
@@ -254,7 +270,7 @@ static int trace_address(struct queue_view *view, const char *address, bool as_j
 		return queue_view_fail(view->config, &err);
 	choose(&all);
 	for (size_t i = all.count; i > 0 && (code == CLI_NO || code == CLI_DONE); i--) {
-		int one = trace_message(view, all.ids[i - 1], as_json, out);
+		int one = trace_message(view, all.ids[i - 1], address, as_json, out);
 
 		code = one == CLI_NO ? code : one; /* it may have gone and expired meanwhile */
 		if (!as_json && i > 1)
@@ -284,7 +300,7 @@ static int trace(struct queue_view *view, const char *word, bool as_json)
 	if (!view->reader)
 		code = CLI_NO;
 	else if (is_id(word, &id))
-		code = trace_message(view, id, as_json, &out);
+		code = trace_message(view, id, NULL, as_json, &out);
 	else
 		code = trace_address(view, word, as_json, &out);
 	cli_print(&out);

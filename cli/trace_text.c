@@ -65,6 +65,9 @@ static void show_arrival(struct buf *out, const struct trace *t)
 		buf_append_string(out, ": arrived\n");
 	}
 	show_origin(out, facts.origin);
+	if (trace_others(t) > 0)
+		buf_printf(out, "    others    %zu more recipient%s; all: posthouse trace %s\n",
+			   trace_others(t), trace_others(t) == 1 ? "" : "s", id);
 }
 
 /* ---- what has happened ---- */
@@ -154,12 +157,14 @@ static void show_event(struct buf *out, const struct trace *t, const struct queu
 static void show_pending(struct buf *out, const struct trace *t)
 {
 	const struct showing *s = &t->showing;
+	bool is_any = false;
 
 	for (unsigned int i = 0; i < s->message->recipient_count; i++) {
 		const struct queue_recipient *r = &s->message->recipients[i];
 
-		if (!queue_status_is_pending(r->status))
+		if (!queue_status_is_pending(r->status) || !trace_shows(t, r->address))
 			continue;
+		is_any = true;
 		buf_append_string(out, "\nnow: ");
 		cli_format_address(out, r->address);
 		buf_append_string(out, ": ");
@@ -167,7 +172,10 @@ static void show_pending(struct buf *out, const struct trace *t)
 		buf_append_string(out, "\n");
 		queue_show_next(out, s, r);
 	}
-	if (!s->view->is_server_running)
+	if (!is_any)
+		buf_append_string(out,
+				  "\nIt is in the queue for others: nothing more happens here.\n");
+	else if (!s->view->is_server_running)
 		buf_append_string(out, "    no server is running: nothing is tried until one is\n");
 }
 
@@ -175,7 +183,8 @@ void trace_text(const struct trace *t, struct buf *out)
 {
 	show_arrival(out, t);
 	for (const struct trace_event *e = t->first; e; e = e->next)
-		show_event(out, t, &e->entry);
+		if (trace_shows(t, e->entry.recipient))
+			show_event(out, t, &e->entry);
 	if (t->showing.message)
 		show_pending(out, t);
 	else

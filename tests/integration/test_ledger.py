@@ -192,7 +192,8 @@ def test_trace_json(day):
     life = json.loads(line)
     assert code == 0
     assert list(life) == ["id", "arrived_at", "size", "sender", "origin", "in_queue", "events",
-                          "recipients", "given_up_at"]
+                          "recipients", "other_recipients", "given_up_at"]
+    assert life["other_recipients"] == 0
     assert life["origin"] == {"client": HOST, "hello": "client.example", "protocol": "ESMTP",
                               "auth_user": "", "tls": None, "certificate": None}
     (event,) = life["events"]
@@ -213,6 +214,49 @@ def test_trace_of_an_address(day):
     for name in ("x@d.example", "<x@b.example>"):
         (life,) = [json.loads(line) for line in run(day, "trace", "--json", name)[1].splitlines()]
         assert life["id"] == day.ids[name.strip("<>")]
+
+
+def told_of(life):
+    """Whom a trace in JSON tells of."""
+    return ({event["recipient"] for event in life["events"]} |
+            {recipient["address"] for recipient in life["recipients"]})
+
+
+def test_trace_of_one_among_many(site):
+    """An address is not lost among those that the message also goes to; ID has them all."""
+    names = [f"a{i}@vm2.vm" for i in range(45)]  # one delivery
+    peer = site.peer(replies={"RCPT": lambda _, argument: "450 4.2.1 busy"
+                              if "a44@" in argument else None})
+    hub = site.hub(f"* relay:{HOST}:{peer.port} tls=none\n")
+    sent = relay(hub, SENDER, names)
+    hub.waiting("a44@vm2.vm")
+
+    def lives(word, others, names):
+        out = trace(hub, word)
+        line = f"    others    {others} more recipients; all: posthouse trace {sent}\n"
+        assert (line in out) == (others > 0)
+        assert set(re.findall(r"a\d+@vm2\.vm", out)) == set(names)
+        (life,) = [json.loads(line) for line in run(hub, "trace", "--json", word)[1].splitlines()]
+        assert (told_of(life), life["other_recipients"]) == (set(names), others)
+        assert life["in_queue"] is True
+        return out
+
+    out = lives("A7@vm2.vm", 44, ["a7@vm2.vm"])
+    assert "a7@vm2.vm: delivered\n" in out
+    assert "It is in the queue for others: nothing more happens here.\n" in out
+    out = lives("<a44@vm2.vm>", 44, ["a44@vm2.vm"])
+    assert "a44@vm2.vm: tried, to be tried again\n" in out and "now: a44@vm2.vm: deferred" in out
+    lives(SENDER, 25, ["a44@vm2.vm", *names[:19]])
+    lives(sent, 0, names)
+
+    # Nothing but the ledger knows it now, and the sender is a recipient, too.
+    assert run(hub, "queue", "bounce", sent)[0] == 0
+    hub.removed(sent)
+    assert "    others    44 more recipients; all: " in trace(hub, "a7@vm2.vm")
+    own = relay(hub, names[30], names)
+    hub.waiting("a44@vm2.vm")
+    newest = trace(hub, names[30]).partition(f"{own}, ")[2]
+    assert "a30@vm2.vm: delivered\n" in newest and "    others    24 more" in newest
 
 
 @pytest.mark.parametrize("word", ["1A2B3C", "stranger@example", "nonsense"])
