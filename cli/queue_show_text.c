@@ -140,6 +140,13 @@ static void append_warning(struct buf *out, const struct showing *s,
 	}
 }
 
+static void append_time_of_next(struct buf *out, const struct showing *s,
+				const struct queue_recipient *r)
+{
+	queue_text_time(out, r->due_ms, s->view->now_ms);
+	queue_text_waiting(out, r);
+}
+
 static void append_next(struct buf *out, const struct showing *s, const struct queue_recipient *r)
 {
 	buf_append_string(out, "    next:      ");
@@ -155,7 +162,7 @@ static void append_next(struct buf *out, const struct showing *s, const struct q
 					       ? "it is due, and tried as soon as there is room"
 					       : "it is due, and tried when a server runs");
 	else
-		queue_text_time(out, r->due_ms, s->view->now_ms);
+		append_time_of_next(out, s, r);
 	buf_append_string(out, "\n");
 }
 

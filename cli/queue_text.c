@@ -4,14 +4,21 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 
-static void append_due(struct buf *out, int64_t due_ms, int64_t now_ms)
+void queue_text_waiting(struct buf *out, const struct queue_recipient *r)
 {
-	if (due_ms <= now_ms) {
+	if (r->status == QUEUE_DEFERRED && r->waits_for != 0)
+		buf_append_string(out, " or once its next hop takes mail");
+}
+
+static void append_due(struct buf *out, const struct queue_recipient *r, int64_t now_ms)
+{
+	if (r->due_ms <= now_ms) {
 		buf_append_string(out, ", due now");
 		return;
 	}
 	buf_append_string(out, ", next in ");
-	cli_format_duration(out, (due_ms - now_ms + 999) / 1000);
+	cli_format_duration(out, (r->due_ms - now_ms + 999) / 1000);
+	queue_text_waiting(out, r);
 }
 
 void queue_text_state(struct buf *out, const struct queue_message *m,
@@ -25,7 +32,7 @@ void queue_text_state(struct buf *out, const struct queue_message *m,
 		buf_printf(out, " after %u attempt%s", r->attempts, r->attempts == 1 ? "" : "s");
 	if (!is_active &&
 	    (r->status == QUEUE_DEFERRED || (r->status == QUEUE_QUEUED && r->due_ms > now_ms)))
-		append_due(out, r->due_ms, now_ms);
+		append_due(out, r, now_ms);
 	if (r->is_returning && queue_status_is_pending(r->status))
 		buf_append_string(out, ", to be returned to the sender");
 	if (r->next_hop[0] != '\0') {

@@ -73,7 +73,8 @@ struct delivery {
 	unsigned int count, room; /* room: what recipients[] is large enough for */
 	unsigned int unknown;	  /* recipients without a status yet */
 	int64_t waits_for;	  /* what is deferred waits for this lane; 0: for its time alone */
-	bool damaged; /* the stored body is not what was accepted: hold, for the operator */
+	bool is_probe; /* its next hop was down before and still is: tried, but not counted */
+	bool damaged;  /* the stored body is not what was accepted: hold, for the operator */
 	struct delivery_recipient recipients[];
 };
 

@@ -17,7 +17,7 @@ int64_t fate_next_try_ms(const struct fate_facts *f, unsigned int attempts)
 	int64_t expires_ms = fate_expires_ms(options, f->message);
 	int64_t next_ms = f->retry_ms;
 
-	if (!f->is_untried || !f->retry_ms)
+	if (!f->is_uncounted || !f->retry_ms)
 		next_ms =
 			MAX(next_ms, f->now_ms + backoff_ms(attempts, options->minimal_backoff_s,
 							    options->maximal_backoff_s, f->random));
@@ -81,7 +81,7 @@ static void bounced(const struct fate_facts *f, struct fate *fate)
 
 void fate_decide(const struct fate_facts *f, struct fate *ret)
 {
-	struct fate fate = { .attempts = f->recipient->attempts + (f->is_untried ? 0 : 1) };
+	struct fate fate = { .attempts = f->recipient->attempts + (f->is_uncounted ? 0 : 1) };
 
 	fate.is_expired = f->class == SMTP_DEFERRED && !f->is_damaged &&
 			  f->now_ms >= fate_expires_ms(f->options, f->message);

@@ -23,8 +23,8 @@ struct fate_facts {
 	enum smtp_class class;			 /* of the attempt's status */
 	enum fate_place place;			 /* when delivered */
 	bool is_damaged;			 /* the stored message is not what was accepted */
-	bool is_untried;			 /* deferred without an attempt of its own */
-	int64_t retry_ms;			 /* not before then; untried: then; 0: any time */
+	bool is_uncounted;			 /* no attempt of its own, or only a probe */
+	int64_t retry_ms;			 /* not before then; uncounted: then; 0: any */
 	int64_t now_ms;
 	uint32_t random; /* for the jitter */
 };

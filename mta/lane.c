@@ -502,21 +502,27 @@ void lane_drop_waiting(struct lane *lane)
 	run_soon(lane);
 }
 
-/* One delivery for each connection that was tried shares its fate. */
+/*
+ * One delivery for each connection that was tried shares its fate. To carry a
+ * probe is an attempt by the ledger, but nothing about this message: if it were
+ * counted, the one that carries them all would back off for hours by itself.
+ */
 static void defer_tried(struct lane *lane, bool all)
 {
 	struct list *link;
 
 	while ((all || lane->tried > 0) && (link = list_pop(&lane->ready)) != NULL) {
 		struct delivery *d = CONTAINER_OF(link, struct delivery, link);
-		int64_t due_ms;
+		int64_t due_ms = suspended_until_ms(lane, d->message);
 
 		lane->ready_count--;
 		lane->tried -= lane->tried > 0;
 		d->attempt = lane->trouble;
 		d->waits_for = lane->name;
-		due_ms =
-			MAX(health_retry_ms(lane->health), lane->shut_out_ms) + random_u32() % 2000;
+		d->is_probe = lane->is_probing;
+		if (!d->is_probe)
+			due_ms = MAX(health_retry_ms(lane->health), lane->shut_out_ms) +
+				 random_u32() % 2000;
 		for (unsigned int i = 0; i < d->count; i++)
 			d->recipients[i].due_ms = due_ms;
 		delivery_report_rest(d, &lane->status);
@@ -550,8 +556,8 @@ static void back_off(struct lane *lane)
 		lane->shut_out_ms =
 			failure.now_ms + backoff_ms(1, options->minimal_backoff_s,
 						    options->maximal_backoff_s, failure.random);
-	lane->is_probing = false;
 	defer_tried(lane, false);
+	lane->is_probing = false;
 	suspend_beyond(lane, 0);
 	look_at(lane, is_down(lane) ? health_retry_ms(lane->health) : lane->shut_out_ms);
 }

@@ -97,7 +97,7 @@ static void collect_facts(const struct settlement *t, unsigned int i, int64_t no
 		.class = smtp_status_class(&r->status),
 		.place = place_of(d),
 		.is_damaged = d->damaged,
-		.is_untried = r->untried,
+		.is_uncounted = r->untried || d->is_probe,
 		.retry_ms = r->due_ms,
 		.now_ms = now_ms,
 		.random = backoff_random(d->message->id),

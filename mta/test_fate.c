@@ -226,7 +226,7 @@ static void test_not_before_the_next_hop_is_tried(void **state)
 	assert_int_equal(fate.attempts, 1);
 
 	/* Not an attempt of its own: nothing is counted, and it comes when the next hop is tried. */
-	facts.is_untried = true;
+	facts.is_uncounted = true;
 	facts.retry_ms = ARRIVED + MINUTE_MS;
 	fate_decide(&facts, &fate);
 	assert_int_equal(fate.due_ms, ARRIVED + MINUTE_MS);

@@ -4,12 +4,14 @@ import email
 import email.policy
 import random
 import re
+import threading
 import time
 
 import pytest
 
 from clients import HOST, relay, submit, text
 from peer import DROP, HANG
+from server import PATIENCE_S
 
 SENDER = "alice@vm1.vm"
 QUICK = {"minimal_backoff_time": "1s", "maximal_backoff_time": "1s"}
@@ -355,6 +357,29 @@ def test_parked_mail_does_not_claim_an_attempt(site):
     assert "(delivery temporarily suspended: connect to " in line
     assert hub.waiting("b@vm2.vm")["attempts"] == 0
     assert len(hub.ledger("a@vm2.vm")) == 1 and hub.ledger("b@vm2.vm") == []
+
+
+def test_probes_do_not_count(site):
+    """One message carries them all: its own back-off must not outrun that of the next hop."""
+    is_back, may_go = threading.Event(), threading.Event()
+    refusals = ["421 4.3.2 not now"] * 5
+
+    def greeting(_session, _argument):
+        if refusals:
+            return refusals.pop()
+        is_back.set()
+        assert may_go.wait(PATIENCE_S)
+        return None
+
+    peer = site.peer(replies={"GREETING": greeting})
+    hub = site.hub(route(peer), minimal_backoff_time="1s", maximal_backoff_time="2h", workers="1")
+    message_id = relay(hub, SENDER, "a@vm2.vm")
+    assert is_back.wait(PATIENCE_S)
+    assert hub.waiting("a@vm2.vm", "active")["attempts"] == 1
+    assert len(hub.ledger("a@vm2.vm")) == 5
+    may_go.set()
+    hub.removed(message_id)
+    assert len(peer.messages) == 1
 
 
 def test_a_peer_that_fails_at_random(site):

@@ -320,6 +320,9 @@ def test_show_says_who_said_it(site):
     message_id = relay(hub, SENDER, "a@vm2.vm")
     hub.waiting("a@vm2.vm")
     out = run(hub, "show", message_id)[1]
+    wait = r"in \d\S* or once its next hop takes mail"
+    assert re.search(rf": deferred after 1 attempt, next {wait}, by ", out)
+    assert re.search(rf"    next:      20\S+Z, {wait}\n", out)
     assert re.search(r"    last:      450 4\.4\.1 connect to .*: Connection refused\n"
                      r"               said by this server, ", out)
     assert re.search(r"    warning:   the sender is told of the delay 20\S+Z, in 3h59m\n", out)
