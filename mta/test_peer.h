@@ -36,6 +36,9 @@ struct peer *peer_play(const char *script); /* one for all */
 void peer_free(struct peer *p);
 uint16_t peer_port(const struct peer *p);
 
+/* Call ahead of the first connection: any of them may say QUIT instead of MAIL. */
+void peer_allow_idle(struct peer *p);
+
 void peer_let_go(struct peer *p);
 
 /* The kernel takes little for connections from now on, so that who sends has to wait for us. */
