@@ -203,8 +203,9 @@ def test_connection_limit(site, certs):
         assert read_all(one_more) == b""
     edge.wait_for(r"limit exceeded: 3 from unknown\[127.0.0.1\] for service smtps")
     for connection in held:
+        mark = edge.server.mark()
         reset(connection)
-        edge.wait_for(r"disconnect from unknown\[127.0.0.1\] commands=0/0")
+        edge.wait_for(r"disconnect from unknown\[127.0.0.1\] commands=0/0", since=mark)
     still_serves(edge, certs)
 
 
