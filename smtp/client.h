@@ -7,7 +7,10 @@
  *
  * What senders ask for about notifications (RFC 3461) goes to servers that
  * announce DSN. UTF-8 (RFC 6531) goes to those that announce SMTPUTF8; others
- * are not asked, and the recipients that need it fail with 5.6.7.
+ * are not asked, and the recipients that need it fail with 5.6.7. So do those
+ * of binary messages with 5.6.1 and of REQUIRETLS with 5.7.30, where the server
+ * can't have them; but reports (with no sender) go on without REQUIRETLS (RFC
+ * 8689 section 5). That TLS was verified is up to the owner.
  *
  * Commands are pipelined where the server allows it (RFC 2920): MAIL, RCPT…
  * and DATA leave in one write. EHLO falls back to HELO on 5xx.
@@ -35,11 +38,19 @@ struct smtp_client_options {
 	bool no_pipelining; /* for tests and broken peers */
 };
 
+/* What a server takes at most (RFC 9422); 0: it has not said. */
+struct smtp_limits {
+	unsigned int rcpt_max;	      /* recipients of a transaction */
+	unsigned int mail_max;	      /* transactions of a connection */
+	unsigned int rcpt_domain_max; /* domains of the recipients of a connection */
+};
+
 struct smtp_capabilities {
 	bool esmtp, starttls, pipelining, eightbitmime, size, dsn, smtputf8, chunking;
-	bool enhanced_codes, requiretls;
+	bool enhanced_codes, requiretls, binarymime;
 	uint64_t size_limit; /* 0: none announced */
-	const char *auth;    /* mechanisms, "" when none */
+	struct smtp_limits limits;
+	const char *auth; /* mechanisms, "" when none */
 };
 
 struct smtp_recipient {
@@ -55,7 +66,9 @@ struct smtp_transaction {
 	unsigned int recipient_count;
 	uint64_t size;		 /* for SIZE=, 0 unknown */
 	bool body_8bit;		 /* the data has bytes above 127 */
+	bool body_binary;	 /* it is no lines of text (BODY=BINARYMIME, RFC 3030) */
 	bool smtputf8;		 /* its header has; addresses that have are found here */
+	bool requiretls;	 /* the sender's REQUIRETLS (RFC 8689) */
 	const char *envelope_id; /* decoded; NULL or "": not given */
 	enum smtp_return returning;
 };

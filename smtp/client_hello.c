@@ -15,6 +15,7 @@ static const struct {
 	size_t flag; /* offset of a bool */
 } keywords[] = {
 	{ "8BITMIME", FLAG(eightbitmime) },
+	{ "BINARYMIME", FLAG(binarymime) },
 	{ "CHUNKING", FLAG(chunking) },
 	{ "DSN", FLAG(dsn) },
 	{ "ENHANCEDSTATUSCODES", FLAG(enhanced_codes) },
@@ -57,6 +58,32 @@ static void parse_auth(struct slice mechanisms, char auth[AUTH_TEXT_SIZE])
 	}
 }
 
+/*
+ * "LIMITS MAILMAX=100 RCPTMAX=50" (RFC 9422). A name that is not known, or a
+ * value that makes no sense (0 does not), is as if it were not there.
+ */
+static void parse_limits(struct slice parameters, struct smtp_limits *limits)
+{
+	const struct {
+		struct slice name;
+		unsigned int *limit;
+	} known[] = {
+		{ SLICE("MAILMAX="), &limits->mail_max },
+		{ SLICE("RCPTMAX="), &limits->rcpt_max },
+		{ SLICE("RCPTDOMAINMAX="), &limits->rcpt_domain_max },
+	};
+	struct slice word;
+	uint64_t value;
+
+	while (slice_next_word(&parameters, " \t", &word)) {
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+			if (slice_starts_nocase(word, known[i].name) &&
+			    parse_uint(slice_skip(word, known[i].name.len), 999999, &value))
+				*known[i].limit = (unsigned int)value;
+		}
+	}
+}
+
 static void parse_line(struct slice line, struct smtp_capabilities *c, char auth[AUTH_TEXT_SIZE])
 {
 	struct slice rest = line, word, parameter;
@@ -72,6 +99,9 @@ static void parse_line(struct slice line, struct smtp_capabilities *c, char auth
 		parse_auth(rest, auth);
 	else if (slice_starts_nocase(line, SLICE("AUTH=")))
 		parse_auth(slice_skip(line, strlen("AUTH=")), auth);
+
+	if (slice_equal_nocase(word, SLICE("LIMITS")))
+		parse_limits(rest, &c->limits);
 
 	/* "SIZE" alone and "SIZE 0" announce no limit (RFC 1870 section 4). */
 	if (slice_equal_nocase(word, SLICE("SIZE")) && slice_next_word(&rest, " \t", &parameter) &&

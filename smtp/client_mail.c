@@ -108,6 +108,31 @@ static void refuse_utf8(struct smtp_client *c, struct envelope *e)
 			tell(c, e, i, &status);
 }
 
+/*
+ * What the server cannot have as the sender wants it. Binary data goes by BDAT
+ * alone (RFC 3030 section 3). A report for a message with REQUIRETLS goes on
+ * without where there is no such server: better than none (RFC 8689 section 5).
+ */
+static bool refuse_needs(struct smtp_client *c, struct envelope *e)
+{
+	const struct smtp_transaction *t = e->transaction;
+	struct smtp_status status;
+
+	if (t->requiretls && *t->sender && !c->capabilities.requiretls) {
+		smtp_status_set(&status, 550, ESC(5, 7, 30),
+				"not sent: the sender requires TLS all the way (REQUIRETLS), and "
+				"the server does not offer it");
+	} else if (t->body_binary) {
+		smtp_status_set(&status, 554, ESC(5, 6, 1),
+				"not sent: the message is binary (BODY=BINARYMIME), and the server "
+				"does not take that");
+	} else {
+		return false;
+	}
+	tell_all(c, e, &status);
+	return true;
+}
+
 /* Tell what can be known without asking the server. */
 static void refuse_locally(struct smtp_client *c, struct envelope *e)
 {
@@ -128,6 +153,8 @@ static void refuse_locally(struct smtp_client *c, struct envelope *e)
 		tell_all(c, e, &status);
 		return;
 	}
+	if (refuse_needs(c, e))
+		return;
 	for (unsigned int i = 0; i < t->recipient_count; i++) {
 		if (is_sendable(t->recipients[i].address))
 			continue;
@@ -169,6 +196,8 @@ static void send_mail(struct smtp_client *c, struct envelope *e)
 		buf_append_string(c->output, " BODY=8BITMIME");
 	if (c->capabilities.smtputf8 && needs_utf8(t))
 		buf_append_string(c->output, " SMTPUTF8");
+	if (c->capabilities.requiretls && t->requiretls)
+		buf_append_string(c->output, " REQUIRETLS");
 	if (c->capabilities.dsn)
 		send_mail_dsn(c, t);
 	buf_append_string(c->output, "\r\n");

@@ -32,10 +32,13 @@ static const char *const hello[] = {
 	"S 250-DSN\n"
 	"S 250-SMTPUTF8\n"
 	"S 250-REQUIRETLS\n"
+	"S 250-BINARYMIME\n"
+	"S 250-LIMITS MAILMAX=100 RCPTMAX=50 RCPTDOMAINMAX=1\n"
 	"S 250-X-UNKNOWN a b\n"
 	"S 250 CHUNKING\n"
 	"E ready esmtp starttls pipelining 8bitmime dsn smtputf8 chunking enhanced requiretls "
-	"size=52428800 auth=PLAIN SCRAM-SHA-256\n",
+	"binarymime size=52428800 rcptmax=50 mailmax=100 rcptdomainmax=1 auth=PLAIN "
+	"SCRAM-SHA-256\n",
 
 	"# odd capabilities\n"
 	"+ HELLO\n"
@@ -48,6 +51,14 @@ static const char *const hello[] = {
 	"S 250-\n"
 	"S 250 8BITMIME please\n"
 	"E ready esmtp 8bitmime chunking size=0 auth=LOGIN\n",
+
+	"# odd limits\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250-LIMITS\n"
+	"S 250-limits rcptmax=7 MAILMAX=1000000 RCPTDOMAINMAX=-1 X=3 RCPTMAX MAILMAX=\n"
+	"S 250 LIMITS MAILMAX=0 RCPTDOMAINMAX=2x RCPTDOMAINMAX2\n"
+	"E ready esmtp rcptmax=7\n",
 
 	"# SIZE without a number\n"
 	"+ HELLO\n"

@@ -342,6 +342,10 @@ static const char *const stepwise[] = {
 	"C QUIT\n",
 };
 
+#define NO_BINARY                                                                                  \
+	"554 5.6.1 not sent: the message is binary (BODY=BINARYMIME), and the server does not "    \
+	"take that ()\n"
+
 static const char *const parameters[] = {
 	"# all\n"
 	"+ HELLO\n"
@@ -351,6 +355,31 @@ static const char *const parameters[] = {
 	"E ready esmtp 8bitmime size=1000\n"
 	"O mail s@x a@y size=1000 8bit\n"
 	"C MAIL FROM:<s@x> SIZE=1000 BODY=8BITMIME\n",
+
+	"# REQUIRETLS\n"
+	"+ HELLO\n"
+	"S 250-mx\n"
+	"S 250 REQUIRETLS\n"
+	"E ready esmtp requiretls\n"
+	"O mail s@x a@y requiretls\n"
+	"C MAIL FROM:<s@x> REQUIRETLS\n",
+
+	"# REQUIRETLS where there is none\n"
+	"+ STEPWISE\n"
+	"O mail s@x a@y requiretls\n"
+	"E rcpt 0 550 5.7.30 not sent: the sender requires TLS all the way (REQUIRETLS), and the "
+	"server does not offer it ()\n"
+	"E done\n",
+
+	"# the report goes on, as good as can be\n"
+	"+ STEPWISE\n"
+	"O mail <> a@y requiretls\n"
+	"C MAIL FROM:<>\n",
+
+	"# binary\n"
+	"+ STEPWISE\n"
+	"O mail s@x a@y b@y binary\n"
+	"E rcpt 0 " NO_BINARY "E rcpt 1 " NO_BINARY "E done\n",
 
 	"# unknown size, 7-bit\n"
 	"+ HELLO\n"

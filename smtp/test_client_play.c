@@ -89,13 +89,20 @@ static void on_ready(void *arg, const struct smtp_capabilities *c)
 {
 	struct play *p = arg;
 
-	buf_printf(&p->events, "ready%s%s%s%s%s%s%s%s%s", c->esmtp ? " esmtp" : "",
+	buf_printf(&p->events, "ready%s%s%s%s%s%s%s%s%s%s", c->esmtp ? " esmtp" : "",
 		   c->starttls ? " starttls" : "", c->pipelining ? " pipelining" : "",
 		   c->eightbitmime ? " 8bitmime" : "", c->dsn ? " dsn" : "",
 		   c->smtputf8 ? " smtputf8" : "", c->chunking ? " chunking" : "",
-		   c->enhanced_codes ? " enhanced" : "", c->requiretls ? " requiretls" : "");
+		   c->enhanced_codes ? " enhanced" : "", c->requiretls ? " requiretls" : "",
+		   c->binarymime ? " binarymime" : "");
 	if (c->size)
 		buf_printf(&p->events, " size=%" PRIu64, c->size_limit);
+	if (c->limits.rcpt_max)
+		buf_printf(&p->events, " rcptmax=%u", c->limits.rcpt_max);
+	if (c->limits.mail_max)
+		buf_printf(&p->events, " mailmax=%u", c->limits.mail_max);
+	if (c->limits.rcpt_domain_max)
+		buf_printf(&p->events, " rcptdomainmax=%u", c->limits.rcpt_domain_max);
 	if (c->auth[0])
 		buf_printf(&p->events, " auth=%s", c->auth);
 	buf_append_string(&p->events, "\n");
@@ -167,7 +174,7 @@ static const struct smtp_client_events events = {
 };
 
 /*
- * "SENDER RECIPIENT… [size=N] [8bit] [utf8] [envid=X] [ret=full|hdrs]"; "<>" is
+ * "SENDER RECIPIENT… [size=N] [8bit] [binary] [utf8] [requiretls] [envid=X] [ret=full|hdrs]"; "<>" is
  * the null sender. Behind a recipient: "notify=BITS", "orcpt=X".
  */
 static void act_mail(struct play *p, const char *arguments)
@@ -185,6 +192,10 @@ static void act_mail(struct play *p, const char *arguments)
 			t->size = strtoull(word + 5, NULL, 10);
 		} else if (strcmp(word, "8bit") == 0) {
 			t->body_8bit = true;
+		} else if (strcmp(word, "binary") == 0) {
+			t->body_binary = true;
+		} else if (strcmp(word, "requiretls") == 0) {
+			t->requiretls = true;
 		} else if (strcmp(word, "utf8") == 0) {
 			t->smtputf8 = true;
 		} else if (strncmp(word, "envid=", 6) == 0) {
