@@ -84,6 +84,8 @@ static void show_for_programs(const struct showing *s, struct buf *out)
 
 	for (const struct attempt *a = s->first; a; a = a->next)
 		json_array_append_new(history, attempt_value(a));
+	json_object_set_new(object, "body_binary", json_boolean(s->message->body_binary));
+	json_object_set_new(object, "requiretls", json_boolean(s->message->requiretls));
 	json_object_set_new(object, "given_up_at",
 			    cli_json_time(s->has_rules ? fate_expires_ms(&s->rules, s->message)
 						       : 0));

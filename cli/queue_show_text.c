@@ -60,6 +60,17 @@ static void show_dsn(struct buf *out, const struct showing *s)
 		buf_printf(out, "return:   %s, as the sender asks\n", returns[m->returning]);
 }
 
+/* What not every next hop can do. */
+static void show_needs(struct buf *out, const struct queue_message *m)
+{
+	if (m->body_binary)
+		buf_append_string(out,
+				  "content:  binary: only a next hop with BINARYMIME takes it\n");
+	if (m->requiretls)
+		buf_append_string(out, "TLS:      required at every hop, as the sender asks "
+				       "(REQUIRETLS)\n");
+}
+
 static void show_message(struct buf *out, const struct showing *s)
 {
 	const struct queue_message *m = s->message;
@@ -72,6 +83,7 @@ static void show_message(struct buf *out, const struct showing *s)
 	buf_append_string(out, "\n");
 	show_origin(out, s);
 	show_dsn(out, s);
+	show_needs(out, m);
 	if (!s->view->is_server_running)
 		buf_append_string(out,
 				  "server:   none is running: nothing is tried until one is\n");

@@ -81,6 +81,8 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 		s->message->arrived_ms = mta_now_ms(s->worker);
 		s->message->sender = arena_strdup(&s->message->arena, mail->sender);
 		s->message->body_8bit = mail->body_8bit;
+		s->message->body_binary = mail->body_binary;
+		s->message->requiretls = mail->requiretls;
 		s->message->smtputf8 = mail->smtputf8;
 		s->message->returning = mail->returning;
 		s->message->envelope_id = arena_strdup(&s->message->arena, mail->envelope_id);

@@ -80,6 +80,8 @@ static void begin_delivery(struct outbound *o, struct delivery *d)
 		.recipient_count = d->count,
 		.size = d->message->size,
 		.body_8bit = d->message->body_8bit,
+		.body_binary = d->message->body_binary,
+		.requiretls = d->message->requiretls,
 		.smtputf8 = d->message->smtputf8,
 		.envelope_id = d->message->envelope_id,
 		.returning = d->message->returning,

@@ -111,6 +111,8 @@ static int read_message(struct sqlite3_stmt *st, struct queue_message *m,
 	m->origin.cert_name = copy_text(m, st, 16);
 	m->origin.cert_fingerprint = copy_text(m, st, 17);
 	m->origin.cert_verified = sql_int(st, 18) != 0;
+	m->body_binary = sql_int(st, 19) != 0;
+	m->requiretls = sql_int(st, 20) != 0;
 	*body = (struct queue_stored_body){
 		.size = m->size,
 		.checksum = (uint64_t)sql_int(st, 2),

@@ -76,7 +76,9 @@ struct queue_message {
 	enum smtp_return returning;
 	enum queue_kind kind;
 	bool body_8bit;
-	bool smtputf8; /* its header is UTF-8, as was said at MAIL (RFC 6531) */
+	bool body_binary; /* BODY=BINARYMIME: it need not be lines (RFC 3030) */
+	bool requiretls;  /* TLS with a known peer at every hop, or returned (RFC 8689) */
+	bool smtputf8;	  /* its header is UTF-8, as was said at MAIL (RFC 6531) */
 	struct queue_origin origin;
 	struct queue_recipient *recipients;
 	unsigned int recipient_count;

@@ -16,7 +16,7 @@
 
 #include "base/macros.h"
 
-#define VERSION	       4
+#define VERSION	       5
 #define ZEROES	       "x'0000000000000000000000000000000000000000000000000000000000000000'"
 #define TEXT(macro)    TEXT_OF(macro)
 #define TEXT_OF(value) #value
@@ -76,7 +76,9 @@ static const char tables[] =
 	"	tls_cipher TEXT NOT NULL,"
 	"	cert_name TEXT NOT NULL DEFAULT ''," /* of the client's certificate */
 	"	cert_fingerprint TEXT NOT NULL DEFAULT '',"
-	"	cert_verified INTEGER NOT NULL DEFAULT 0"
+	"	cert_verified INTEGER NOT NULL DEFAULT 0,"
+	"	body_binary INTEGER NOT NULL DEFAULT 0,"
+	"	requiretls INTEGER NOT NULL DEFAULT 0"
 	") STRICT;"
 	"CREATE INDEX q_message_due ON q_message (due_ms) WHERE due_ms IS NOT NULL;"
 
@@ -194,7 +196,9 @@ static const char views[] =
 	"tls_cipher, "
 	"cert_name, "
 	"cert_fingerprint, "
-	"cert_verified "
+	"cert_verified, "
+	"body_binary, "
+	"requiretls "
 	"FROM q_message;"
 
 	"CREATE VIEW recipients AS SELECT "
@@ -294,6 +298,9 @@ static const char *const migrations[VERSION] = {
 		"ALTER TABLE q_ledger ADD COLUMN cert_verified INTEGER NOT NULL DEFAULT 0;"
 		"ALTER TABLE q_ledger ADD COLUMN hash BLOB NOT NULL DEFAULT x'';"
 		LEDGER_TRACE,
+	[4] =
+		"ALTER TABLE q_message ADD COLUMN body_binary INTEGER NOT NULL DEFAULT 0;"
+		"ALTER TABLE q_message ADD COLUMN requiretls INTEGER NOT NULL DEFAULT 0;",
 };
 /* clang-format on */
 

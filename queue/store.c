@@ -41,8 +41,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 		"INSERT INTO q_message (id, arrived_ms, due_ms, size, checksum, in_file,"
 		" body_8bit, sender, client_ip, hello, protocol, auth_user, tls_protocol,"
 		" tls_cipher, smtputf8, dsn_return, kind, envelope_id, cert_name,"
-		" cert_fingerprint, cert_verified)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" cert_fingerprint, cert_verified, body_binary, requiretls)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[STORE_BODY_INSERT] = "INSERT INTO q_body (message, bytes) VALUES (?, ?)",
 	[STORE_RECIPIENT_INSERT] =
 		"INSERT INTO q_recipient (message, position, status, attempts, due_ms,"
@@ -84,8 +84,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_MESSAGE_LOAD] =
 		"SELECT arrived_ms, size, checksum, in_file, body_8bit, sender, client_ip,"
 		" hello, protocol, auth_user, tls_protocol, tls_cipher, smtputf8, dsn_return,"
-		" kind, envelope_id, cert_name, cert_fingerprint, cert_verified"
-		" FROM q_message WHERE id = ?",
+		" kind, envelope_id, cert_name, cert_fingerprint, cert_verified, body_binary,"
+		" requiretls FROM q_message WHERE id = ?",
 	[STORE_RECIPIENTS_LOAD] =
 		"SELECT position, status, attempts, due_ms, reply_code, address, original,"
 		" next_hop, enhanced, reason, orcpt, notify, is_warned, is_returning, waits_for"
@@ -336,6 +336,8 @@ static int insert_message(struct queue_store *s, const struct queue_message *m, 
 	sql_bind_text(st, 19, m->origin.cert_name);
 	sql_bind_text(st, 20, m->origin.cert_fingerprint);
 	sql_bind_int(st, 21, m->origin.cert_verified);
+	sql_bind_int(st, 22, m->body_binary);
+	sql_bind_int(st, 23, m->requiretls);
 	return sql_run(&s->sql, st, err);
 }
 

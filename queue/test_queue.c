@@ -62,6 +62,8 @@ static void test_restart(void **state)
 	m->sender = "alice@vm1.vm";
 	m->body_8bit = true;
 	m->smtputf8 = true;
+	m->body_binary = true;
+	m->requiretls = true;
 	m->envelope_id = "QQ+314159";
 	m->returning = SMTP_RETURN_HEADERS;
 	m->kind = QUEUE_DOUBLE_BOUNCE;
@@ -90,6 +92,8 @@ static void test_restart(void **state)
 	assert_string_equal(m->sender, "alice@vm1.vm");
 	assert_true(m->body_8bit);
 	assert_true(m->smtputf8);
+	assert_true(m->body_binary);
+	assert_true(m->requiretls);
 	assert_string_equal(m->envelope_id, "QQ+314159");
 	assert_int_equal(m->returning, SMTP_RETURN_HEADERS);
 	assert_int_equal(m->kind, QUEUE_DOUBLE_BOUNCE);
@@ -636,7 +640,7 @@ static void test_newer_format(void **state)
 	tester_sql(t, "PRAGMA user_version = 99");
 	assert_int_equal(tester_try_open(t, &err), -EPROTONOSUPPORT);
 	assert_non_null(strstr(err.text, "newer"));
-	tester_sql(t, "PRAGMA user_version = 4");
+	tester_sql(t, "PRAGMA user_version = 5");
 	tester_open(t);
 }
 
@@ -656,7 +660,9 @@ static void test_older_format(void **state)
 		"DROP INDEX q_recipient_waiting; ALTER TABLE q_recipient DROP COLUMN waits_for;",
 		"ALTER TABLE q_message DROP COLUMN cert_name;"
 		"ALTER TABLE q_message DROP COLUMN cert_fingerprint;"
-		"ALTER TABLE q_message DROP COLUMN cert_verified;",
+		"ALTER TABLE q_message DROP COLUMN cert_verified;"
+		"ALTER TABLE q_message DROP COLUMN body_binary;"
+		"ALTER TABLE q_message DROP COLUMN requiretls;",
 		"ALTER TABLE q_state DROP COLUMN ledger_row;"
 		"ALTER TABLE q_state DROP COLUMN ledger_hash;"
 		"ALTER TABLE q_state DROP COLUMN anchor_row;"
@@ -687,7 +693,7 @@ static void test_older_format(void **state)
 	assert_non_null(strstr(err.text, "older"));
 	tester_open(t);
 	tester_check_counts(t);
-	assert_int_equal(tester_query(t, "PRAGMA user_version"), 4);
+	assert_int_equal(tester_query(t, "PRAGMA user_version"), 5);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM messages, recipients"), 2);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM ledger"), 1);
 	assert_int_equal(tester_query(t, "SELECT count(*) FROM pragma_index_list('q_ledger')"), 3);

@@ -42,6 +42,8 @@ struct smtp_mail {
 	const char *sender; /* envelope address, "" for <> */
 	uint64_t size;	    /* SIZE=, 0 when not given */
 	bool body_8bit;	    /* BODY=8BITMIME */
+	bool body_binary;   /* BODY=BINARYMIME */
+	bool requiretls;    /* REQUIRETLS */
 	const char *auth;   /* AUTH=, decoded, "<>" for an unknown submitter, or NULL */
 
 	const char *envelope_id;    /* ENVID=, decoded, "" when not given */
