@@ -78,12 +78,34 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 	ret->hop_limit = (unsigned int)config_number(c, CONFIG_HOPCOUNT_LIMIT);
 }
 
+static int64_t milliseconds(const struct config *c, enum config_parameter_id id)
+{
+	return config_number(c, id) * 1000;
+}
+
+static void time_limits(const struct config *c, struct mta_options *ret)
+{
+	ret->connect_timeout_ms = milliseconds(c, CONFIG_SMTP_CONNECT_TIMEOUT);
+	ret->timeouts = (struct smtp_timeouts){
+		.helo_ms = milliseconds(c, CONFIG_SMTP_HELO_TIMEOUT),
+		.starttls_ms = milliseconds(c, CONFIG_SMTP_STARTTLS_TIMEOUT),
+		.mail_ms = milliseconds(c, CONFIG_SMTP_MAIL_TIMEOUT),
+		.rcpt_ms = milliseconds(c, CONFIG_SMTP_RCPT_TIMEOUT),
+		.data_init_ms = milliseconds(c, CONFIG_SMTP_DATA_INIT_TIMEOUT),
+		.data_xfer_ms = milliseconds(c, CONFIG_SMTP_DATA_XFER_TIMEOUT),
+		.data_done_ms = milliseconds(c, CONFIG_SMTP_DATA_DONE_TIMEOUT),
+		.rset_ms = milliseconds(c, CONFIG_SMTP_RSET_TIMEOUT),
+		.quit_ms = milliseconds(c, CONFIG_SMTP_QUIT_TIMEOUT),
+	};
+}
+
 static void sending_options(const struct config *c, struct mta_options *ret)
 {
 	ret->client_tls = c->tls->client;
 	config_transport_options(c, &ret->transport);
 	ret->dns = (struct dns_options){ .servers = config_value(c, CONFIG_RESOLVER) };
 	ret->hello = config_value(c, CONFIG_SMTP_HELO_NAME);
+	time_limits(c, ret);
 	ret->destination_concurrency =
 		(unsigned int)config_number(c, CONFIG_DEFAULT_DESTINATION_CONCURRENCY_LIMIT);
 	ret->destination_recipients =

@@ -13,6 +13,7 @@
 #include "net/address.h"
 #include "net/dns.h"
 #include "queue/queue.h"
+#include "smtp/client.h"
 #include "tls/context.h"
 #include "transport/transport.h"
 
@@ -67,7 +68,9 @@ struct mta_options {
 	struct tls_context *client_tls;
 	struct transport_options transport;
 	struct dns_options dns;
-	const char *hello; /* our name in EHLO */
+	const char *hello;	       /* our name in EHLO */
+	int64_t connect_timeout_ms;    /* to connect to one address; 0: 30 seconds */
+	struct smtp_timeouts timeouts; /* of next hops */
 	unsigned int
 		destination_concurrency;     /* connections to one next hop, all workers together */
 	unsigned int destination_recipients; /* of one transaction */

@@ -24,9 +24,9 @@
 #include "mta/snapshot.h"
 #include "tls/fallback.h"
 
-#define CONNECT_TIMEOUT_MS   30000
-#define HANDSHAKE_TIMEOUT_MS 60000
-#define LINGER_MS	     2000
+#define CONNECT_TIMEOUT_MS  30000
+#define STARTTLS_TIMEOUT_MS 300000
+#define LINGER_MS	    2000
 
 static void connect_next(struct outbound *o);
 static const struct stream_events stream_events;
@@ -38,6 +38,16 @@ static const struct tls_policy *policy_of(const struct outbound *o)
 	const struct tls_policy *tls = &o->lane->route->tls;
 
 	return tls->level == TLS_LEVEL_DANE || tls->level == TLS_LEVEL_DANE_ONLY ? &o->policy : tls;
+}
+
+static int64_t limit_ms(int64_t given_ms, int64_t default_ms)
+{
+	return given_ms ? given_ms : default_ms;
+}
+
+static const struct smtp_timeouts *timeouts_of(const struct outbound *o)
+{
+	return &o->lane->view->options->timeouts;
 }
 
 static struct log *log_of(const struct outbound *o)
@@ -81,7 +91,7 @@ static void break_off(struct outbound *o)
 static void close_stream(struct outbound *o)
 {
 	if (o->stream)
-		stream_free(o->stream, LINGER_MS);
+		stream_free(o->stream, limit_ms(timeouts_of(o)->quit_ms, LINGER_MS));
 	o->stream = NULL;
 	loop_timer_stop(o->timer);
 	buf_clear(&o->commands);
@@ -222,7 +232,7 @@ static void start_tls(struct outbound *o)
 	int r;
 
 	o->state = OUTBOUND_HANDSHAKE;
-	loop_timer_start(o->timer, HANDSHAKE_TIMEOUT_MS);
+	loop_timer_start(o->timer, limit_ms(timeouts_of(o)->starttls_ms, STARTTLS_TIMEOUT_MS));
 	r = tls_session_new_client(o->lane->view->options->client_tls, policy_of(o), o->hop->host,
 				   o->lane->route->lane, &filter, &err);
 	if (r < 0) {
@@ -283,7 +293,10 @@ static const struct smtp_client_events client_events = {
 
 static void start_client(struct outbound *o)
 {
-	struct smtp_client_options options = { .hello = o->lane->view->options->hello };
+	struct smtp_client_options options = {
+		.hello = o->lane->view->options->hello,
+		.timeouts = *timeouts_of(o),
+	};
 
 	o->client = smtp_client_new(&options, &client_events, o, &o->commands);
 	o->state = OUTBOUND_TALKING;
@@ -459,7 +472,8 @@ static void connect_address(struct outbound *o, struct net_address *address)
 		 net_address_ip(address, ip), o->hop->port);
 	o->attempt.connect_ms = mta_now_ms(o->worker);
 	o->state = OUTBOUND_CONNECTING;
-	loop_timer_start(o->timer, CONNECT_TIMEOUT_MS);
+	loop_timer_start(o->timer,
+			 limit_ms(o->lane->view->options->connect_timeout_ms, CONNECT_TIMEOUT_MS));
 	o->stream = stream_connect(o->worker->loop, address, NULL, &stream_events, o);
 }
 

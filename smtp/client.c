@@ -15,8 +15,9 @@
 #include "base/macros.h"
 #include "base/memory.h"
 
-#define SECONDS(n) ((int64_t)(n)*1000)
-#define MINUTES(n) SECONDS((n)*60)
+#define SECONDS(n)  ((int64_t)(n)*1000)
+#define MINUTES(n)  SECONDS((n)*60)
+#define LIMIT(step) offsetof(struct smtp_timeouts, step##_ms)
 
 static void greeted(struct smtp_client *c, const struct awaited *a);
 static void hello_accepted(struct smtp_client *c, const struct awaited *a);
@@ -28,74 +29,80 @@ static void rset_accepted(struct smtp_client *c, const struct awaited *a);
 static void rset_refused(struct smtp_client *c, const struct awaited *a);
 static void quit_answered(struct smtp_client *c, const struct awaited *a);
 
-/*
- * Times are those of RFC 5321 section 4.5.3.2. QUIT's is short, since nothing
- * depends on its reply. The words of "doing" are Postfix's, which operators
- * know from their logs.
- */
+/* The words of "doing" are Postfix's, which operators know from their logs. */
 static const struct row {
 	const char *command, *stage, *doing;
-	int64_t timeout_ms;
-	int wanted; /* the first digit that is success */
+	size_t timeout; /* which of struct smtp_timeouts */
+	int wanted;	/* the first digit that is success */
 	void (*accepted)(struct smtp_client *c, const struct awaited *a);
 	void (*deferred)(struct smtp_client *c, const struct awaited *a); /* 4xx */
 	void (*refused)(struct smtp_client *c, const struct awaited *a);  /* 5xx */
 } rows[] = {
 	/* clang-format off */
 	[AWAIT_GREETING] = {
-		"", "initial greeting", "receiving the initial server greeting", MINUTES(5),
+		"", "initial greeting", "receiving the initial server greeting", LIMIT(helo),
 		2, greeted, session_refused, session_refused,
 	},
 	[AWAIT_EHLO] = {
-		"EHLO ", "EHLO", "performing the EHLO handshake", MINUTES(5),
+		"EHLO ", "EHLO", "performing the EHLO handshake", LIMIT(helo),
 		2, hello_accepted, session_refused, ehlo_refused,
 	},
 	[AWAIT_HELO] = {
-		"HELO ", "HELO", "performing the HELO handshake", MINUTES(5),
+		"HELO ", "HELO", "performing the HELO handshake", LIMIT(helo),
 		2, hello_accepted, session_refused, session_refused,
 	},
 	[AWAIT_LHLO] = {
-		"LHLO ", "LHLO", "performing the LHLO handshake", MINUTES(5),
+		"LHLO ", "LHLO", "performing the LHLO handshake", LIMIT(helo),
 		2, hello_accepted, session_refused, session_refused,
 	},
 	[AWAIT_STARTTLS] = {
-		"STARTTLS", "STARTTLS", "receiving the STARTTLS response", MINUTES(5),
+		"STARTTLS", "STARTTLS", "receiving the STARTTLS response", LIMIT(starttls),
 		2, starttls_accepted, starttls_refused, starttls_refused,
 	},
 	[AWAIT_RSET] = {
-		"RSET", "RSET", "sending RSET", MINUTES(5),
+		"RSET", "RSET", "sending RSET", LIMIT(rset),
 		2, rset_accepted, rset_refused, rset_refused,
 	},
 	[AWAIT_MAIL] = {
-		"MAIL FROM:", "MAIL FROM", "sending MAIL FROM", MINUTES(5),
+		"MAIL FROM:", "MAIL FROM", "sending MAIL FROM", LIMIT(mail),
 		2, client_mail_accepted, client_mail_refused, client_mail_refused,
 	},
 	[AWAIT_RCPT] = {
-		"RCPT TO:", "RCPT TO", "sending RCPT TO", MINUTES(5),
+		"RCPT TO:", "RCPT TO", "sending RCPT TO", LIMIT(rcpt),
 		2, client_rcpt_accepted, client_rcpt_refused, client_rcpt_refused,
 	},
 	[AWAIT_DATA] = {
-		"DATA", "DATA", "sending DATA command", MINUTES(2),
+		"DATA", "DATA", "sending DATA command", LIMIT(data_init),
 		3, client_data_accepted, client_data_refused, client_data_refused,
 	},
 	[AWAIT_END] = {
 		"", "end of data",
-		"sending end of data -- message may be sent more than once", MINUTES(10),
+		"sending end of data -- message may be sent more than once", LIMIT(data_done),
 		2, client_end_answered, client_end_answered, client_end_answered,
 	},
 	[AWAIT_EMPTY_END] = {
-		"", "end of data", "sending end of data", MINUTES(10),
+		"", "end of data", "sending end of data", LIMIT(data_done),
 		2, client_empty_end_answered, client_empty_end_answered, client_empty_end_answered,
 	},
 	[AWAIT_QUIT] = {
-		"QUIT", "QUIT", "sending QUIT", SECONDS(10),
+		"QUIT", "QUIT", "sending QUIT", LIMIT(quit),
 		2, quit_answered, quit_answered, quit_answered,
 	},
 	/* clang-format on */
 };
 
-#define BODY_TIMEOUT_MS	     MINUTES(3) /* for each block; the owner arms it anew as it writes */
-#define HANDSHAKE_TIMEOUT_MS MINUTES(5)
+/* RFC 5321 section 4.5.3.2 has no times for STARTTLS, RSET and QUIT: these are ours. */
+static const struct smtp_timeouts default_timeouts = {
+	.helo_ms = MINUTES(5),
+	.starttls_ms = MINUTES(5),
+	.mail_ms = MINUTES(5),
+	.rcpt_ms = MINUTES(5),
+	.data_init_ms = MINUTES(2),
+	.data_xfer_ms = MINUTES(3),
+	.data_done_ms = MINUTES(10),
+	.rset_ms = SECONDS(20),
+	.quit_ms = SECONDS(10),
+};
 
 struct smtp_client *smtp_client_new(const struct smtp_client_options *options,
 				    const struct smtp_client_events *events, void *arg,
@@ -419,14 +426,21 @@ size_t smtp_client_input(struct smtp_client *c, struct slice input)
 	return input.len;
 }
 
+static int64_t limit_of(const struct smtp_client *c, size_t step)
+{
+	int64_t given_ms = *(const int64_t *)((const char *)&c->options.timeouts + step);
+
+	return given_ms ? given_ms : *(const int64_t *)((const char *)&default_timeouts + step);
+}
+
 int64_t smtp_client_timeout_ms(const struct smtp_client *c)
 {
 	if (client_is_awaiting(c))
-		return rows[first_awaited(c).what].timeout_ms;
+		return limit_of(c, rows[first_awaited(c).what].timeout);
 	if (c->state == CLIENT_BODY)
-		return BODY_TIMEOUT_MS;
+		return limit_of(c, LIMIT(data_xfer));
 	if (c->state == CLIENT_HANDSHAKE)
-		return HANDSHAKE_TIMEOUT_MS;
+		return limit_of(c, LIMIT(starttls));
 	return 0;
 }
 

@@ -32,10 +32,28 @@
 
 struct smtp_client;
 
+/*
+ * How long the server may take for each step; 0: the default, which follows
+ * RFC 5321 section 4.5.3.2. Each is for the whole of a reply, however slowly
+ * its bytes come.
+ */
+struct smtp_timeouts {
+	int64_t helo_ms;      /* the greeting, and the reply to EHLO: 5 minutes each */
+	int64_t starttls_ms;  /* the reply to STARTTLS, and the handshake: 5 minutes each */
+	int64_t mail_ms;      /* 5 minutes */
+	int64_t rcpt_ms;      /* each recipient: 5 minutes */
+	int64_t data_init_ms; /* the reply to DATA: 2 minutes */
+	int64_t data_xfer_ms; /* to take a piece of the message: 3 minutes */
+	int64_t data_done_ms; /* the reply to the final dot: 10 minutes */
+	int64_t rset_ms;      /* 20 seconds */
+	int64_t quit_ms;      /* 10 seconds: nothing depends on it */
+};
+
 struct smtp_client_options {
 	const char *hello;  /* our name in EHLO */
 	bool lmtp;	    /* LHLO, one reply for each recipient after the data (RFC 2033) */
 	bool no_pipelining; /* for tests and broken peers */
+	struct smtp_timeouts timeouts;
 };
 
 /* What a server takes at most (RFC 9422); 0: it has not said. */

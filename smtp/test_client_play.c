@@ -50,6 +50,19 @@ static const struct {
 		  "O end\n" },
 };
 
+/* All different, so that a script sees which is used. */
+static const struct smtp_timeouts odd_timeouts = {
+	.helo_ms = 1000,
+	.starttls_ms = 2000,
+	.mail_ms = 3000,
+	.rcpt_ms = 4000,
+	.data_init_ms = 5000,
+	.data_xfer_ms = 6000,
+	.data_done_ms = 7000,
+	.rset_ms = 8000,
+	.quit_ms = 9000,
+};
+
 struct play {
 	char label[100];
 	bool bytewise;
@@ -377,6 +390,8 @@ static void play(const char *script, bool bytewise)
 			snprintf(p.label, sizeof(p.label), "%.*s", (int)n - 2, script + 2);
 		p.options.lmtp |= strncmp(script, "! lmtp\n", n + 1) == 0;
 		p.options.no_pipelining |= strncmp(script, "! no pipelining\n", n + 1) == 0;
+		if (strncmp(script, "! limits\n", n + 1) == 0)
+			p.options.timeouts = odd_timeouts;
 		if (bytewise && strncmp(script, "! one piece\n", n + 1) == 0)
 			return;
 		script += n + 1;
