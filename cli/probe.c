@@ -1,7 +1,8 @@
 /*
- * Runs a loop of its own until it knows. One address at a time:
+ * Runs a loop of its own until it knows. One address at a time, as the dialler
+ * of delivery finds them (mta/dial.h):
  *
- *	connect -> [implicit TLS] -> greeting, EHLO -> [STARTTLS, EHLO] -> QUIT
+ *	dial -> [implicit TLS] -> greeting, EHLO -> [STARTTLS, EHLO] -> QUIT
  *
  * What a failure means is asked of tls/fallback.h, as delivery does. Where it
  * would go on in the clear, that is the answer; nothing is sent to prove it.
@@ -15,16 +16,14 @@
 
 #include "base/escape.h"
 #include "base/macros.h"
-#include "base/memory.h"
+#include "mta/dial.h"
 #include "smtp/client.h"
 #include "tls/fallback.h"
-#include "transport/dane.h"
 
 #define GOODBYE_MS 2000
 
 enum probe_state {
-	PROBE_RESOLVING,
-	PROBE_CONNECTING,
+	PROBE_DIALLING,
 	PROBE_HANDSHAKE,
 	PROBE_TALKING,
 	PROBE_LEAVING, /* QUIT is sent */
@@ -34,7 +33,6 @@ enum probe_state {
 struct probe {
 	const struct mta_options *options;
 	const struct transport_route *route;
-	const struct transport_hop *hop;
 	int64_t timeout_ms;
 	struct probe_result *result;
 
@@ -43,21 +41,19 @@ struct probe {
 	struct loop_task step_task;
 	struct loop_timer *timer;
 	struct dns *dns;
-	struct tls_policy policy; /* as it holds for this next hop */
-	struct tls_dane *dane;	  /* of it, or NULL */
-	struct net_address *addresses;
-	size_t address_count, address_next;
+	struct dial *dial;
+	const struct dial_target *target; /* the dialler's, while there is a stream */
 	struct stream *stream;
 	struct smtp_client *client;
 	struct buf commands;
 };
 
-static void connect_next(struct probe *p);
 static const struct smtp_client_events client_events;
+static const struct stream_events stream_events;
 
 static enum tls_fallback fallback_of(const struct probe *p, enum tls_failure failure)
 {
-	return tls_fallback(&p->policy, p->route->mode, failure);
+	return tls_fallback(p->target->policy, p->route->mode, failure);
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -91,10 +87,12 @@ static void step(struct loop_task *task)
 	smtp_client_free(p->client);
 	p->client = NULL;
 	buf_clear(&p->commands);
-	if (p->result->ok || p->address_next == p->address_count)
+	if (p->result->ok) {
 		loop_stop(p->loop);
-	else
-		connect_next(p);
+		return;
+	}
+	p->state = PROBE_DIALLING;
+	dial_next(p->dial);
 }
 
 static void transmit(struct probe *p)
@@ -129,7 +127,7 @@ static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 		note_error(p, result->ok ? "no STARTTLS is offered: mail would go in the clear"
 					 : "TLS is required, but no STARTTLS is offered");
 	} else {
-		result->ok = tls_policy_permits(&p->policy, result->encrypted,
+		result->ok = tls_policy_permits(p->target->policy, result->encrypted,
 						result->encrypted && result->tls.verified);
 		if (result->encrypted && !result->tls.verified)
 			note_error(p, "%s", result->tls.trouble);
@@ -153,8 +151,8 @@ static void start_tls(struct probe *p)
 	struct error err;
 
 	p->state = PROBE_HANDSHAKE;
-	if (tls_session_new_client(p->options->client_tls, &p->policy, p->hop->host, NULL, &filter,
-				   &err) < 0) {
+	if (tls_session_new_client(p->options->client_tls, p->target->policy, p->target->host, NULL,
+				   &filter, &err) < 0) {
 		note_error(p, "cannot start TLS: %s", err.text);
 		finish_address(p);
 		return;
@@ -197,10 +195,24 @@ static void start_client(struct probe *p)
 	p->state = PROBE_TALKING;
 }
 
-static void on_connected(void *arg)
+/* What was found out at the last target makes room for what is found out at this one. */
+static void note_target(struct probe *p, const struct dial_target *target)
+{
+	probe_result_done(p->result);
+	p->target = target;
+	if (target->policy)
+		p->result->level = target->policy->level;
+	memcpy(p->result->peer, target->peer, sizeof(p->result->peer));
+}
+
+static void on_connected(void *arg, const struct dial_target *target, struct stream *stream)
 {
 	struct probe *p = arg;
 
+	note_target(p, target);
+	p->stream = stream;
+	stream_set_events(stream, &stream_events, p);
+	loop_timer_start(p->timer, p->timeout_ms);
 	if (p->route->mode == TLS_MODE_IMPLICIT)
 		start_tls(p);
 	else
@@ -256,10 +268,6 @@ static void handshake_failed(struct probe *p, const char *why)
 static void lost(struct probe *p, const char *why)
 {
 	switch (p->state) {
-	case PROBE_CONNECTING:
-		note_error(p, "connect: %s", why);
-		finish_address(p);
-		break;
 	case PROBE_HANDSHAKE:
 		handshake_failed(p, why);
 		break;
@@ -281,7 +289,6 @@ static void on_closed(void *arg, const struct error *err)
 }
 
 static const struct stream_events stream_events = {
-	.connected = on_connected,
 	.secured = on_secured,
 	.readable = on_readable,
 	.closed = on_closed,
@@ -292,37 +299,43 @@ static void on_timer(void *arg)
 	lost(arg, "timed out");
 }
 
-/* ---- addresses ---- */
+/* ---- what the dialler says ---- */
 
-static void connect_next(struct probe *p)
+static void on_dial_failed(void *arg, const struct dial_target *target,
+			   const struct smtp_status *why)
 {
-	struct net_address *address = &p->addresses[p->address_next++];
-
-	probe_result_done(p->result);
-	p->result->level = p->policy.level;
-	net_address_set_port(address, p->hop->port);
-	net_address_text(address, p->result->peer);
-	p->state = PROBE_CONNECTING;
-	loop_timer_start(p->timer, p->timeout_ms);
-	p->stream = stream_connect(p->loop, address, NULL, &stream_events, p);
-}
-
-static void on_found(void *arg, const struct transport_found *found)
-{
-	const struct dns_answer *answer = found->addresses;
 	struct probe *p = arg;
 
-	p->policy = found->policy;
-	p->dane = found->dane;
-	if (found->refusal || answer->outcome != DNS_FOUND) {
-		note_error(p, "%s", found->refusal ? found->refusal : answer->reason);
-		finish_address(p);
-		return;
-	}
-	p->addresses = memory_new(answer->count * sizeof(*p->addresses));
-	memcpy(p->addresses, answer->addresses, answer->count * sizeof(*p->addresses));
-	p->address_count = answer->count;
-	connect_next(p);
+	note_target(p, target);
+	note_error(p, "%s", why->text);
+}
+
+static void on_exhausted(void *arg)
+{
+	struct probe *p = arg;
+
+	loop_stop(p->loop);
+}
+
+static const struct dial_events dial_events = {
+	.connected = on_connected,
+	.failed = on_dial_failed,
+	.exhausted = on_exhausted,
+};
+
+static void dial_hop(struct probe *p, unsigned int hop)
+{
+	const struct dial_options options = {
+		.loop = p->loop,
+		.dns = p->dns,
+		.route = p->route,
+		.first_hop = hop,
+		.hop_limit = 1,
+		.connect_timeout_ms = p->timeout_ms,
+	};
+
+	p->dial = dial_new(&options, &dial_events, p);
+	dial_next(p->dial);
 }
 
 int probe_next_hop(const struct mta_options *options, const struct transport_route *route,
@@ -332,7 +345,6 @@ int probe_next_hop(const struct mta_options *options, const struct transport_rou
 	struct probe p = {
 		.options = options,
 		.route = route,
-		.hop = &route->hops[hop],
 		.timeout_ms = timeout_ms,
 		.result = ret,
 		.step_task.run = step,
@@ -344,16 +356,15 @@ int probe_next_hop(const struct mta_options *options, const struct transport_rou
 		r = dns_new(p.loop, &options->dns, &p.dns, err);
 	if (r == 0) {
 		p.timer = loop_timer_new(p.loop, on_timer, &p);
-		transport_search_hop(p.dns, route, p.hop, on_found, &p);
+		dial_hop(&p, hop);
 		loop_run(p.loop);
 	}
+	dial_free(p.dial);
 	loop_timer_free(p.timer);
 	dns_free(p.dns);
 	loop_free(p.loop);
 	tls_thread_done();
 	buf_done(&p.commands);
-	free(p.addresses);
-	tls_dane_free(p.dane);
 	return r;
 }
 

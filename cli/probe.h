@@ -22,7 +22,8 @@ struct probe_result {
 };
 
 /*
- * Blocks, for at most timeout_ms for each address. Negative: no probe could be
+ * Blocks: for each address at most timeout_ms to connect, and as long again for
+ * what follows. Negative: no probe could be
  * made, the fault is here. The result is to be ended in either case.
  */
 int probe_next_hop(const struct mta_options *options, const struct transport_route *route,

@@ -1,13 +1,14 @@
 /*
- * A connection walks over next hops and their addresses until one is ready:
+ * A dialler (mta/dial.h) connects to one address after the other until one of
+ * them is ready:
  *
- *	next_hop -> (DNS) -> next_address -> connect -> [implicit TLS] ->
- *	greeting, EHLO -> [STARTTLS, EHLO] -> ready -> deliveries ... -> QUIT
+ *	dial -> [implicit TLS] -> greeting, EHLO -> [STARTTLS, EHLO] -> ready ->
+ *	deliveries ... -> QUIT
  *
  * Whatever goes wrong before it has ever been ready leads to the next address;
  * after that, the connection ends and the lane decides. Objects are never
- * freed inside their own callbacks: give_up_address() and destroy() only mark,
- * and step_task does the work when the callback has returned.
+ * freed inside their own callbacks: give_up_address() and outbound_end() only
+ * mark, and step_task does the work when the callback has returned.
  *
  * The protocol engine writes to commands; transmit() alone moves bytes from
  * there to the stream.
@@ -24,11 +25,9 @@
 #include "mta/snapshot.h"
 #include "tls/fallback.h"
 
-#define CONNECT_TIMEOUT_MS  30000
 #define STARTTLS_TIMEOUT_MS 300000
 #define LINGER_MS	    2000
 
-static void connect_next(struct outbound *o);
 static const struct stream_events stream_events;
 static const struct smtp_client_events client_events;
 
@@ -37,7 +36,8 @@ static const struct tls_policy *policy_of(const struct outbound *o)
 {
 	const struct tls_policy *tls = &o->lane->route->tls;
 
-	return tls->level == TLS_LEVEL_DANE || tls->level == TLS_LEVEL_DANE_ONLY ? &o->policy : tls;
+	return tls->level == TLS_LEVEL_DANE || tls->level == TLS_LEVEL_DANE_ONLY ? o->target->policy
+										 : tls;
 }
 
 static int64_t limit_ms(int64_t given_ms, int64_t default_ms)
@@ -99,15 +99,25 @@ static void close_stream(struct outbound *o)
 
 static void free_outbound(struct outbound *o)
 {
-	tls_dane_free(o->dane);
 	smtp_client_free(o->client);
 	loop_timer_free(o->timer);
 	loop_defer_cancel(&o->step_task);
 	buf_done(&o->commands);
 	buf_done(&o->piece);
-	free(o->addresses);
 	free(o->recipients);
 	free(o);
+}
+
+/* To the next address, or to the same without TLS. */
+static void dial(struct outbound *o)
+{
+	o->state = OUTBOUND_DIALLING;
+	o->stay_clear = o->retry_clear;
+	o->retry_clear = false;
+	if (o->stay_clear)
+		dial_again(o->dial);
+	else
+		dial_next(o->dial);
 }
 
 static void step(struct loop_task *task)
@@ -117,7 +127,7 @@ static void step(struct loop_task *task)
 	if (o->state == OUTBOUND_RETRYING) {
 		smtp_client_free(o->client);
 		o->client = NULL;
-		connect_next(o);
+		dial(o);
 	} else if (o->state == OUTBOUND_DEAD && !o->reading) {
 		free_outbound(o);
 	}
@@ -127,8 +137,8 @@ void outbound_end(struct outbound *o, const struct smtp_status *trouble)
 {
 	if (o->state == OUTBOUND_DEAD)
 		return;
-	transport_search_cancel(o->search);
-	o->search = NULL;
+	dial_free(o->dial);
+	o->dial = NULL;
 	close_stream(o);
 	o->state = OUTBOUND_DEAD;
 	lane_connection_ended(o->lane, &o->lane_connection, trouble, &o->attempt);
@@ -173,7 +183,7 @@ void outbound_after_engine(struct outbound *o)
 static void become_ready(struct outbound *o)
 {
 	o->ready_ms = mta_now_ms(o->worker);
-	lane_answered(o->lane, (unsigned int)(o->hop - o->lane->route->hops));
+	lane_answered(o->lane, (unsigned int)(o->target->hop - o->lane->route->hops));
 	outbound_mail_next(o);
 }
 
@@ -233,8 +243,8 @@ static void start_tls(struct outbound *o)
 
 	o->state = OUTBOUND_HANDSHAKE;
 	loop_timer_start(o->timer, limit_ms(timeouts_of(o)->starttls_ms, STARTTLS_TIMEOUT_MS));
-	r = tls_session_new_client(o->lane->view->options->client_tls, policy_of(o), o->hop->host,
-				   o->lane->route->lane, &filter, &err);
+	r = tls_session_new_client(o->lane->view->options->client_tls, policy_of(o),
+				   o->target->host, o->lane->route->lane, &filter, &err);
 	if (r < 0) {
 		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS: %s", err.text);
 		give_up_address(o);
@@ -303,10 +313,27 @@ static void start_client(struct outbound *o)
 	arm_timer(o);
 }
 
-static void on_connected(void *arg)
+/* What is known of the attempt begins with where it leads. */
+static void note_target(struct outbound *o, const struct dial_target *target)
+{
+	struct loop *loop = o->worker->loop;
+
+	o->target = target;
+	memset(&o->attempt, 0, sizeof(o->attempt));
+	memcpy(o->attempt.relay, target->relay, sizeof(o->attempt.relay));
+	memcpy(o->attempt.peer, target->peer, sizeof(o->attempt.peer));
+	if (target->began_ms)
+		o->attempt.connect_ms =
+			mta_now_ms(o->worker) - (loop_now_ms(loop) - target->began_ms);
+}
+
+static void on_connected(void *arg, const struct dial_target *target, struct stream *stream)
 {
 	struct outbound *o = arg;
 
+	note_target(o, target);
+	o->stream = stream;
+	stream_set_events(stream, &stream_events, o);
 	if (o->lane->route->mode == TLS_MODE_IMPLICIT)
 		start_tls(o);
 	else
@@ -390,7 +417,6 @@ static void handshake_failed(struct outbound *o, const char *why)
 	if (fallback_of(o, TLS_FAILURE_HANDSHAKE) == TLS_FALLBACK_CLEAR_ANEW) {
 		maillog_tls_fallback(log_of(o), o->attempt.relay, why);
 		o->retry_clear = true;
-		o->address_next--; /* the same address once more */
 	} else {
 		keep_stranger(o);
 		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS with %s: %s",
@@ -406,11 +432,6 @@ static void on_closed(void *arg, const struct error *err)
 	char reason[400];
 
 	switch (o->state) {
-	case OUTBOUND_CONNECTING:
-		smtp_status_set(&o->trouble, 450, ESC(4, 4, 1), "connect to %s: %s",
-				o->attempt.relay, why);
-		give_up_address(o);
-		break;
 	case OUTBOUND_HANDSHAKE:
 		handshake_failed(o, why);
 		break;
@@ -425,7 +446,6 @@ static void on_closed(void *arg, const struct error *err)
 }
 
 static const struct stream_events stream_events = {
-	.connected = on_connected,
 	.secured = on_secured,
 	.readable = on_readable,
 	.drained = on_drained,
@@ -438,11 +458,6 @@ static void on_timer(void *arg)
 	char reason[400];
 
 	switch (o->state) {
-	case OUTBOUND_CONNECTING:
-		smtp_status_set(&o->trouble, 450, ESC(4, 4, 1), "connect to %s: timed out",
-				o->attempt.relay);
-		give_up_address(o);
-		break;
 	case OUTBOUND_HANDSHAKE:
 		handshake_failed(o, "the handshake timed out");
 		break;
@@ -459,99 +474,49 @@ static void on_timer(void *arg)
 	}
 }
 
-/* ---- hops and addresses ---- */
+/* ---- what the dialler says ---- */
 
-static void connect_address(struct outbound *o, struct net_address *address)
+static void on_dial_failed(void *arg, const struct dial_target *target,
+			   const struct smtp_status *why)
 {
-	char ip[NET_ADDRESS_TEXT_SIZE];
-
-	net_address_set_port(address, o->hop->port);
-	memset(&o->attempt, 0, sizeof(o->attempt));
-	net_address_text(address, o->attempt.peer);
-	snprintf(o->attempt.relay, sizeof(o->attempt.relay), "%.200s[%s]:%u", o->hop->host,
-		 net_address_ip(address, ip), o->hop->port);
-	o->attempt.connect_ms = mta_now_ms(o->worker);
-	o->state = OUTBOUND_CONNECTING;
-	loop_timer_start(o->timer,
-			 limit_ms(o->lane->view->options->connect_timeout_ms, CONNECT_TIMEOUT_MS));
-	o->stream = stream_connect(o->worker->loop, address, NULL, &stream_events, o);
-}
-
-/* A name that does not exist is final only where the recipient's own domain led to it. */
-static void name_failed(struct outbound *o, const struct dns_answer *answer)
-{
-	const struct transport_route *route = o->lane->route;
-
-	if (answer->outcome == DNS_NOT_FOUND && route->kind == TRANSPORT_SMTP && !route->nexthop[0])
-		smtp_status_set(&o->trouble, 550, ESC(5, 4, 4), "%s", answer->reason);
-	else
-		smtp_status_set(&o->trouble, 450, ESC(4, 4, 3), "%s", answer->reason);
-}
-
-static void on_found(void *arg, const struct transport_found *found)
-{
-	const struct dns_answer *answer = found->addresses;
 	struct outbound *o = arg;
 
-	o->search = NULL;
-	o->policy = found->policy;
-	o->dane = found->dane;
-	if (found->refusal) {
-		smtp_status_set(&o->trouble, 450, ESC(4, 7, 5), "%s", found->refusal);
-	} else if (answer->outcome == DNS_FOUND) {
-		o->addresses = memory_new(answer->count * sizeof(*o->addresses));
-		memcpy(o->addresses, answer->addresses, answer->count * sizeof(*o->addresses));
-		o->address_count = answer->count;
-	} else {
-		name_failed(o, answer);
-	}
-	connect_next(o);
+	note_target(o, target);
+	o->trouble = *why;
 }
 
-static void next_hop(struct outbound *o)
+static void on_exhausted(void *arg)
 {
-	const struct transport_route *route = o->lane->route;
+	struct outbound *o = arg;
 
-	free(o->addresses);
-	o->addresses = NULL;
-	tls_dane_free(o->dane);
-	o->dane = NULL;
-	o->address_count = o->address_next = 0;
-	if (o->hops_tried == route->hop_count) {
-		outbound_end(o, &o->trouble);
-		return;
-	}
-	o->hop = &route->hops[(o->first_hop + o->hops_tried++) % route->hop_count];
-	memset(&o->attempt, 0, sizeof(o->attempt)); /* it may never come to an address */
-	snprintf(o->attempt.relay, sizeof(o->attempt.relay), "none");
-	o->state = OUTBOUND_RESOLVING;
-	o->search = transport_search_hop(o->lane->view->dns, route, o->hop, on_found, o);
+	outbound_end(o, &o->trouble);
 }
 
-static void connect_next(struct outbound *o)
-{
-	if (o->address_next == o->address_count) {
-		next_hop(o);
-		return;
-	}
-	o->stay_clear = o->retry_clear;
-	o->retry_clear = false;
-	connect_address(o, &o->addresses[o->address_next++]);
-}
+static const struct dial_events dial_events = {
+	.connected = on_connected,
+	.failed = on_dial_failed,
+	.exhausted = on_exhausted,
+};
 
 struct lane_connection *outbound_open(struct lane *lane)
 {
 	struct outbound *o = memory_zeroed(sizeof(*o));
+	const struct dial_options options = {
+		.loop = lane->worker->loop,
+		.dns = lane->view->dns,
+		.route = lane->route,
+		.first_hop = lane_first_hop(lane),
+		.connect_timeout_ms = lane->view->options->connect_timeout_ms,
+	};
 
-	assert(lane->route->hop_count > 0);
 	o->lane = lane;
 	o->worker = lane->worker;
-	o->first_hop = lane_first_hop(lane);
+	o->dial = dial_new(&options, &dial_events, o);
 	o->step_task.run = step;
 	outbound_mail_init(o);
 	o->timer = loop_timer_new(o->worker->loop, on_timer, o);
 	list_init(&o->lane_connection.link);
-	next_hop(o);
+	dial(o);
 	return &o->lane_connection;
 }
 

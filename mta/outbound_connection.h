@@ -1,21 +1,20 @@
 /*
  * outbound_connection - what the files of an outbound connection share:
- * outbound.c (hops, addresses, TLS) and outbound_mail.c (deliveries)
+ * outbound.c (dialling, TLS) and outbound_mail.c (deliveries)
  */
 #pragma once
 
+#include "mta/dial.h"
 #include "mta/outbound.h"
 #include "net/stream.h"
 #include "smtp/client.h"
-#include "transport/dane.h"
 
 enum outbound_state {
-	OUTBOUND_RESOLVING,
-	OUTBOUND_CONNECTING,
+	OUTBOUND_DIALLING,  /* the dialler looks for an address that answers */
 	OUTBOUND_HANDSHAKE, /* TLS, implicit or after STARTTLS */
 	OUTBOUND_TALKING,   /* the engine decides */
 	OUTBOUND_IDLE,	    /* ready, waiting for a delivery */
-	OUTBOUND_RETRYING,  /* step_task goes on to the next address */
+	OUTBOUND_RETRYING,  /* step_task dials again */
 	OUTBOUND_DEAD,	    /* step_task frees */
 };
 
@@ -27,13 +26,8 @@ struct outbound {
 	struct loop_task step_task;
 	struct loop_timer *timer;
 
-	unsigned int first_hop, hops_tried;
-	const struct transport_hop *hop;
-	struct transport_search *search;
-	struct tls_policy policy; /* at dane and dane-only: as it holds for this next hop */
-	struct tls_dane *dane;	  /* of it, or NULL */
-	struct net_address *addresses;
-	size_t address_count, address_next;
+	struct dial *dial;
+	const struct dial_target *target; /* the dialler's; NULL: there was none yet */
 	bool retry_clear; /* the last handshake failed and the policy permits clear text: */
 	bool stay_clear;  /*   no TLS on this connection */
 

@@ -166,7 +166,7 @@ def test_not_talking(host, site, greeting, error):
 def test_out_of_reach(host, site):
     port = site.port()
     got = probe(host, f"relay:{HOST}:{port}", code=1)
-    assert (got["peer"], got["error"]) == (f"{HOST}:{port}", "connect: Connection refused")
+    assert (got["peer"], got["error"]) == (f"{HOST}:{port}", f"connect to {HOST}[{HOST}]:{port}: Connection refused")
     stub = site.dns({})
     got = probe(host, "relay:[nowhere.example]", code=1, resolver=stub.address)
     assert (got["peer"], got["error"]) == (None, "nowhere.example: name not found")
