@@ -8,8 +8,8 @@
  *
  * Messages differ in their number only, so the bulk of the content is made
  * once. The number stands in the envelope, in the header and in the body, and
- * X-Bench-Sum is the sum of all bytes behind the header as they cross the
- * wire (stuffed dots included): mailsink sees from it when a server cuts,
+ * X-Bench-Sum is the sum of all bytes behind the header, without the dots
+ * that DATA stuffs (another hop may use BDAT): mailsink sees from it when a server cuts,
  * changes or mixes up messages. A refused message isn't tried again.
  */
 #include <errno.h>
@@ -118,6 +118,7 @@ static void make_bulk(struct run *run, size_t len)
 		tool_die("out of memory");
 	run->bulk = (struct bytes){ .mem = p, .end = len + 3 };
 
+	run->bulk_sum = 0;
 	for (size_t at = 0, n; at < len; at += n + 2) {
 		n = (len - at < line_size ? len - at : line_size) - 2;
 		for (size_t i = 0; i < n; i++)
@@ -125,8 +126,8 @@ static void make_bulk(struct run *run, size_t len)
 		if (at / line_size % 8 == 0 && n >= 2)
 			p[at] = p[at + 1] = '.';
 		memcpy(p + at + n, "\r\n", 2);
+		run->bulk_sum += sum(p + at, n + 2) - (p[at] == '.' ? '.' : 0);
 	}
-	run->bulk_sum = sum(p, len);
 	memcpy(p + len, ".\r\n", 3);
 }
 

@@ -1,10 +1,12 @@
 /*
  * mailsink - swallows mail as cheaply as possible, and counts what arrives
  *
- * Content is searched for its end and summed up where it lies in the input,
- * never stored. Each message of mailgen tells its number and the sum of its
- * body; arrivals are counted for each number and recipient, so that lost,
- * doubled, changed and mixed up messages all show.
+ * Content is searched for its end and summed up where it lies in the input;
+ * only a header that comes in chunks is stored until it is whole. Each message
+ * of mailgen tells its number and the sum of its body, without stuffed dots,
+ * since a server may take it with DATA and pass it on with BDAT; arrivals are
+ * counted for each number and recipient, so that lost, doubled, changed and
+ * mixed up messages all show.
  *
  * A message of mailgen also tells when it was sent, so it is known how long it
  * was on its way.
@@ -45,16 +47,19 @@ static const char usage[] =
 	"  -k N     recipients expected of each message (1)\n"
 	"  -D N     reply to the end of each message after N ms only\n"
 	"  -T       reply 451 to each recipient\n"
+	"  -X chunking|pipelining  do not offer it; may be given twice\n"
 	"  -i N     print a line of JSON after each N messages\n"
 	"  -H connect|mail|dot  hang: never greet, or never reply to that\n"
 	"  -o FILE  at the end, write each number and how often it came, one a line\n";
 
 enum tls_mode { TLS_NONE, TLS_STARTTLS, TLS_IMPLICIT };
 enum hang { HANG_NEVER, HANG_CONNECT, HANG_MAIL, HANG_DOT };
+enum extension { CHUNKING, PIPELINING, EXTENSIONS };
 enum state {
 	STATE_COMMAND,
 	STATE_HEADER,  /* of the content; looking for the blank line */
 	STATE_BODY,    /* looking for the dot */
+	STATE_CHUNK,   /* counting the octets of BDAT */
 	STATE_DELAYED, /* content is there; the reply has to wait */
 	STATE_HUNG,    /* whatever comes is dropped */
 };
@@ -66,6 +71,7 @@ struct options {
 	const char *cert_file, *key_file, *ids_path;
 	unsigned int expected, recipients, delay_ms, interval;
 	bool is_deferring;
+	bool has[EXTENSIONS];
 };
 
 struct session {
@@ -76,6 +82,9 @@ struct session {
 	unsigned int envelope_id, id;	     /* 0: it has none */
 	bool is_mixed;			     /* numbers of the envelope differ */
 	uint64_t sum, expected_sum, sent_us; /* sent_us: 0 when it does not say */
+	struct bytes head;		     /* of a message in chunks, until it is whole */
+	size_t chunk_left;
+	bool is_last_chunk, has_chunks, has_header;
 	double due;
 	struct session *next_delayed;
 	struct session *next, **link; /* among all; *link points here */
@@ -90,7 +99,7 @@ struct sink {
 	uint16_t *counts; /* recipients of each number */
 	size_t counts_size;
 	unsigned int messages, complete, clear, mangled, unnumbered;
-	unsigned int connections, tls_sessions, resumed, broken, deferred;
+	unsigned int connections, tls_sessions, resumed, broken, deferred, chunked;
 	uint32_t *latency_us; /* of the messages that say when they were sent */
 	size_t latency_count, latency_size;
 	double first, last;
@@ -137,12 +146,13 @@ static void report(struct sink *k, const char *event)
 	printf("{\"event\": \"%s\", \"messages\": %u, \"distinct\": %u, \"missing\": %u, "
 	       "\"doubled\": %u, \"mangled\": %u, \"unnumbered\": %u, \"clear\": %u, "
 	       "\"connections\": %u, \"tls_sessions\": %u, \"resumed\": %u, \"broken\": %u, "
-	       "\"deferred\": %u, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, "
+	       "\"deferred\": %u, \"chunked\": %u, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": "
+	       "%.3f, "
 	       "\"first\": %.6f, \"last\": %.6f, \"cpu_seconds\": %.4f}\n",
 	       event, k->messages, distinct,
 	       k->options.expected > k->complete ? k->options.expected - k->complete : 0, doubled,
 	       k->mangled, k->unnumbered, k->clear, k->connections, k->tls_sessions, k->resumed,
-	       k->broken, k->deferred, percentile_ms(k, 0.5), percentile_ms(k, 0.99),
+	       k->broken, k->deferred, k->chunked, percentile_ms(k, 0.5), percentile_ms(k, 0.99),
 	       percentile_ms(k, 1), k->first, k->last, tool_cpu());
 	fflush(stdout);
 }
@@ -177,6 +187,7 @@ static void message_swallowed(struct session *s)
 	if (k->messages++ == 0)
 		k->first = k->last;
 	k->clear += !s->wire.ssl;
+	k->chunked += s->has_chunks;
 	if (s->sent_us)
 		note_latency(k, s->sent_us);
 	if (k->options.interval && k->messages % k->options.interval == 0) {
@@ -199,7 +210,8 @@ static void message_swallowed(struct session *s)
 static void transaction_reset(struct session *s)
 {
 	s->recipients = s->envelope_id = s->id = 0;
-	s->is_mixed = false;
+	s->is_mixed = s->has_chunks = s->has_header = false;
+	s->head.start = s->head.end = 0;
 	s->sum = s->expected_sum = s->sent_us = 0;
 }
 
@@ -247,15 +259,44 @@ static uint64_t number_behind(const char *text, size_t len, const char *word)
 	return found ? strtoull(found + strlen(word), NULL, 10) : 0;
 }
 
-static void sum_up(struct session *s, size_t n)
+static uint64_t sum(const char *ptr, size_t len)
 {
-	const unsigned char *p = (const unsigned char *)wire_input(&s->wire);
+	const unsigned char *p = (const unsigned char *)ptr;
 	uint64_t total = 0;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < len; i++)
 		total += p[i];
-	s->sum += total;
+	return total;
+}
+
+/* Dots stuffed in front of lines (RFC 5321 section 4.5.2) whose CRLF begins in the first n bytes. */
+static uint64_t stuffed_dots(const char *in, size_t n, size_t len)
+{
+	size_t end = n + 2 < len ? n + 2 : len;
+	uint64_t dots = 0;
+
+	for (const char *p = in; (p = find(p, (size_t)(in + end - p), "\r\n.")); p += 3)
+		dots++;
+	return dots;
+}
+
+/* Of content that came by DATA. What ends n bytes must lie before the final dot. */
+static void sum_up(struct session *s, size_t n)
+{
+	const char *in = wire_input(&s->wire);
+
+	s->sum += sum(in, n) - '.' * stuffed_dots(in, n, wire_input_len(&s->wire));
 	wire_eat(&s->wire, n);
+}
+
+/* The header is in[0..len), up to the CRLF before the blank line. */
+static void read_header(struct session *s, const char *in, size_t len)
+{
+	s->id = (unsigned int)number_behind(in, len, "\r\nX-Bench-Id: ");
+	s->expected_sum = number_behind(in, len, "\r\nX-Bench-Sum: ");
+	s->sent_us = number_behind(in, len, "\r\nX-Bench-Sent: ");
+	s->sum -= '\r' + '\n'; /* of the header's last line, which is eaten with the body */
+	s->has_header = true;
 }
 
 /* Returns false when more input is needed. */
@@ -274,13 +315,9 @@ static bool eat_header(struct session *s)
 	}
 	if (!header_end)
 		return false;
-	len = (size_t)(header_end - in);
-	s->id = (unsigned int)number_behind(in, len, "\r\nX-Bench-Id: ");
-	s->expected_sum = number_behind(in, len, "\r\nX-Bench-Sum: ");
-	s->sent_us = number_behind(in, len, "\r\nX-Bench-Sent: ");
 	/* The line end may belong to the dot: it stays for eat_body(), and is not part of the sum. */
-	wire_eat(&s->wire, len);
-	s->sum -= '\r' + '\n';
+	read_header(s, in, (size_t)(header_end - in));
+	wire_eat(&s->wire, (size_t)(header_end - in));
 	s->state = STATE_BODY;
 	return true;
 }
@@ -295,9 +332,53 @@ static bool eat_body(struct session *s)
 		sum_up(s, len > 4 ? len - 4 : 0); /* what is left may be its beginning */
 		return false;
 	}
-	sum_up(s, (size_t)(dot - in) + 2);
-	wire_eat(&s->wire, 3);
+	sum_up(s, (size_t)(dot - in));
+	s->sum += '\r' + '\n';
+	wire_eat(&s->wire, 5);
 	content_ended(s);
+	return true;
+}
+
+/* Chunks end anywhere, in a header too. */
+static void gather_header(struct session *s, const char *ptr, size_t len)
+{
+	struct bytes *head = &s->head;
+	const char *blank;
+
+	bytes_put(head, ptr, len);
+	blank = find(head->mem, head->end, "\r\n\r\n");
+	if (!blank)
+		return;
+	read_header(s, head->mem, (size_t)(blank - head->mem));
+	s->sum += sum(blank, head->end - (size_t)(blank - head->mem));
+}
+
+static void chunk_ended(struct session *s)
+{
+	s->state = STATE_COMMAND;
+	if (s->recipients == 0)
+		reply(s, "503 5.5.1 No recipients");
+	else if (s->is_last_chunk)
+		content_ended(s);
+	else
+		reply(s, "250 2.0.0 Ok: chunk");
+}
+
+static bool eat_chunk(struct session *s)
+{
+	size_t n = wire_input_len(&s->wire);
+
+	if (n > s->chunk_left)
+		n = s->chunk_left;
+	if (s->has_header)
+		s->sum += sum(wire_input(&s->wire), n);
+	else if (n > 0)
+		gather_header(s, wire_input(&s->wire), n);
+	wire_eat(&s->wire, n);
+	s->chunk_left -= n;
+	if (s->chunk_left > 0)
+		return false;
+	chunk_ended(s);
 	return true;
 }
 
@@ -311,9 +392,11 @@ static void cmd_ehlo(struct session *s)
 	}
 	transaction_reset(s);
 	wire_printf(&s->wire,
-		    "250-mailsink.test\r\n%s250-PIPELINING\r\n250-8BITMIME\r\n"
+		    "250-mailsink.test\r\n%s%s%s250-8BITMIME\r\n"
 		    "250-ENHANCEDSTATUSCODES\r\n250 SIZE 0\r\n",
-		    k->options.tls_mode == TLS_STARTTLS && !s->wire.ssl ? "250-STARTTLS\r\n" : "");
+		    k->options.tls_mode == TLS_STARTTLS && !s->wire.ssl ? "250-STARTTLS\r\n" : "",
+		    k->options.has[PIPELINING] ? "250-PIPELINING\r\n" : "",
+		    k->options.has[CHUNKING] ? "250-CHUNKING\r\n" : "");
 }
 
 static void cmd_starttls(struct session *s)
@@ -368,6 +451,24 @@ static void cmd_data(struct session *s)
 	reply(s, "354 End with a dot");
 }
 
+/* "BDAT 1234" or "BDAT 1234 LAST" (RFC 3030 section 2): the octets follow whatever the reply. */
+static void cmd_bdat(struct session *s, const char *line)
+{
+	char *end;
+
+	s->chunk_left = strtoul(line + 4, &end, 10);
+	s->is_last_chunk = strcasecmp(end, " LAST") == 0;
+	s->has_chunks = true;
+	if (end == line + 4 || (*end && !s->is_last_chunk) || !s->sink->options.has[CHUNKING]) {
+		/* Where the next command begins is not known: nothing good can follow. */
+		reply(s, "501 5.5.4 No such chunk");
+		wire_send(&s->wire);
+		s->wire.ended = true;
+		return;
+	}
+	s->state = STATE_CHUNK;
+}
+
 static void on_command(struct session *s, const char *line)
 {
 	if (strncasecmp(line, "MAIL", 4) == 0) {
@@ -376,6 +477,8 @@ static void on_command(struct session *s, const char *line)
 		cmd_rcpt(s, line);
 	} else if (strcasecmp(line, "DATA") == 0) {
 		cmd_data(s);
+	} else if (strncasecmp(line, "BDAT ", 5) == 0) {
+		cmd_bdat(s, line);
 	} else if (strncasecmp(line, "EHLO", 4) == 0) {
 		cmd_ehlo(s);
 	} else if (strcasecmp(line, "STARTTLS") == 0) {
@@ -412,6 +515,8 @@ static bool eat(struct session *s)
 		return eat_header(s);
 	case STATE_BODY:
 		return eat_body(s);
+	case STATE_CHUNK:
+		return eat_chunk(s);
 	case STATE_HUNG:
 		wire_eat(&s->wire, wire_input_len(&s->wire));
 		return false;
@@ -434,6 +539,7 @@ static void session_free(struct session *s)
 	if (s->next)
 		s->next->link = s->link;
 	wire_done(&s->wire);
+	free(s->head.mem);
 	free(s);
 }
 
@@ -445,7 +551,8 @@ static void advance(struct session *s)
 
 	while (s->wire.ended == ended_before && eat(s))
 		;
-	if (wire_input_len(&s->wire) > limit && s->state != STATE_DELAYED)
+	if (s->head.end > HEADER_LIMIT ||
+	    (wire_input_len(&s->wire) > limit && s->state != STATE_DELAYED))
 		s->wire.ended = true;
 	wire_send(&s->wire);
 	if (!s->wire.ended)
@@ -586,10 +693,11 @@ static struct options parse_options(int argc, char **argv)
 {
 	static const char *const tls_modes[] = { "none", "starttls", "implicit", NULL };
 	static const char *const hangs[] = { "never", "connect", "mail", "dot", NULL };
-	struct options o = { .recipients = 1 };
+	static const char *const extensions[] = { "chunking", "pipelining", NULL };
+	struct options o = { .recipients = 1, .has = { true, true } };
 	int c;
 
-	while ((c = getopt(argc, argv, "t:C:K:n:k:D:TH:i:o:h")) != -1) {
+	while ((c = getopt(argc, argv, "t:C:K:n:k:D:TX:H:i:o:h")) != -1) {
 		switch (c) {
 		case 't':
 			o.tls_mode = (enum tls_mode)tool_parse_word(optarg, tls_modes);
@@ -611,6 +719,9 @@ static struct options parse_options(int argc, char **argv)
 			break;
 		case 'T':
 			o.is_deferring = true;
+			break;
+		case 'X':
+			o.has[tool_parse_word(optarg, extensions)] = false;
 			break;
 		case 'i':
 			o.interval = tool_parse_number(optarg);

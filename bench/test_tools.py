@@ -66,10 +66,26 @@ def smtp(port, *messages):
                 wire.readline()
 
 
+def smtp_chunks(port, *messages):
+    """Sends (number in the envelope, chunks); returns the last reply to each message."""
+    replies = []
+    with socket.create_connection((HOST, port)) as connection, \
+            connection.makefile("rwb", buffering=0) as wire:
+        wire.readline()
+        for number, chunks in messages:
+            wire.write(f"MAIL FROM:<from-{number}@x.test>\r\n"
+                       f"RCPT TO:<to-{number}-0@x.test>\r\n".encode())
+            for n, chunk in enumerate(chunks, 1):
+                last = " LAST" if n == len(chunks) else ""
+                wire.write(f"BDAT {len(chunk)}{last}\r\n{chunk}".encode())
+            replies.append([wire.readline() for _ in range(2 + len(chunks))][-1][:3])
+    return replies
+
+
 def content(number, body, total=None):
     """What mailgen would send, or else with another sum."""
     body = f"\r\n{body}\r\n"
-    total = sum(body.encode()) if total is None else total
+    total = sum(body.replace("\r\n..", "\r\n.").encode()) if total is None else total
     return f"Received: by hub\r\nX-Bench-Id: {number}\r\nX-Bench-Sum: {total}\r\n{body[:-2]}"
 
 
@@ -190,6 +206,33 @@ class Harm(unittest.TestCase):
     def test_good(self):
         self.check([(1, content(1, "a\r\n..b")), (2, content(2, ""))],
                    distinct=2, missing=0, doubled=0, mangled=0)
+
+    def test_chunks(self):
+        """BDAT stuffs no dots, and chunks end anywhere."""
+        text = content(1, "a\r\n..b", sum(b"\r\na\r\n..b\r\n")) + "\r\n"
+        for cuts in ((), (10,), (len(text),), *((n, n + 1) for n in range(1, len(text) - 1))):
+            with self.subTest(cuts=cuts), Sink("-n", "1") as sink:
+                edges = (0, *cuts, len(text))
+                chunks = [text[a:b] for a, b in zip(edges, edges[1:])]
+                self.assertEqual(smtp_chunks(sink.port, (1, chunks), (1, ["x"])), [b"250"] * 2)
+                report = sink.report()
+                self.assertEqual([report[name] for name in ("distinct", "mangled", "unnumbered",
+                                                            "chunked")], [1, 0, 1, 2])
+
+    def test_changed_chunk(self):
+        with Sink("-n", "1") as sink:
+            smtp_chunks(sink.port, (1, [content(1, "ab", sum(b"\r\naa\r\n")) + "\r\n"]))
+            self.assertEqual(sink.report()["mangled"], 1)
+
+    def test_extensions(self):
+        for arguments, want in (((), {"CHUNKING", "PIPELINING"}), (("-X", "chunking"),
+                                {"PIPELINING"}), (("-X", "pipelining"), {"CHUNKING"})):
+            with self.subTest(arguments), Sink(*arguments) as sink, \
+                    socket.create_connection((HOST, sink.port)) as connection:
+                connection.sendall(b"EHLO x\r\nQUIT\r\n")
+                said = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+                self.assertEqual({word for word in ("CHUNKING", "PIPELINING") if word in said},
+                                 want)
 
     def test_doubled_and_missing(self):
         self.check([(1, content(1, "a"))] * 2, distinct=1, missing=1, doubled=1, mangled=0)

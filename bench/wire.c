@@ -239,10 +239,15 @@ void wire_send(struct wire *w)
 		want_out(w, wire_output_len(w) > 0);
 }
 
+void bytes_put(struct bytes *b, const void *ptr, size_t len)
+{
+	memcpy(reserve(b, len), ptr, len);
+	b->end += len;
+}
+
 void wire_put(struct wire *w, const void *ptr, size_t len)
 {
-	memcpy(reserve(&w->out, len), ptr, len);
-	w->out.end += len;
+	bytes_put(&w->out, ptr, len);
 }
 
 void wire_printf(struct wire *w, const char *format, ...)

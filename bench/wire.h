@@ -22,6 +22,8 @@ struct bytes {
 	size_t start, end, size; /* the bytes are mem[start..end) */
 };
 
+void bytes_put(struct bytes *b, const void *ptr, size_t len);
+
 struct wire {
 	int fd; /* -1: closed */
 	int epoll_fd;
