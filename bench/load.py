@@ -1,12 +1,13 @@
 """load - one round: mailgen sends through a server to mailsink"""
 
 import json
+import os
 import select
 import subprocess
 import time
 from pathlib import Path
 
-from servers import HOST
+from servers import HOST, START_S
 
 SETTLE_S = 1  # after the last arrival: the queue is tidied up, and the CPU time of that counts
 
@@ -35,33 +36,61 @@ class Certificates:
 
 
 class Sink:
-    """A mailsink that expects the messages of one round."""
+    """A mailsink; more arguments make it a bad one."""
 
-    def __init__(self, options, server):
-        self.ids = options.directory / "arrived"
-        command = [options.tools / "mailsink", "-t", options.tls, "-C", options.certs.cert,
-                   "-K", options.certs.key, "-n", options.messages, "-k", options.recipients,
-                   "-o", self.ids, f"{HOST}:{server.sink_port}"]
+    def __init__(self, options, port, *arguments):
+        self.ids = options.directory / f"arrived-{port}"
+        command = [*options.sink_prefix, options.tools / "mailsink", "-t", options.tls,
+                   "-C", options.certs.cert, "-K", options.certs.key, "-o", self.ids,
+                   *options.sink_arguments, *arguments, f"{options.sink_host}:{port}"]
         self.process = subprocess.Popen([str(word) for word in command],
-                                        stdout=subprocess.PIPE, text=True)
-        if not self.process.stdout.readline().startswith("listening"):
-            self.process.wait()
+                                        stdout=subprocess.PIPE)
+        self.unread = b""
+        self.progress = []  # (messages, seconds on the monotonic clock)
+        if not (self.read_line(START_S) or "").startswith("listening"):
+            self.kill()
             raise RuntimeError("mailsink does not start")
 
+    def read_line(self, timeout_s):
+        """None at the end, or when nothing came for too long."""
+        output = self.process.stdout.fileno()
+        while b"\n" not in self.unread:
+            if not select.select([output], [], [], timeout_s)[0]:
+                return None
+            piece = os.read(output, 65536)
+            if not piece:
+                return None
+            self.unread += piece
+        line, _, self.unread = self.unread.partition(b"\n")
+        return line.decode()
+
     def wait_complete(self, timeout_s):
-        select.select([self.process.stdout], [], [], timeout_s)
+        """Until all that was expected is there, or nothing was said for so long."""
+        while (line := self.read_line(timeout_s)) is not None:
+            event = json.loads(line)
+            if event["event"] == "complete":
+                return
+            self.progress.append((event["messages"], event["at"]))
 
     def finish(self):
-        """Its last report, and how often each number arrived."""
+        """Its last report."""
         self.process.terminate()
-        output, _ = self.process.communicate()
+        last = "{}"
+        while (line := self.read_line(None)) is not None:
+            last = line
+        self.process.wait()
+        return json.loads(last)
+
+    def counts(self):
+        """How often each number has arrived; after finish()."""
         counts = (line.split() for line in self.ids.read_text().splitlines())
-        return json.loads(output.splitlines()[-1]), {int(n): int(count) for n, count in counts}
+        return {int(number): int(count) for number, count in counts}
 
     def kill(self):
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.process.stdout.close()
 
 
 def generate(options, server, first_id):
@@ -84,22 +113,27 @@ def generate(options, server, first_id):
 
 def run_round(options, server, number):
     """Returns what was measured while one load went through the server."""
-    sink = Sink(options, server)
+    sink = Sink(options, server.sink_port, "-n", options.messages, "-k", options.recipients)
     try:
         cpu_before = server.cpu_seconds()
         sent, accepted = generate(options, server, 1 + number * options.messages)
         sink.wait_complete(options.wait)
         time.sleep(SETTLE_S)
         cpu = server.cpu_seconds() - cpu_before
-        arrived, counts = sink.finish()
+        arrived, counts = sink.finish(), sink.counts()
     finally:
         sink.kill()
     seconds = arrived["last"] - sent["first_send"]
+    arrival_s = arrived["last"] - arrived["first"]
     tools_cpu = sent["cpu_seconds"] + arrived["cpu_seconds"]
     return {
         "round": number,
         "server": server.name,
         "messages_per_second": arrived["messages"] / seconds if arrived["messages"] else 0.0,
+        "arrivals_per_second": (arrived["messages"] - 1) / arrival_s if arrival_s else 0.0,
+        "first_arrival_s": arrived["first"] - sent["first_send"],
+        "connections": arrived["connections"],
+        "chunked": arrived["chunked"],
         "cpu_ms": 1e3 * cpu / options.messages,
         "tools_cpu_ms": 1e3 * tools_cpu / options.messages,
         "p50_ms": sent["p50_ms"],

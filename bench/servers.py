@@ -38,6 +38,7 @@ class Server:
         self.certs = options.certs
         self.group = group
         self.port = free_port()
+        self.sink_host = options.sink_host
         self.sink_port = free_port()
         self.process = None
         self.log = self.directory / "log"
@@ -135,9 +136,9 @@ class Posthouse(Server):
         self.binary = options.build / "posthouse"
         self.config = self.directory / "posthouse.conf"
         self.domains = DOMAIN
-        self.extra = ""  # more lines of its configuration
+        self.extra = "\n".join(options.posthouse_extra)  # more lines of its configuration
         transport = "relay-smtps" if self.tls == "implicit" else "relay"
-        self.routes = f"{{ {DOMAIN} = {transport}:[{HOST}]:{self.sink_port} }}"
+        self.routes = f"{{ {DOMAIN} = {transport}:[{self.sink_host}]:{self.sink_port} }}"
 
     @staticmethod
     def problem(options):
@@ -218,7 +219,7 @@ postlog    unix-dgram n - n - 1 postlogd
             smtpd_options="\n  -o smtpd_tls_wrappermode=yes" if wrapper else "",
             smtp_options="\n  -o smtp_tls_wrappermode=yes" if wrapper else ""))
         (self.config / "transport").write_text(
-            f"{DOMAIN} relay:[{HOST}]:{self.sink_port}\n")
+            f"{DOMAIN} relay:[{self.sink_host}]:{self.sink_port}\n")
         self.launch(["/usr/sbin/postfix", "-c", str(self.config), "start-fg"])
 
     def main_cf(self, data):
