@@ -25,6 +25,13 @@ void buf_done(struct buf *b)
 	*b = (struct buf){ 0 };
 }
 
+void buf_wipe(struct buf *b)
+{
+	if (b->mem)
+		explicit_bzero(b->mem, b->size);
+	buf_done(b);
+}
+
 static void make_room(struct buf *b, size_t n)
 {
 	size_t len = buf_len(b), size;

@@ -16,6 +16,12 @@ struct buf {
 
 void buf_done(struct buf *b); /* frees the memory; b is empty and usable afterwards */
 
+/*
+ * The same for secrets: the memory is zeroed first. A buffer that grows may
+ * leave copies elsewhere, so reserve enough before the first byte.
+ */
+void buf_wipe(struct buf *b);
+
 static inline size_t buf_len(const struct buf *b)
 {
 	return b->end - b->start;

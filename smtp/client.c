@@ -1,6 +1,6 @@
 /*
  * The session: greeting, EHLO, STARTTLS, RSET, QUIT, and how replies find
- * their handlers. Transactions are in client_mail.c.
+ * their handlers. AUTH is in client_auth.c, transactions are in client_mail.c.
  *
  * One row of a table says for each kind of reply which command it answers,
  * how long to wait, and who handles 2xx (DATA: 3xx), 4xx and 5xx. A 421, a
@@ -35,8 +35,9 @@ static const struct row {
 	size_t timeout; /* which of struct smtp_timeouts */
 	int wanted;	/* the first digit that is success */
 	void (*accepted)(struct smtp_client *c, const struct awaited *a);
-	void (*deferred)(struct smtp_client *c, const struct awaited *a); /* 4xx */
-	void (*refused)(struct smtp_client *c, const struct awaited *a);  /* 5xx */
+	void (*deferred)(struct smtp_client *c, const struct awaited *a);   /* 4xx */
+	void (*refused)(struct smtp_client *c, const struct awaited *a);    /* 5xx */
+	void (*challenged)(struct smtp_client *c, const struct awaited *a); /* 334; or NULL */
 } rows[] = {
 	/* clang-format off */
 	[AWAIT_GREETING] = {
@@ -58,6 +59,15 @@ static const struct row {
 	[AWAIT_STARTTLS] = {
 		"STARTTLS", "STARTTLS", "receiving the STARTTLS response", LIMIT(starttls),
 		2, starttls_accepted, starttls_refused, starttls_refused,
+	},
+	[AWAIT_AUTH] = {
+		"AUTH ", "AUTH", "performing the AUTH exchange", LIMIT(helo),
+		2, client_auth_answered, client_auth_answered, client_auth_answered,
+		client_auth_challenged,
+	},
+	[AWAIT_AUTH_CANCEL] = {
+		"*", "AUTH", "performing the AUTH exchange", LIMIT(helo),
+		2, client_auth_not_cancelled, client_auth_answered, client_auth_answered,
 	},
 	[AWAIT_RSET] = {
 		"RSET", "RSET", "sending RSET", LIMIT(rset),
@@ -127,6 +137,7 @@ void smtp_client_free(struct smtp_client *c)
 {
 	if (!c)
 		return;
+	buf_wipe(&c->held_response);
 	buf_done(&c->awaited);
 	smtp_reply_done(&c->reply);
 	arena_done(&c->arena);
@@ -140,7 +151,8 @@ void client_enter(struct smtp_client *c, enum client_state state)
 	static const unsigned int origins[] = {
 		[CLIENT_OPENING] = FROM(HANDSHAKE),
 		[CLIENT_READY] = FROM(OPENING) | FROM(ASKING) | FROM(ENVELOPE) | FROM(RESULT),
-		[CLIENT_ASKING] = FROM(READY),
+		[CLIENT_ASKING] = FROM(READY) | FROM(CHALLENGED),
+		[CLIENT_CHALLENGED] = FROM(ASKING),
 		[CLIENT_HANDSHAKE] = FROM(ASKING),
 		[CLIENT_ENVELOPE] = FROM(READY),
 		[CLIENT_BODY] = FROM(ENVELOPE),
@@ -336,6 +348,8 @@ void smtp_client_lost(struct smtp_client *c, const char *reason)
 		doing = "sending message body";
 	else if (c->state == CLIENT_HANDSHAKE)
 		doing = "performing the TLS handshake";
+	else if (c->state == CLIENT_CHALLENGED)
+		doing = rows[AWAIT_AUTH].doing;
 
 	smtp_status_set(&status, 0, ESC(4, 4, 2), "%s%s%s", reason, doing ? " while " : "",
 			doing ? doing : "");
@@ -369,6 +383,8 @@ static void handle_asked(struct smtp_client *c, const struct awaited *a)
 		client_fail(c, &c->reply.status);
 	} else if (code / 100 == row->wanted) {
 		row->accepted(c, a);
+	} else if (code == 334 && row->challenged) {
+		row->challenged(c, a);
 	} else if (code / 100 == 4) {
 		row->deferred(c, a);
 	} else if (code / 100 == 5) {
@@ -461,6 +477,8 @@ const char *smtp_client_stage(const struct smtp_client *c)
 		return "message body";
 	if (c->state == CLIENT_HANDSHAKE)
 		return "TLS handshake";
+	if (c->state == CLIENT_CHALLENGED)
+		return rows[AWAIT_AUTH].stage;
 	return "";
 }
 

@@ -92,7 +92,7 @@ struct smtp_transaction {
 };
 
 struct smtp_client_events {
-	/* EHLO was answered. Next: starttls, transaction or quit. */
+	/* EHLO was answered. Next: starttls, auth, transaction or quit. */
 	void (*ready)(void *arg, const struct smtp_capabilities *capabilities);
 
 	/*
@@ -104,6 +104,20 @@ struct smtp_client_events {
 
 	/* STARTTLS was refused; the session is as before it. Next: transaction or quit. */
 	void (*starttls_refused)(void *arg, const struct smtp_status *status);
+
+	/*
+	 * 334 to AUTH, decoded: call smtp_client_auth_answer(), or
+	 * smtp_client_auth_cancel(), inside of the event or later. Only for the call.
+	 */
+	void (*challenge)(void *arg, struct slice challenge);
+
+	/*
+	 * The end of AUTH: accepted with 2xx, or refused or cancelled with 4xx
+	 * or 5xx; then the session is as it was before. That a server accepts
+	 * says nothing about the server: mechanisms that prove who it is must
+	 * have come to their end by now. Next: transaction or quit.
+	 */
+	void (*authenticated)(void *arg, const struct smtp_status *status);
 
 	/* 354: call smtp_client_body() with all of the message, then smtp_client_body_end(). */
 	void (*body_wanted)(void *arg);
@@ -159,7 +173,24 @@ void smtp_client_starttls(struct smtp_client *c);
 void smtp_client_secured(struct smtp_client *c);
 
 /*
- * Begin a transaction; after ready(), starttls_refused() or done(). Recipients
+ * Log in (RFC 4954); after ready(), once. initial_response is not encoded; NULL
+ * where the server speaks first. It goes with the command where that leaves
+ * the line within its 512 bytes, else as the answer to an empty challenge.
+ * Challenges are limited by SMTP_REPLY_LINE_MAX (smtp/reply.h).
+ *
+ * Whether the connection may carry a password is the owner's to know. So is
+ * wiping the output behind it.
+ */
+#define SMTP_AUTH_RESPONSE_MAX                                                                     \
+	9216 /* bytes before base64: RFC 4954 section 4 has 12288 for a line */
+
+void smtp_client_auth(struct smtp_client *c, const char *mechanism,
+		      const struct slice *initial_response);
+void smtp_client_auth_answer(struct smtp_client *c, struct slice response);
+void smtp_client_auth_cancel(struct smtp_client *c);
+
+/*
+ * Begin a transaction; after ready(), starttls_refused(), authenticated() or done(). Recipients
  * that need no server to be refused (message larger than the announced SIZE,
  * UTF-8 without SMTPUTF8, addresses that could break out of a command) have their status, and maybe
  * done() was told, before this returns.

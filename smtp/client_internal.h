@@ -20,16 +20,17 @@
 #define AUTH_TEXT_SIZE 256 /* longer lists of mechanisms are cut */
 
 enum client_state {
-	CLIENT_OPENING,	  /* the greeting or the reply to EHLO is awaited */
-	CLIENT_READY,	  /* nothing is awaited; the owner decides what comes next */
-	CLIENT_ASKING,	  /* STARTTLS, or RSET outside of a transaction, was sent */
-	CLIENT_HANDSHAKE, /* STARTTLS was accepted; the owner will say when TLS is up */
-	CLIENT_ENVELOPE,  /* a transaction, up to the reply to DATA */
-	CLIENT_BODY,	  /* 354 came: the owner gives the message */
-	CLIENT_RESULT,	  /* the end of data was sent */
-	CLIENT_REFUSED,	  /* failed() was told; QUIT is all that may be sent */
-	CLIENT_LEAVING,	  /* QUIT was sent */
-	CLIENT_OVER,	  /* nothing may be sent, and what comes is ignored */
+	CLIENT_OPENING,	   /* the greeting or the reply to EHLO is awaited */
+	CLIENT_READY,	   /* nothing is awaited; the owner decides what comes next */
+	CLIENT_ASKING,	   /* STARTTLS, AUTH, or RSET outside of a transaction, was sent */
+	CLIENT_CHALLENGED, /* 334 came in reply to AUTH: the owner gives the response */
+	CLIENT_HANDSHAKE,  /* STARTTLS was accepted; the owner will say when TLS is up */
+	CLIENT_ENVELOPE,   /* a transaction, up to the reply to DATA */
+	CLIENT_BODY,	   /* 354 came: the owner gives the message */
+	CLIENT_RESULT,	   /* the end of data was sent */
+	CLIENT_REFUSED,	   /* failed() was told; QUIT is all that may be sent */
+	CLIENT_LEAVING,	   /* QUIT was sent */
+	CLIENT_OVER,	   /* nothing may be sent, and what comes is ignored */
 };
 
 /* What a reply answers. */
@@ -39,6 +40,8 @@ enum client_await {
 	AWAIT_HELO, /* after EHLO was refused */
 	AWAIT_LHLO,
 	AWAIT_STARTTLS,
+	AWAIT_AUTH,	   /* and to each response */
+	AWAIT_AUTH_CANCEL, /* to the '*' that breaks it off */
 	AWAIT_RSET,
 	AWAIT_MAIL,
 	AWAIT_RCPT,
@@ -98,6 +101,8 @@ struct smtp_client {
 	struct smtp_capabilities capabilities;
 	char auth[AUTH_TEXT_SIZE]; /* capabilities.auth */
 
+	struct buf held_response; /* the first one to AUTH, where the command has no room for it */
+
 	bool mail_open; /* the server has a MAIL that no end of data has finished */
 	bool telling_done, done_again;
 	struct envelope envelope;
@@ -118,6 +123,11 @@ void client_fail(struct smtp_client *c, const struct smtp_status *status);
 
 /* The reply to what is well-formed but makes no sense. That never fails mail for good. */
 void client_protocol_error(struct smtp_client *c, enum client_await what);
+
+/* client_auth.c: handlers of replies to AUTH */
+void client_auth_challenged(struct smtp_client *c, const struct awaited *a);
+void client_auth_answered(struct smtp_client *c, const struct awaited *a);
+void client_auth_not_cancelled(struct smtp_client *c, const struct awaited *a);
 
 /* client_mail.c: handlers of replies in a transaction */
 void client_mail_reset(struct smtp_client *c, const struct awaited *a);

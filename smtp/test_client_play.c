@@ -31,6 +31,12 @@ static const struct {
 	{ "STEPWISE", "+ HELLO\n"
 		      "S 250 mx\n"
 		      "E ready esmtp\n" },
+	{ "AUTH_OFFERED", "+ HELLO\n"
+			  "S 250-mx\n"
+			  "S 250 AUTH PLAIN LOGIN\n"
+			  "E ready esmtp auth=PLAIN LOGIN\n" },
+	{ "MAIL_AFTER", "O mail s@x a@y\n"
+			"C MAIL FROM:<s@x>\n" },
 	{ "MAIL", "O mail s@x a@y\n"
 		  "C MAIL FROM:<s@x>\n"
 		  "C RCPT TO:<a@y>\n"
@@ -141,6 +147,24 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 	happened(p, "starttls-refused");
 }
 
+static void on_challenge(void *arg, struct slice challenge)
+{
+	struct play *p = arg;
+
+	buf_printf(&p->events, "challenge %.*s\n", (int)challenge.len, challenge.ptr);
+	happened(p, "challenge");
+}
+
+static void on_authenticated(void *arg, const struct smtp_status *status)
+{
+	struct play *p = arg;
+
+	buf_append_string(&p->events, "authenticated");
+	write_status(p, status);
+	buf_append_string(&p->events, "\n");
+	happened(p, "authenticated");
+}
+
 static void on_body_wanted(void *arg)
 {
 	struct play *p = arg;
@@ -180,6 +204,8 @@ static const struct smtp_client_events events = {
 	.ready = on_ready,
 	.starttls = on_starttls,
 	.starttls_refused = on_starttls_refused,
+	.challenge = on_challenge,
+	.authenticated = on_authenticated,
 	.body_wanted = on_body_wanted,
 	.recipient = on_recipient,
 	.done = on_done,
@@ -239,6 +265,20 @@ static void act_body(struct play *p, const char *text)
 	buf_done(&body);
 }
 
+/* "MECHANISM [RESPONSE]"; "''" is an empty one, and xN has N times an x. */
+static void act_auth(struct play *p, const char *arguments)
+{
+	char mechanism[32], text[200] = "", many[1000];
+	struct slice response;
+	int given = sscanf(arguments, "%31s %199[^\n]", mechanism, text), n;
+
+	memset(many, 'x', sizeof(many));
+	response = strcmp(text, "''") == 0 ? slice_from("") : slice_from(text);
+	if (sscanf(text, "x%d", &n) == 1)
+		response = slice_of(many, (size_t)n);
+	smtp_client_auth(p->client, mechanism, given == 2 ? &response : NULL);
+}
+
 static void act(struct play *p, const char *action)
 {
 	const char *space = strchr(action, ' ');
@@ -253,6 +293,12 @@ static void act(struct play *p, const char *action)
 		smtp_client_body_end(p->client);
 	else if (strncmp(action, "starttls", n) == 0)
 		smtp_client_starttls(p->client);
+	else if (strncmp(action, "auth", n) == 0)
+		act_auth(p, argument);
+	else if (strncmp(action, "answer", n) == 0)
+		smtp_client_auth_answer(p->client, slice_from(argument));
+	else if (strncmp(action, "cancel", n) == 0)
+		smtp_client_auth_cancel(p->client);
 	else if (strncmp(action, "secured", n) == 0)
 		smtp_client_secured(p->client);
 	else if (strncmp(action, "rset", n) == 0)
@@ -367,7 +413,7 @@ static void play_line(struct play *p, const char *line)
 
 static void play_script(struct play *p, const char *script)
 {
-	char line[400];
+	char line[800];
 
 	while (*script) {
 		size_t n = strcspn(script, "\n");
