@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -93,22 +94,42 @@ class Sink:
         self.process.stdout.close()
 
 
-def generate(options, server, first_id):
+class Mute:
+    """
+    Nobody ever accepts. The queue of connections to accept has room for one, and that is
+    taken, so not even the kernel answers.
+    """
+
+    def __init__(self, host, port):
+        self.listener = socket.socket()
+        self.listener.bind((host, port))
+        self.listener.listen(0)
+        self.first = socket.create_connection((host, port))
+
+    def kill(self):
+        self.first.close()
+        self.listener.close()
+
+
+def run_tool(options, name, *arguments):
+    """Returns its report."""
+    result = subprocess.run([str(word) for word in (options.tools / name, *arguments)],
+                            stdout=subprocess.PIPE, text=True, check=False)
+    if not result.stdout:
+        raise RuntimeError(f"{name} has failed")
+    return json.loads(result.stdout)
+
+
+def generate(options, server, first_id, *arguments):
     """Returns the report of mailgen, and the numbers that got 250."""
     ids = options.directory / "accepted"
-    command = [options.tools / "mailgen", "-t", options.tls, "-A", options.certs.ca,
-               "-c", options.connections, "-m", options.messages, "-f", first_id,
-               "-s", options.size, "-k", options.recipients, "-w", int(options.wait), "-o", ids]
-    if options.reconnect:
-        command.append("-r")
-    if options.no_pipelining:
-        command.append("-P")
-    command.append(f"{HOST}:{server.port}")
-    result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True,
-                            check=False)
-    if not result.stdout:
-        raise RuntimeError(f"mailgen could not send to {server.name}")
-    return json.loads(result.stdout), [int(line) for line in ids.read_text().splitlines()]
+    report = run_tool(
+        options, "mailgen", "-t", options.tls, "-A", options.certs.ca,
+        "-c", options.connections, "-m", options.messages, "-f", first_id,
+        "-s", options.size, "-k", options.recipients, "-w", int(options.wait), "-o", ids,
+        *(["-r"] if options.reconnect else []), *(["-P"] if options.no_pipelining else []),
+        *arguments, f"{HOST}:{server.port}")
+    return report, [int(line) for line in ids.read_text().splitlines()]
 
 
 def run_round(options, server, number):

@@ -23,10 +23,11 @@
 #include "bench/tool.h"
 #include "bench/wire.h"
 
-#define EVENTS	   64
-#define LINE_TEXT  76		/* characters of a body line, without CRLF */
-#define CHUNK_SIZE (256 * 1024) /* of a large body put into the output at a time */
-#define LINE_LIMIT 8192		/* longest reply line that is waited for */
+#define EVENTS	    64
+#define LINE_TEXT   76		 /* characters of a body line, without CRLF */
+#define CHUNK_SIZE  (256 * 1024) /* of a large body put into the output at a time */
+#define DOMAIN_SIZE 256
+#define LINE_LIMIT  8192 /* longest reply line that is waited for */
 
 static const char usage[] =
 	"Usage: mailgen [OPTION]... ADDRESS:PORT\n"
@@ -39,6 +40,7 @@ static const char usage[] =
 	"  -s N     bytes of each message, header included (4096)\n"
 	"  -k N     recipients of each message (1)\n"
 	"  -d NAME  domain of the recipients (bench.test)\n"
+	"  -D N     N domains in turn: n-0.NAME, n-1.NAME …\n"
 	"  -r       a new connection for each message\n"
 	"  -P       no pipelining\n"
 	"  -R N     messages a second, evenly (0: as fast as they are taken)\n"
@@ -63,7 +65,7 @@ struct options {
 	enum tls_mode tls_mode;
 	const char *ca_file, *domain, *ids_path;
 	size_t size;
-	unsigned int connections, messages, first_id, recipients, stall_s, rate;
+	unsigned int connections, messages, first_id, recipients, stall_s, rate, domains;
 	bool reconnect, pipelining;
 };
 
@@ -131,11 +133,20 @@ static void make_bulk(struct run *run, size_t len)
 	memcpy(p + len, ".\r\n", 3);
 }
 
+/* The domain of a message's recipients; out is room for one that must be made. */
+static const char *domain_of(const struct options *o, unsigned int id, char *out, size_t out_size)
+{
+	if (o->domains == 0)
+		return o->domain;
+	snprintf(out, out_size, "n-%u.%s", id % o->domains, o->domain);
+	return out;
+}
+
 /* The part of a message that has its number in it. Returns its length. */
 static size_t format_head(const struct run *run, unsigned int id, double began, char *out,
 			  size_t out_size)
 {
-	char body[64];
+	char body[64], domain[DOMAIN_SIZE];
 	int body_len = snprintf(body, sizeof(body), "\r\nThis is message %010u.\r\n", id);
 	uint64_t body_sum = sum(body, (size_t)body_len) + run->bulk_sum;
 	int n = snprintf(out, out_size,
@@ -148,8 +159,8 @@ static size_t format_head(const struct run *run, unsigned int id, double began, 
 			 "X-Bench-Sent: %020llu\r\n"
 			 "X-Bench-Sum: %llu\r\n"
 			 "%s",
-			 id, id, run->options.domain, id, id, id, (unsigned long long)(began * 1e6),
-			 (unsigned long long)body_sum, body);
+			 id, id, domain_of(&run->options, id, domain, sizeof(domain)), id, id, id,
+			 (unsigned long long)(began * 1e6), (unsigned long long)body_sum, body);
 
 	if (n < 0 || (size_t)n >= out_size)
 		tool_die("the domain is too long");
@@ -169,9 +180,10 @@ static void complain(struct session *s, const char *what, const char *text)
 static void put_recipient(struct session *s)
 {
 	const struct options *o = &s->run->options;
+	char domain[DOMAIN_SIZE];
 
 	wire_printf(&s->wire, "RCPT TO:<to-%u-%u@%s>\r\n", s->id, o->recipients - s->recipients,
-		    o->domain);
+		    domain_of(o, s->id, domain, sizeof(domain)));
 }
 
 /* When the next message is due. One that comes late was late to be sent, and is so counted. */
@@ -527,7 +539,7 @@ static struct options parse_options(int argc, char **argv)
 	static const char *const tls_modes[] = { "none", "starttls", "implicit", NULL };
 	int c;
 
-	while ((c = getopt(argc, argv, "t:A:c:m:f:s:k:d:rPR:w:o:h")) != -1) {
+	while ((c = getopt(argc, argv, "t:A:c:m:f:s:k:d:D:rPR:w:o:h")) != -1) {
 		switch (c) {
 		case 't':
 			o.tls_mode = (enum tls_mode)tool_parse_word(optarg, tls_modes);
@@ -553,6 +565,9 @@ static struct options parse_options(int argc, char **argv)
 		case 'd':
 			o.domain = optarg;
 			break;
+		case 'D':
+			o.domains = tool_parse_number(optarg);
+			break;
 		case 'r':
 			o.reconnect = true;
 			break;
@@ -573,6 +588,8 @@ static struct options parse_options(int argc, char **argv)
 			exit(c == 'h' ? 0 : 2);
 		}
 	}
+	if (strlen(o.domain) + 16 > DOMAIN_SIZE)
+		tool_die("%s: too long", o.domain);
 	if (argc - optind != 1 || !o.connections || !o.messages || !o.recipients || !o.stall_s) {
 		fputs(usage, stderr);
 		exit(2);

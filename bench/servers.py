@@ -1,7 +1,7 @@
 """servers - the hubs that are compared, each set up in a directory of its own
 
 A server takes mail for bench.test on its port and passes all of it to the
-sink. Each is used from the same generator with the same certificates, is
+sink, unless it is given other next hops. Each is used from the same generator with the same certificates, is
 asked for the same TLS in and out, and syncs before its 250.
 """
 
@@ -40,6 +40,7 @@ class Server:
         self.port = free_port()
         self.sink_host = options.sink_host
         self.sink_port = free_port()
+        self.next_hops = {DOMAIN: (self.sink_host, self.sink_port)}
         self.process = None
         self.log = self.directory / "log"
 
@@ -135,10 +136,7 @@ class Posthouse(Server):
         super().__init__(options, group)
         self.binary = options.build / "posthouse"
         self.config = self.directory / "posthouse.conf"
-        self.domains = DOMAIN
         self.extra = "\n".join(options.posthouse_extra)  # more lines of its configuration
-        transport = "relay-smtps" if self.tls == "implicit" else "relay"
-        self.routes = f"{{ {DOMAIN} = {transport}:[{self.sink_host}]:{self.sink_port} }}"
 
     @staticmethod
     def problem(options):
@@ -147,6 +145,9 @@ class Posthouse(Server):
 
     def start(self):
         listener = "smtps" if self.tls == "implicit" else "smtp"
+        transport = "relay-smtps" if self.tls == "implicit" else "relay"
+        routes = ", ".join(f"{{ {domain} = {transport}:[{host}]:{port} }}"
+                           for domain, (host, port) in self.next_hops.items())
         level = "none" if self.tls == "none" else "encrypt"
         user = "root" if os.geteuid() == 0 else ""  # it would become one that may not exist here
         self.config.write_text(f"""\
@@ -157,8 +158,8 @@ user = {user}
 queue_directory = {self.directory}/queue
 run_directory = {self.directory}/run
 log_destination = file:{self.log}
-relay_domains = {self.domains}
-transport_maps = inline:{{ {self.routes} }}
+relay_domains = {" ".join(self.next_hops)}
+transport_maps = inline:{{ {routes} }}
 smtpd_tls_security_level = {level}
 smtpd_tls_cert_file = {self.certs.cert}
 smtpd_tls_key_file = {self.certs.key}
@@ -218,8 +219,9 @@ postlog    unix-dgram n - n - 1 postlogd
             service=f"{HOST}:{self.port}",
             smtpd_options="\n  -o smtpd_tls_wrappermode=yes" if wrapper else "",
             smtp_options="\n  -o smtp_tls_wrappermode=yes" if wrapper else ""))
-        (self.config / "transport").write_text(
-            f"{DOMAIN} relay:[{self.sink_host}]:{self.sink_port}\n")
+        (self.config / "transport").write_text("".join(
+            f"{domain} relay:[{host}]:{port}\n"
+            for domain, (host, port) in self.next_hops.items()))
         self.launch(["/usr/sbin/postfix", "-c", str(self.config), "start-fg"])
 
     def main_cf(self, data):
@@ -237,7 +239,7 @@ inet_interfaces = {HOST}
 inet_protocols = ipv4
 mynetworks = {HOST}
 message_size_limit = 52428800
-relay_domains = {DOMAIN}
+relay_domains = {" ".join(self.next_hops)}
 relay_recipient_maps =
 local_recipient_maps =
 local_transport = error:5.1.1 nobody here

@@ -38,7 +38,7 @@ def new_group(name):
 
 
 def make_server(name, options):
-    """A server that can be started, or None and a word why."""
+    """A server that can be configured and started, or None and a word why."""
     classes = {"direct": Direct, "posthouse": Posthouse, "postfix": Postfix}
     if name not in classes:
         raise RuntimeError(f"{name}: no such server; expected {', '.join(classes)}")

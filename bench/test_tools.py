@@ -95,10 +95,10 @@ class RefusingServer:
     def __init__(self):
         self.listener = socket.create_server((HOST, 0))
         self.port = self.listener.getsockname()[1]
+        self.recipients = []
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self):
-        recipients = 0
         while True:
             connection, _ = self.listener.accept()
             with connection, connection.makefile("rwb", buffering=0) as wire:
@@ -106,8 +106,8 @@ class RefusingServer:
                 while line := wire.readline():
                     reply = b"250 ok"
                     if line.startswith(b"RCPT"):
-                        recipients += 1
-                        reply = b"550 no" if recipients % 2 else reply
+                        self.recipients.append(line.decode().rstrip())
+                        reply = b"550 no" if len(self.recipients) % 2 else reply
                     elif line.startswith(b"DATA"):
                         wire.write(b"354 go\r\n")
                         while wire.readline() != b".\r\n":
@@ -150,6 +150,14 @@ class Pair(unittest.TestCase):
     def test_several_recipients(self):
         self.send("implicit", ("-k", "7"), ("-k", "7"))
         self.send("none", ("-k", "7"), ("-k", "7", "-P"))
+
+    def test_several_domains(self):
+        """Each message has one, in turn."""
+        self.send("none", (), ("-D", "3", "-P"), messages=7)
+        server = RefusingServer()
+        mailgen(server.port, "-D", "3", "-m", "4", "-c", "1", "-f", "5")
+        self.assertEqual(server.recipients, [f"RCPT TO:<to-{n}-0@n-{n % 3}.bench.test>"
+                                             for n in (5, 6, 7, 8)])
 
     def test_smallest_message(self):
         self.send("none", (), ("-s", "1"))
