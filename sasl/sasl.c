@@ -1,0 +1,232 @@
+/*
+ * libgsasl asks for what it needs by a callback, once for each property and
+ * session. The context has that callback set before anybody else sees it; from
+ * then on the library only reads it, so that threads can share it. What a
+ * session changes is the session's own.
+ *
+ * The password is not given away before it is wanted: for SCRAM that is when
+ * the iteration count of the server is known, and then it depends on that.
+ */
+#include "sasl/sasl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/base64.h"
+#include "base/memory.h"
+#include "base/parse.h"
+
+#include <gsasl.h>
+
+#define BINDING_MAX 256
+
+/* Before 2.2 the library knows only tls-unique, which TLS 1.3 does not have. */
+#if GSASL_VERSION_NUMBER >= 0x020200
+#define HAS_EXPORTER 1
+#else
+#define HAS_EXPORTER 0
+#endif
+
+struct sasl {
+	Gsasl *library;
+};
+
+struct sasl_exchange {
+	Gsasl_session *session;
+	char *user, *password;
+	bool is_scram;
+	bool is_done;
+	bool is_over;		/* done, or failed */
+	unsigned int steps;	/* of the session */
+	uint64_t refused_count; /* of iterations; 0: none was too large */
+};
+
+static struct slice property(const struct sasl_exchange *x, Gsasl_property which)
+{
+	return slice_from(gsasl_property_fast(x->session, which));
+}
+
+/* SCRAM only: what it would take to hash the password. */
+static bool is_affordable(struct sasl_exchange *x)
+{
+	uint64_t count = UINT64_MAX;
+
+	if (parse_uint(property(x, GSASL_SCRAM_ITER), UINT64_MAX, &count) &&
+	    count <= SASL_ITERATIONS_MAX)
+		return true;
+	x->refused_count = count;
+	return false;
+}
+
+static int give(Gsasl *library, Gsasl_session *session, Gsasl_property wanted)
+{
+	struct sasl_exchange *x = gsasl_session_hook_get(session);
+
+	(void)library;
+	switch (wanted) {
+	case GSASL_AUTHID:
+		return gsasl_property_set(session, GSASL_AUTHID, x->user);
+	case GSASL_PASSWORD:
+		if (x->is_scram && !is_affordable(x))
+			return GSASL_AUTHENTICATION_ERROR;
+		return gsasl_property_set(session, GSASL_PASSWORD, x->password);
+	default:
+		return GSASL_NO_CALLBACK;
+	}
+}
+
+int sasl_new(struct sasl **ret_sasl, struct error *err)
+{
+	struct sasl *sasl = memory_zeroed(sizeof(*sasl));
+	int rc = gsasl_init(&sasl->library);
+
+	if (rc != GSASL_OK) {
+		free(sasl);
+		return error_set(err, -ENOMEM, "SASL: %s", gsasl_strerror(rc));
+	}
+	gsasl_callback_set(sasl->library, give);
+	*ret_sasl = sasl;
+	return 0;
+}
+
+bool sasl_can_bind(void)
+{
+	return HAS_EXPORTER;
+}
+
+void sasl_free(struct sasl *sasl)
+{
+	if (!sasl)
+		return;
+	gsasl_done(sasl->library);
+	free(sasl);
+}
+
+static bool is_binding(const char *mechanism)
+{
+	static const char suffix[] = "-PLUS";
+	size_t len = strlen(mechanism), n = sizeof(suffix) - 1;
+
+	return len > n && strcmp(mechanism + len - n, suffix) == 0;
+}
+
+/*
+ * The library gets to know the binding for -PLUS only. For other mechanisms RFC
+ * 5802 section 6 wants the flag "y" then (I could, but you do not offer it), by
+ * which a server would see that somebody has removed its offer. But libgsasl
+ * up to 2.2 fails where it should say that, so "n" is said (I could not).
+ */
+static int set_binding(struct sasl_exchange *x, struct slice binding)
+{
+	char encoded[BASE64_ENCODED_SIZE(BINDING_MAX)];
+
+	assert(binding.len > 0 && binding.len <= BINDING_MAX);
+	base64_encode(binding, encoded);
+#if HAS_EXPORTER
+	return gsasl_property_set(x->session, GSASL_CB_TLS_EXPORTER, encoded);
+#else
+	(void)x;
+	return GSASL_NO_CB_TLS_UNIQUE;
+#endif
+}
+
+int sasl_client_new(struct sasl *sasl, const char *mechanism,
+		    const struct sasl_credentials *credentials, struct sasl_exchange **ret_exchange,
+		    struct error *err)
+{
+	struct sasl_exchange *x = memory_zeroed(sizeof(*x));
+	int rc;
+
+	rc = gsasl_client_start(sasl->library, mechanism, &x->session);
+	if (rc != GSASL_OK) {
+		free(x);
+		return error_set(err, -EPROTO, "%s: %s", mechanism, gsasl_strerror(rc));
+	}
+	gsasl_session_hook_set(x->session, x);
+	x->is_scram = slice_starts_nocase(slice_from(mechanism), SLICE("SCRAM-"));
+	x->user = slice_strdup(slice_from(credentials->user));
+	x->password = slice_strdup(slice_from(credentials->password));
+	if (is_binding(mechanism))
+		rc = set_binding(x, credentials->binding);
+	if (rc != GSASL_OK || !x->user || !x->password) {
+		sasl_exchange_free(x);
+		return error_set(err, -ENOMEM, "%s: out of memory", mechanism);
+	}
+	*ret_exchange = x;
+	return 0;
+}
+
+/* The library's own copies, which it would only free. */
+static void wipe_property(const struct sasl_exchange *x, Gsasl_property which)
+{
+	struct slice value = property(x, which);
+
+	if (value.len > 0)
+		explicit_bzero((void *)(uintptr_t)value.ptr, value.len);
+}
+
+static void wipe_string(char *string)
+{
+	if (string)
+		explicit_bzero(string, strlen(string));
+	free(string);
+}
+
+void sasl_exchange_free(struct sasl_exchange *x)
+{
+	if (!x)
+		return;
+	wipe_property(x, GSASL_PASSWORD);
+	wipe_property(x, GSASL_SCRAM_SALTED_PASSWORD);
+	gsasl_finish(x->session);
+	wipe_string(x->password);
+	free(x->user);
+	free(x);
+}
+
+static int explain(const struct sasl_exchange *x, int rc, struct error *err)
+{
+	if (x->refused_count > 0)
+		return error_set(err, -EPROTO,
+				 "the server asks for %ju iterations of its hash; more than %d are "
+				 "refused",
+				 (uintmax_t)x->refused_count, SASL_ITERATIONS_MAX);
+	if (x->is_scram && x->steps == 3 && rc == GSASL_AUTHENTICATION_ERROR)
+		return error_set(err, -EPROTO,
+				 "the server could not prove that it knows the password (its "
+				 "signature is wrong)");
+	return error_set(err, -EPROTO, "%s", gsasl_strerror(rc));
+}
+
+int sasl_exchange_step(struct sasl_exchange *x, struct slice input, struct buf *output,
+		       struct error *err)
+{
+	char *answer = NULL;
+	size_t len = 0;
+	int rc;
+
+	if (x->is_over)
+		return error_set(err, -EPROTO,
+				 "the server goes on although nothing is left to say");
+	x->steps++;
+	rc = gsasl_step(x->session, input.len > 0 ? input.ptr : "", input.len, &answer, &len);
+	if (rc == GSASL_OK || rc == GSASL_NEEDS_MORE) {
+		buf_append(output, answer ? answer : "", len);
+		x->is_done = x->is_over = rc == GSASL_OK;
+	} else {
+		x->is_over = true;
+	}
+	if (answer)
+		explicit_bzero(answer, len);
+	gsasl_free(answer);
+	if (rc == GSASL_OK)
+		return SASL_DONE;
+	return rc == GSASL_NEEDS_MORE ? SASL_MORE : explain(x, rc, err);
+}
+
+bool sasl_exchange_is_done(const struct sasl_exchange *x)
+{
+	return x->is_done;
+}
