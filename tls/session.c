@@ -114,6 +114,18 @@ static void note_facts(struct tls_session *s)
 	s->facts.resumed = wolfSSL_session_reused(s->ssl);
 }
 
+/* While the library still has the secret that it is made of. */
+static void note_binding(struct tls_session *s)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+
+	s->has_binding =
+		wolfSSL_version(s->ssl) == TLS1_3_VERSION &&
+		wolfSSL_export_keying_material(s->ssl, (unsigned char *)s->binding,
+					       sizeof(s->binding), label, sizeof(label) - 1, NULL,
+					       0, 0) == WOLFSSL_SUCCESS;
+}
+
 static int handshake(struct tls_session *s, struct error *err)
 {
 	int r, code;
@@ -132,6 +144,7 @@ static int handshake(struct tls_session *s, struct error *err)
 		return s->client ? tls_client_blame(s, r, err) : tls_server_blame(s, r, err);
 	}
 
+	note_binding(s);
 	wolfSSL_FreeArrays(s->ssl);
 	buf_done(&s->heard);
 	note_facts(s);
@@ -271,6 +284,7 @@ static void session_free(struct stream_filter *f)
 	tls_context_unref(s->context);
 	buf_done(&s->heard);
 	free(s->error);
+	explicit_bzero(s->binding, sizeof(s->binding));
 	free(s);
 }
 
@@ -366,6 +380,13 @@ void tls_chain_done(struct tls_chain *chain)
 const struct tls_facts *tls_session_facts(struct stream_filter *filter)
 {
 	return &session_of(filter)->facts;
+}
+
+struct slice tls_session_channel_binding(struct stream_filter *filter)
+{
+	const struct tls_session *s = session_of(filter);
+
+	return slice_of(s->binding, s->has_binding ? sizeof(s->binding) : 0);
 }
 
 int tls_session_resumable(struct WOLFSSL *ssl, struct WOLFSSL_SESSION *session)

@@ -49,6 +49,15 @@ const char *tls_session_server_name(struct stream_filter *filter);
 struct slice tls_session_client_certificate(struct stream_filter *filter);
 
 /*
+ * What stands for this session and no other, for both its ends: "tls-exporter"
+ * (RFC 9266), by which SASL's mechanisms with -PLUS notice that somebody sits in
+ * between. Empty before the handshake is done, and where the protocol is TLS 1.2:
+ * there it would hold only with the extended master secret, and the library
+ * does not say whether that was negotiated.
+ */
+struct slice tls_session_channel_binding(struct stream_filter *filter);
+
+/*
  * nexthop: the host as the route has it (names "nexthop" and "hostname" of
  * match=, and SNI unless the policy has a servername or this is an address).
  * cache_key: sessions are resumed among connections of the same key, next hop

@@ -8,6 +8,8 @@
 struct tls_client; /* in client.c: what only clients need */
 struct tls_server; /* in server.c: the same for servers */
 
+#define TLS_BINDING_SIZE 32 /* RFC 9266 section 4.2 */
+
 struct tls_session {
 	struct stream_filter filter;
 	struct tls_context *context;
@@ -15,6 +17,8 @@ struct tls_session {
 	struct tls_client *client; /* of one, or */
 	struct tls_server *server; /*   of the other */
 	struct tls_facts facts;
+	char binding[TLS_BINDING_SIZE]; /* if has_binding */
+	bool has_binding;
 
 	/* Lent by decode(), encode() and finish() for the time of a call. */
 	struct buf *wire_in, *wire_out;

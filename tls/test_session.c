@@ -169,6 +169,42 @@ static void test_facts(void **state)
 }
 
 /* What one end requires and the other has not. */
+/* Of one session at both ends; of another session, resumed or not, another one. */
+static void test_channel_binding(void **state)
+{
+	struct fixture *f = *state;
+	struct slice first;
+	struct pair p, q;
+
+	pair_open(&p, f->client, f->server, test_policy("tls=verify"), "key");
+	assert_int_equal(tls_session_channel_binding(p.client.filter).len, 0);
+	pair_connect(&p);
+	first = tls_session_channel_binding(p.client.filter);
+	assert_int_equal(first.len, 32);
+	assert_true(slice_equal(first, tls_session_channel_binding(p.server.filter)));
+
+	pair_open(&q, f->client, f->server, test_policy("tls=verify"), "key");
+	pair_connect(&q);
+	assert_true(tls_session_facts(q.client.filter)->resumed);
+	assert_false(slice_equal(first, tls_session_channel_binding(q.client.filter)));
+	assert_true(slice_equal(tls_session_channel_binding(q.client.filter),
+				tls_session_channel_binding(q.server.filter)));
+	pair_close(&q);
+	pair_close(&p);
+}
+
+static void test_no_channel_binding(void **state)
+{
+	struct fixture *f = *state;
+	struct pair p;
+
+	pair_open(&p, f->client, f->server, test_policy("tls=verify"), NULL);
+	end_limit_to_1_2(&p.client);
+	pair_connect(&p);
+	assert_int_equal(tls_session_channel_binding(p.client.filter).len, 0);
+	pair_close(&p);
+}
+
 static void test_nothing_in_common(void **state)
 {
 	struct fixture *f = *state;
@@ -432,6 +468,8 @@ int main(void)
 		cmocka_unit_test(test_odd_pieces),
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_facts),
+		cmocka_unit_test(test_channel_binding),
+		cmocka_unit_test(test_no_channel_binding),
 		cmocka_unit_test(test_nothing_in_common),
 		cmocka_unit_test(test_finish),
 		cmocka_unit_test(test_transfer),
