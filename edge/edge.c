@@ -209,6 +209,7 @@ static void write_mailbox(struct edge *edge, const struct mta_local_delivery *de
 		.path = path,
 		.hostname = edge->options.hostname,
 		.body = delivery->body,
+		.is_binary = delivery->message->body_binary,
 	};
 	struct error err;
 	int result;

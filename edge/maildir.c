@@ -126,7 +126,10 @@ static int write_message(int fd, const struct maildir_delivery *d, uint64_t *ret
 			r = (int)n;
 			break;
 		}
-		append_as_lf(&out, buf_slice(&piece), &held_cr);
+		if (d->is_binary)
+			buf_append_slice(&out, buf_slice(&piece));
+		else
+			append_as_lf(&out, buf_slice(&piece), &held_cr);
 		if (n == 0 && held_cr)
 			buf_append_string(&out, "\r");
 		*ret_size += buf_len(&out);

@@ -19,6 +19,7 @@ struct maildir_delivery {
 	const char *hostname;
 	struct slice header;	 /* put in front, LF line ends */
 	struct queue_body *body; /* CRLF line ends, written as LF */
+	bool is_binary;		 /* written as it is: what looks like a line end may be none */
 };
 
 /* Relative, without "." or ".." or empty parts, or control characters; ends in '/'. */

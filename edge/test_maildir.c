@@ -23,6 +23,7 @@ struct fixture {
 	char dir[40], queue_dir[60], base[60];
 	struct queue *queue;
 	atomic_uint counter;
+	bool is_binary;
 };
 
 /* Paths that were synced, each behind a line feed; NULL: nobody wants to know. */
@@ -116,6 +117,7 @@ static void deliver(struct fixture *f, const char *path, struct slice body, cons
 		.hostname = "mta1/vm1",
 		.header = SLICE("Return-Path: <a@b>\n"),
 		.body = m->body,
+		.is_binary = f->is_binary,
 	};
 	char folder[200], name[300], size[40];
 	struct stat st;
@@ -153,6 +155,16 @@ static void test_deliver(void **state)
 		"Return-Path: <a@b>\nA: b\n\ntext\n");
 	deliver(f, "vm1.vm/empty/", SLICE(""), "Return-Path: <a@b>\n");
 	deliver(f, "vm1.vm/cr/", SLICE("a\rb\r\r\nc\r"), "Return-Path: <a@b>\na\rb\r\nc\r");
+}
+
+/* RFC 3030 section 3: a binary message need not be lines, so no line ends are changed. */
+static void test_deliver_binary(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_binary = true;
+	deliver(f, "vm1.vm/binary/", SLICE("A: b\r\n\r\n\n\r\r\n\r"),
+		"Return-Path: <a@b>\nA: b\r\n\r\n\n\r\r\n\r");
 }
 
 /* Larger than what is kept in memory and than a piece; the CRLFs fall on every place of a piece's end. */
@@ -283,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_deliver, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deliver_binary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syncs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_no_links, setup, teardown),

@@ -136,13 +136,13 @@ static void set_origin(struct inbound *s)
 	origin->cert_verified = s->tls.trusted;
 }
 
-void inbound_data(void *arg)
+void inbound_data(void *arg, const char *verb)
 {
 	struct inbound *s = arg;
 	const struct mta_options *options = options_of(s);
 	struct trace_tls tls;
 
-	s->stage = "DATA";
+	s->stage = verb;
 	if (!queue_has_room(options->queue, 0)) {
 		refuse_for_room(s);
 		return;

@@ -81,7 +81,7 @@ void inbound_describe_tls(const struct inbound *s, struct trace_tls *ret);
 /* inbound_mail.c: the engine's events for mail transactions */
 void inbound_mail(void *arg, const struct smtp_mail *mail);
 void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt);
-void inbound_data(void *arg);
+void inbound_data(void *arg, const char *verb);
 void inbound_body(void *arg, struct slice bytes);
 void inbound_end_of_data(void *arg);
 void inbound_reset(void *arg, const struct smtp_status *why);

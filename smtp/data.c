@@ -80,7 +80,8 @@ static const char *read_line(struct smtp_data_reader *r, const char *ptr, const 
 static const char *read_lines(struct smtp_data_reader *r, const char *ptr, const char *end,
 			      bool has_nul)
 {
-	while (ptr < end && (r->state == IN_LINE || (r->state == AT_LINE_START && *ptr != '.')))
+	while (ptr < end && (r->state == IN_LINE ||
+			     (r->state == AT_LINE_START && (r->is_chunked || *ptr != '.'))))
 		ptr = read_line(r, ptr, end, has_nul);
 	return ptr;
 }
@@ -142,6 +143,15 @@ bool smtp_data_read(struct smtp_data_reader *r, struct slice *wire, struct buf *
 	}
 	*wire = slice_of(ptr, (size_t)(end - ptr));
 	return ended;
+}
+
+void smtp_data_read_end(struct smtp_data_reader *r, struct buf *out)
+{
+	if (r->state == AFTER_CR)
+		release_cr(r, out);
+	if (r->state == IN_LINE)
+		emit(r, "\r\n", 2, out);
+	r->state = AT_LINE_START;
 }
 
 void smtp_data_write(struct smtp_data_writer *w, struct slice bytes, struct buf *out)

@@ -1,5 +1,6 @@
 /*
- * data - the mail data between DATA and CRLF.CRLF, both ways (RFC 5321 section 4.5.2)
+ * data - the mail data between DATA and CRLF.CRLF, both ways (RFC 5321 section
+ * 4.5.2); and that of BDAT (RFC 3030), received
  *
  * Only CRLF "." CRLF ends the data. A CR or LF that stands alone, or a NUL, is
  * remembered as a fault: mail with one is refused, since what one server reads
@@ -19,9 +20,10 @@ enum smtp_data_fault {
 	SMTP_DATA_NUL,
 };
 
-/* Receiving; zero the struct for each message. */
+/* Receiving; zero the struct for each message, but for is_chunked. */
 struct smtp_data_reader {
-	int state;		    /* see data.c */
+	bool is_chunked; /* by BDAT: dots mean nothing, and smtp_data_read() sees no end */
+	int state;	 /* see data.c */
 	enum smtp_data_fault fault; /* the first one seen */
 	uint64_t size;		    /* bytes of unstuffed data so far */
 };
@@ -32,6 +34,13 @@ struct smtp_data_reader {
  * At most one CR is held back between calls, in the state.
  */
 bool smtp_data_read(struct smtp_data_reader *r, struct slice *wire, struct buf *out);
+
+/*
+ * The data is over as its octets are (BDAT LAST): a last line without CRLF is
+ * completed, as nothing could be sent on by DATA otherwise. A CR that was held
+ * back was a bare one.
+ */
+void smtp_data_read_end(struct smtp_data_reader *r, struct buf *out);
 
 /* Sending; zero the struct for each message. */
 struct smtp_data_writer {

@@ -18,7 +18,8 @@
 #include "base/memory.h"
 #include "smtp/server_internal.h"
 
-#define JUNK_LIMIT_DEFAULT 20 /* smtpd_hard_error_limit of Postfix */
+#define IDLE_COMMANDS_MAX  100 /* smtpd_junk_command_limit of Postfix */
+#define JUNK_LIMIT_DEFAULT 20  /* smtpd_hard_error_limit of Postfix */
 
 struct smtp_server *smtp_server_new(const struct smtp_server_options *options,
 				    const struct smtp_server_events *events, void *arg,
@@ -107,11 +108,40 @@ void server_over(struct smtp_server *s, const struct smtp_status *why)
 	s->events->quit(s->arg);
 }
 
-void server_settle(struct smtp_server *s, const struct smtp_status *status)
+void server_count_idle(struct smtp_server *s)
 {
-	unsigned int limit = s->options->junk_limit ? s->options->junk_limit : JUNK_LIMIT_DEFAULT;
+	if (++s->junk > IDLE_COMMANDS_MAX)
+		s->errors++;
+}
+
+static void say_last(struct smtp_server *s, const char *text)
+{
 	struct smtp_status last;
 
+	smtp_status_set(&last, 421, ESC(4, 7, 0), "%s Error: %s", s->options->hostname, text);
+	server_append(s, &last);
+	server_rejected(s, &last);
+	server_over(s, &last);
+}
+
+void server_check_errors(struct smtp_server *s)
+{
+	unsigned int limit = s->options->junk_limit ? s->options->junk_limit : JUNK_LIMIT_DEFAULT;
+
+	if (s->errors >= limit && s->state != SERVER_OVER)
+		say_last(s, "too many errors");
+}
+
+void server_out_of_step(struct smtp_server *s, int code, struct smtp_enhanced enhanced,
+			const char *text)
+{
+	server_reply(s, code, enhanced, "%s", text);
+	if (s->state != SERVER_OVER)
+		say_last(s, "out of step");
+}
+
+void server_settle(struct smtp_server *s, const struct smtp_status *status)
+{
 	if (smtp_status_class(status) == SMTP_DELIVERED) {
 		s->counts[s->command - server_commands].good++;
 	} else {
@@ -119,15 +149,10 @@ void server_settle(struct smtp_server *s, const struct smtp_status *status)
 		server_rejected(s, status);
 	}
 
-	if (status->code == 421) { /* whoever says it closes (RFC 5321 section 3.8) */
+	if (status->code == 421) /* whoever says it closes (RFC 5321 section 3.8) */
 		server_over(s, status);
-	} else if (s->errors >= limit && s->state != SERVER_OVER) {
-		smtp_status_set(&last, 421, ESC(4, 7, 0), "%s Error: too many errors",
-				s->options->hostname);
-		server_append(s, &last);
-		server_rejected(s, &last);
-		server_over(s, &last);
-	}
+	else
+		server_check_errors(s);
 }
 
 void server_reply_status(struct smtp_server *s, const struct smtp_status *status)
@@ -185,9 +210,9 @@ void smtp_server_end(struct smtp_server *s, const struct smtp_status *status)
 void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status)
 {
 	static void (*const answered[])(struct smtp_server *, const struct smtp_status *) = {
-		[SERVER_ASK_AUTH] = server_auth_answered, [SERVER_ASK_MAIL] = server_mail_answered,
-		[SERVER_ASK_RCPT] = server_rcpt_answered, [SERVER_ASK_DATA] = server_data_answered,
-		[SERVER_ASK_END] = server_end_answered,
+		[SERVER_ASK_AUTH] = server_auth_answered,  [SERVER_ASK_MAIL] = server_mail_answered,
+		[SERVER_ASK_RCPT] = server_rcpt_answered,  [SERVER_ASK_DATA] = server_data_answered,
+		[SERVER_ASK_CHUNK] = server_bdat_answered, [SERVER_ASK_END] = server_end_answered,
 	};
 	bool nested = s->processing;
 
@@ -205,9 +230,11 @@ static bool may_take(const struct smtp_server *s)
 	case SERVER_READY:
 	case SERVER_MAIL:
 	case SERVER_RCPT:
+	case SERVER_CHUNKS:
 	case SERVER_AUTH:
 		return !s->ending;
 	case SERVER_DATA:
+	case SERVER_CHUNK:
 		return !s->ending && !s->paused;
 	default:
 		return false;
@@ -235,10 +262,13 @@ void smtp_server_pause(struct smtp_server *s)
 void smtp_server_resume(struct smtp_server *s)
 {
 	s->paused = false;
-	if (s->state != SERVER_DATA || !s->data_ended)
+	if (!s->data_ended || (s->state != SERVER_DATA && s->state != SERVER_CHUNK))
 		return;
 	s->processing = true;
-	server_data_end(s);
+	if (s->state == SERVER_DATA)
+		server_data_end(s);
+	else
+		server_bdat_end(s);
 	s->processing = false;
 	end_if_due(s);
 }

@@ -8,7 +8,8 @@
  * So a client that sends its whole session ahead is served in order.
  *
  * RFC 5321, 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 2034, 3207
- * (STARTTLS), 4954 (AUTH), 3461 (DSN), 6531 (SMTPUTF8).
+ * (STARTTLS), 4954 (AUTH), 3461 (DSN), 6531 (SMTPUTF8), 3030 (CHUNKING and
+ * BINARYMIME), 9422 (LIMITS), 8689 (REQUIRETLS).
  */
 #pragma once
 
@@ -20,6 +21,24 @@
 #include "smtp/status.h"
 
 struct smtp_server;
+
+/* Extensions that can be switched off: not announced then, and not taken. */
+enum smtp_extension {
+	SMTP_PIPELINING = 1u << 0, /* cannot be refused: the keyword alone goes */
+	SMTP_SIZE = 1u << 1,
+	SMTP_VRFY = 1u << 2,
+	SMTP_ENHANCED_CODES = 1u << 3, /* the keyword alone */
+	SMTP_8BITMIME = 1u << 4,
+	SMTP_DSN = 1u << 5,
+	SMTP_SMTPUTF8 = 1u << 6,
+	SMTP_CHUNKING = 1u << 7, /* BINARYMIME with it */
+	SMTP_BINARYMIME = 1u << 8,
+	SMTP_LIMITS = 1u << 9, /* the keyword alone */
+	SMTP_REQUIRETLS = 1u << 10,
+};
+
+/* By keyword, in any case; 0: not one of these. */
+unsigned int smtp_extension_parse(struct slice keyword);
 
 struct smtp_server_options {
 	const char *hostname;	      /* in the greeting and the reply to EHLO */
@@ -33,6 +52,8 @@ struct smtp_server_options {
 	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here */
 	bool auth_clear;    /* offer AUTH without TLS too */
 	bool auth_required; /* no MAIL before AUTH: 530 5.7.0 */
+
+	unsigned int discarded; /* enum smtp_extension, or-ed */
 
 	bool hello_required; /* no MAIL and AUTH before EHLO or HELO: 503 5.5.1 */
 };
@@ -85,10 +106,17 @@ struct smtp_server_events {
 		     const struct smtp_mail *mail); /* answer; 2xx begins a transaction */
 	void (*rcpt)(void *arg, const struct smtp_rcpt *rcpt); /* answer */
 
-	/* DATA, with at least one recipient accepted: answer 354 to go on, or refuse. */
-	void (*data)(void *arg);
+	/*
+	 * verb is DATA, or that of the first BDAT, with at least one recipient
+	 * accepted: answer 354 to go on, or refuse. A refusal of DATA leaves the
+	 * transaction as it was; with BDAT that is over (RFC 3030 section 2).
+	 */
+	void (*data)(void *arg, const char *verb);
 
-	/* A piece of the message, unstuffed, CRLF line ends. Valid during the call. */
+	/*
+	 * A piece of the message, unstuffed, CRLF line ends; of any bytes where it
+	 * is binary. Valid during the call.
+	 */
 	void (*body)(void *arg, struct slice bytes);
 
 	/* The message is whole and without fault. Answer; the transaction ends with the answer. */

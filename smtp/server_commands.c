@@ -1,7 +1,10 @@
 /* server_commands - EHLO, and the commands that a transaction does not need */
 #include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/macros.h"
 #include "smtp/server_internal.h"
 
 /*
@@ -57,22 +60,96 @@ void server_cmd_helo(struct smtp_server *s, struct slice args)
 	settle_greeting(s);
 }
 
+struct extension {
+	struct slice keyword;
+	enum smtp_extension bit;
+};
+
+/* In the order of Postfix's reply to EHLO, which has STARTTLS and AUTH behind VRFY. */
+static const struct extension extensions[] = {
+	{ { "PIPELINING", 10 }, SMTP_PIPELINING },
+	{ { "SIZE", 4 }, SMTP_SIZE },
+	{ { "VRFY", 4 }, SMTP_VRFY },
+	{ { "ENHANCEDSTATUSCODES", 19 }, SMTP_ENHANCED_CODES },
+	{ { "8BITMIME", 8 }, SMTP_8BITMIME },
+	{ { "DSN", 3 }, SMTP_DSN },
+	{ { "SMTPUTF8", 8 }, SMTP_SMTPUTF8 },
+	{ { "CHUNKING", 8 }, SMTP_CHUNKING },
+	{ { "BINARYMIME", 10 }, SMTP_BINARYMIME },
+	{ { "LIMITS", 6 }, SMTP_LIMITS },
+	{ { "REQUIRETLS", 10 }, SMTP_REQUIRETLS },
+};
+
+unsigned int smtp_extension_parse(struct slice keyword)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++)
+		if (slice_equal_nocase(keyword, extensions[i].keyword))
+			return extensions[i].bit;
+	return 0;
+}
+
+bool server_offers(const struct smtp_server *s, enum smtp_extension extension)
+{
+	unsigned int needed = extension;
+
+	if (extension == SMTP_BINARYMIME) /* RFC 3030 section 3 */
+		needed |= SMTP_CHUNKING;
+	if (extension == SMTP_REQUIRETLS && !s->tls) /* RFC 8689 section 2 */
+		return false;
+	if (extension == SMTP_LIMITS && s->options->recipient_limit == 0)
+		return false;
+	return s->esmtp && !(s->options->discarded & needed);
+}
+
+/* Appends a line of the reply, and remembers where it begins. */
+static void announce(struct smtp_server *s, size_t *last, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void announce(struct smtp_server *s, size_t *last, const char *format, ...)
+{
+	char text[SERVER_HELLO_SIZE + 32];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	*last = buf_len(s->output);
+	buf_printf(s->output, "250-%s\r\n", text);
+}
+
+static void announce_extension(struct smtp_server *s, size_t *last, const struct extension *e)
+{
+	if (e->bit == SMTP_SIZE && s->options->size_limit > 0)
+		announce(s, last, "SIZE %" PRIu64, s->options->size_limit);
+	else if (e->bit == SMTP_LIMITS) /* RFC 9422 section 4 */
+		announce(s, last, "LIMITS RCPTMAX=%u", s->options->recipient_limit);
+	else
+		announce(s, last, "%s", e->keyword.ptr);
+}
+
+/* STARTTLS and AUTH depend on more than what was discarded. */
+static void announce_security(struct smtp_server *s, size_t *last)
+{
+	if (s->options->starttls && !s->tls)
+		announce(s, last, "STARTTLS");
+	if (server_auth_is_offered(s))
+		announce(s, last, "AUTH %s", s->options->auth);
+}
+
 void server_cmd_ehlo(struct smtp_server *s, struct slice args)
 {
+	size_t last = 0;
+
 	if (!greeting(s, args, true))
 		return;
-	buf_printf(s->output, "250-%s\r\n250-PIPELINING\r\n", s->options->hostname);
-	if (s->options->size_limit > 0)
-		buf_printf(s->output, "250-SIZE %" PRIu64 "\r\n", s->options->size_limit);
-	else
-		buf_append_string(s->output, "250-SIZE\r\n");
-	buf_append_string(s->output, "250-VRFY\r\n");
-	if (s->options->starttls && !s->tls)
-		buf_append_string(s->output, "250-STARTTLS\r\n");
-	if (server_auth_is_offered(s))
-		buf_printf(s->output, "250-AUTH %s\r\n", s->options->auth);
-	buf_append_string(s->output, "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n"
-				     "250-DSN\r\n250 SMTPUTF8\r\n");
+	announce(s, &last, "%s", s->options->hostname);
+	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
+		if (extensions[i].bit == SMTP_ENHANCED_CODES)
+			announce_security(s, &last);
+		if (server_offers(s, extensions[i].bit))
+			announce_extension(s, &last, &extensions[i]);
+	}
+	s->output->mem[s->output->start + last + 3] = ' '; /* "250 ", not "250-" */
 	settle_greeting(s);
 }
 
@@ -118,6 +195,10 @@ void server_cmd_vrfy(struct smtp_server *s, struct slice args)
 {
 	struct smtp_status status;
 
+	if (s->options->discarded & SMTP_VRFY) {
+		server_reply(s, 502, ESC(5, 5, 1), "Error: command not implemented");
+		return;
+	}
 	if (args.len == 0) {
 		server_reply(s, 501, ESC(5, 5, 4), "Syntax: VRFY address");
 		return;

@@ -21,8 +21,12 @@ void server_cmd_data(struct smtp_server *s, struct slice args)
 		server_reply(s, 554, ESC(5, 5, 1), "Error: no valid recipients");
 		return;
 	}
+	if (s->mail.body_binary) {
+		server_reply(s, 503, ESC(5, 5, 1), "Error: BODY=BINARYMIME requires BDAT");
+		return;
+	}
 	server_enter(s, SERVER_ASK_DATA);
-	s->events->data(s->arg);
+	s->events->data(s->arg, s->verb);
 }
 
 void server_data_answered(struct smtp_server *s, const struct smtp_status *status)
@@ -39,8 +43,13 @@ void server_data_answered(struct smtp_server *s, const struct smtp_status *statu
 	buf_append_string(s->output, "354 End data with <CR><LF>.<CR><LF>\r\n");
 }
 
-/* Whether a reason to refuse the message has turned up; sets doom when it is the first. */
-static void judge(struct smtp_server *s)
+void server_data_doom(struct smtp_server *s, const struct smtp_status *why)
+{
+	s->doom = *why;
+	server_transaction_end(s, &s->doom);
+}
+
+void server_data_judge(struct smtp_server *s)
 {
 	static const char *const faults[] = {
 		[SMTP_DATA_BARE_CR] = "bare <CR> received",
@@ -48,15 +57,17 @@ static void judge(struct smtp_server *s)
 		[SMTP_DATA_NUL] = "NUL byte received",
 	};
 
+	struct smtp_status why;
+
 	if (s->doom.code != 0)
 		return;
 	if (s->reader.fault != SMTP_DATA_FINE)
-		smtp_status_set(&s->doom, 550, ESC(5, 5, 2), "Error: %s", faults[s->reader.fault]);
+		smtp_status_set(&why, 550, ESC(5, 5, 2), "Error: %s", faults[s->reader.fault]);
 	else if (s->options->size_limit > 0 && s->reader.size > s->options->size_limit)
-		smtp_status_set(&s->doom, 552, ESC(5, 3, 4), "Error: message file too big");
+		smtp_status_set(&why, 552, ESC(5, 3, 4), SERVER_TOO_BIG);
 	else
 		return;
-	server_transaction_end(s, &s->doom);
+	server_data_doom(s, &why);
 }
 
 void server_data_take(struct smtp_server *s, struct slice *input)
@@ -66,7 +77,7 @@ void server_data_take(struct smtp_server *s, struct slice *input)
 	bool ended = smtp_data_read(&s->reader, &piece, &s->body);
 
 	*input = slice_skip(*input, given - piece.len);
-	judge(s);
+	server_data_judge(s);
 	if (s->doom.code == 0 && buf_len(&s->body) > 0)
 		s->events->body(s->arg, buf_slice(&s->body));
 	buf_clear(&s->body);

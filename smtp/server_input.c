@@ -14,21 +14,21 @@
 #include "base/macros.h"
 #include "smtp/server_internal.h"
 
-#define IDLE_COMMANDS_MAX 100 /* smtpd_junk_command_limit of Postfix */
-
 #define IN(state) (1u << SERVER_##state)
-#define IN_ANY	  (IN(GREETED) | IN(READY) | IN(MAIL) | IN(RCPT))
+#define IN_ANY	  (IN(GREETED) | IN(READY) | IN(MAIL) | IN(RCPT) | IN(CHUNKS))
 #define IN_IDLE	  (IN(GREETED) | IN(READY))
 
 /*
  * BEFORE_TLS: answered even where TLS is required (RFC 3207 section 4).
  * AFTER_HELLO: only after EHLO or HELO, if the options ask for that.
  * IDLE: brings no mail forward, so there is a limit to it.
+ * WITH_OCTETS: a number of them follows, whatever becomes of it (RFC 3030).
  */
 enum {
 	BEFORE_TLS = 1u << 0,
 	AFTER_HELLO = 1u << 1,
 	IDLE = 1u << 2,
+	WITH_OCTETS = 1u << 3,
 };
 
 static void cmd_unknown(struct smtp_server *s, struct slice args)
@@ -51,6 +51,8 @@ const struct server_command server_commands[SERVER_COMMAND_COUNT] = {
 	{ "MAIL", server_cmd_mail, IN_IDLE, AFTER_HELLO, "nested MAIL command" },
 	{ "RCPT", server_cmd_rcpt, IN(MAIL) | IN(RCPT), 0, "need MAIL command" },
 	{ "DATA", server_cmd_data, IN(MAIL) | IN(RCPT), 0, "need RCPT command" },
+	{ "BDAT", server_cmd_bdat, IN(MAIL) | IN(RCPT) | IN(CHUNKS), AFTER_HELLO | WITH_OCTETS,
+	  "need RCPT command" },
 	{ "RSET", server_cmd_rset, IN_ANY, IDLE, NULL },
 	{ "NOOP", server_cmd_noop, IN_ANY, BEFORE_TLS | IDLE, NULL },
 	{ "VRFY", server_cmd_vrfy, IN_ANY, IDLE, NULL },
@@ -75,20 +77,39 @@ static void begin_command(struct smtp_server *s, const struct server_command *c)
 	s->command = c;
 	s->verb = c->verb;
 	s->counts[c - server_commands].total++;
-	if (c->flags & IDLE && ++s->junk > IDLE_COMMANDS_MAX)
-		s->errors++;
+	if (c->flags & IDLE)
+		server_count_idle(s);
+	if (!(c->flags & WITH_OCTETS))
+		s->refusals = 0;
+}
+
+/* Why the command is not for now; false: it is. */
+static bool find_objection(const struct smtp_server *s, const struct server_command *c,
+			   struct smtp_status *ret)
+{
+	if (s->options->tls_required && !s->tls && !(c->flags & BEFORE_TLS))
+		smtp_status_set(ret, 530, ESC(5, 7, 0), "Must issue a STARTTLS command first");
+	else if (s->options->hello_required && !s->has_hello && c->flags & AFTER_HELLO)
+		smtp_status_set(ret, 503, ESC(5, 5, 1), "Error: send HELO/EHLO first");
+	else if (c->allowed & (1u << s->state))
+		return false;
+	else if (s->state == SERVER_CHUNKS)
+		smtp_status_set(ret, 503, ESC(5, 5, 1), "Error: %s after BDAT", c->verb);
+	else
+		smtp_status_set(ret, 503, ESC(5, 5, 1), "Error: %s", c->misplaced);
+	return true;
 }
 
 static void server_command(struct smtp_server *s, const struct server_command *c, struct slice args)
 {
-	if (s->options->tls_required && !s->tls && !(c->flags & BEFORE_TLS))
-		server_reply(s, 530, ESC(5, 7, 0), "Must issue a STARTTLS command first");
-	else if (s->options->hello_required && !s->has_hello && c->flags & AFTER_HELLO)
-		server_reply(s, 503, ESC(5, 5, 1), "Error: send HELO/EHLO first");
-	else if (!(c->allowed & (1u << s->state)))
-		server_reply(s, 503, ESC(5, 5, 1), "Error: %s", c->misplaced);
-	else
+	struct smtp_status objection;
+
+	if (!find_objection(s, c, &objection))
 		c->run(s, args);
+	else if (c->flags & WITH_OCTETS)
+		server_bdat_refuse(s, args, &objection);
+	else
+		server_reply_status(s, &objection);
 }
 
 static bool is_letter(char c)
@@ -131,6 +152,14 @@ static void hang_up(struct smtp_server *s, int code, struct smtp_enhanced enhanc
 	server_over(s, &status);
 }
 
+static void refuse_line(struct smtp_server *s, const struct server_command *c, const char *text)
+{
+	if (c->flags & WITH_OCTETS)
+		server_out_of_step(s, 500, ESC(5, 5, 2), text);
+	else
+		server_reply(s, 500, ESC(5, 5, 2), "%s", text);
+}
+
 static void take_command(struct smtp_server *s, struct slice line)
 {
 	const struct server_command *c = COMMAND_UNKNOWN;
@@ -145,7 +174,7 @@ static void take_command(struct smtp_server *s, struct slice line)
 	else if (is_foreign(c, verb))
 		hang_up(s, 221, ESC(2, 7, 0), "Error: I can break rules, too. Goodbye.");
 	else if (has_control_bytes(line))
-		server_reply(s, 500, ESC(5, 5, 2), "Error: bad syntax");
+		refuse_line(s, c, "Error: bad syntax");
 	else
 		server_command(s, c, slice_trim(args));
 }
@@ -176,6 +205,23 @@ static bool skip_line(struct smtp_server *s, struct slice *input)
 	return true;
 }
 
+/* The rest of it is dropped as it comes; but for BDAT, behind which octets come. */
+static bool begin_skipping(struct smtp_server *s, struct slice line)
+{
+	const struct server_command *c = COMMAND_UNKNOWN;
+	struct slice verb;
+
+	if (s->state != SERVER_AUTH && slice_next_word(&line, " \t", &verb))
+		c = command_find(verb);
+	if (c->flags & WITH_OCTETS) {
+		begin_command(s, c);
+		refuse_line(s, c, "Error: command too long");
+	} else {
+		s->skipping_line = true;
+	}
+	return true;
+}
+
 static size_t line_max(const struct smtp_server *s, struct slice input)
 {
 	bool is_auth = s->state == SERVER_AUTH || slice_starts_nocase(input, SLICE("AUTH "));
@@ -190,10 +236,8 @@ static bool take_line(struct smtp_server *s, struct slice *input)
 	struct slice window = slice_first(*input, max), line;
 	size_t lf = slice_find(window, '\n');
 
-	if (lf == window.len) {
-		s->skipping_line = window.len == max;
-		return s->skipping_line;
-	}
+	if (lf == window.len)
+		return window.len == max && begin_skipping(s, window);
 	line = slice_trim(slice_first(*input, lf));
 	*input = slice_skip(*input, lf + 1);
 	if (s->state == SERVER_AUTH)
@@ -238,6 +282,8 @@ bool server_take(struct smtp_server *s, struct slice *input)
 
 	if (s->state == SERVER_DATA)
 		server_data_take(s, input);
+	else if (s->state == SERVER_CHUNK)
+		server_bdat_take(s, input);
 	else if (s->skipping_line)
 		more = skip_line(s, input);
 	else if (!take_tls_hello(s, input, &more))

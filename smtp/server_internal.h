@@ -7,6 +7,7 @@
  *	server_auth.c		AUTH PLAIN and LOGIN
  *	server_mail.c		MAIL and RCPT
  *	server_data.c		DATA, the message and its end
+ *	server_bdat.c		BDAT, the message in chunks
  */
 #pragma once
 
@@ -19,7 +20,8 @@
 #define SERVER_AUTH_LINE_MAX 12288 /* RFC 4954 section 4 */
 #define SERVER_HELLO_SIZE    256   /* RFC 5321 section 4.5.3.1.2 */
 #define SERVER_REPLY_MAX     512   /* RFC 5321 section 4.5.3.1.5 */
-#define SERVER_COMMAND_COUNT 13
+#define SERVER_TOO_BIG	     "Error: message file too big"
+#define SERVER_COMMAND_COUNT 14
 
 enum server_state {
 	SERVER_NEW,	 /* nothing was said yet */
@@ -28,11 +30,14 @@ enum server_state {
 	SERVER_MAIL,	 /* in a transaction without recipients */
 	SERVER_RCPT,	 /* in a transaction with recipients */
 	SERVER_AUTH,	 /* 334 was sent: the next line is a response, no command */
+	SERVER_CHUNKS,	 /* a BDAT of a message was answered, and none of them was the last */
 	SERVER_DATA,	 /* 354 was sent: what comes is the message */
-	SERVER_ASK_AUTH, /* these five: the owner was asked, nothing moves until it answers */
+	SERVER_CHUNK,	 /* what comes are the octets of a BDAT, taken or dropped */
+	SERVER_ASK_AUTH, /* these six: the owner was asked, nothing moves until it answers */
 	SERVER_ASK_MAIL,
 	SERVER_ASK_RCPT,
 	SERVER_ASK_DATA,
+	SERVER_ASK_CHUNK,
 	SERVER_ASK_END,
 	SERVER_STARTTLS, /* 220 was sent to STARTTLS; nothing moves until the handshake is done */
 	SERVER_OVER,	 /* the last reply was sent */
@@ -55,6 +60,15 @@ struct server_command {
 
 /* In the order of Postfix's disconnect line; the last entry stands for all unknown ones. */
 extern const struct server_command server_commands[SERVER_COMMAND_COUNT];
+
+/* One BDAT. */
+struct server_chunk {
+	uint64_t size;		    /* octets, as the client has said */
+	uint64_t left;		    /* of them, that have not come yet */
+	bool is_last;		    /* of the message */
+	struct smtp_status refusal; /* why it is dropped, once it was read; code 0: it is not */
+	enum server_state then;	    /* where a refusal leads */
+};
 
 struct server_count {
 	unsigned int good, total;
@@ -94,9 +108,12 @@ struct smtp_server {
 	unsigned int rcpt_overshoot; /* refused for passing recipient_limit */
 
 	struct smtp_data_reader reader;
-	struct buf body;	 /* scratch: unstuffed bytes on their way to body() */
-	bool paused;		 /* no body bytes are taken */
-	bool data_ended;	 /* CRLF.CRLF was read; while paused nobody is told */
+	struct buf body; /* scratch: unstuffed bytes on their way to body() */
+	bool paused;	 /* no body bytes are taken */
+	bool data_ended; /* CRLF.CRLF, or all of a chunk, was read; while paused nobody is told */
+	struct server_chunk chunk;
+	uint64_t announced;	 /* by all BDATs of the message */
+	unsigned int refusals;	 /* of BDATs without another command in between */
 	struct smtp_status doom; /* why the message will be refused; code 0: so far it is fine */
 };
 
@@ -124,6 +141,12 @@ void server_reply_status(struct smtp_server *s, const struct smtp_status *status
 void server_reply(struct smtp_server *s, int code, struct smtp_enhanced enhanced,
 		  const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* A command that brings no mail forward: past a number of them each is an error. */
+void server_count_idle(struct smtp_server *s);
+
+/* End the session if there were too many errors; the last thing of a command, too. */
+void server_check_errors(struct smtp_server *s);
+
 /* The last reply was appended: end transaction and session. */
 void server_over(struct smtp_server *s, const struct smtp_status *why);
 
@@ -135,7 +158,17 @@ void server_transaction_end(struct smtp_server *s, const struct smtp_status *why
 /* Takes one line, or a piece of the message, from the front of *input. False: more is needed. */
 bool server_take(struct smtp_server *s, struct slice *input);
 
+/*
+ * Of what the client says next nobody knows where it begins: reply, and end
+ * the session with 421.
+ */
+void server_out_of_step(struct smtp_server *s, int code, struct smtp_enhanced enhanced,
+			const char *text);
+
 /* server_commands.c */
+
+/* Whether an extension was announced to this client. */
+bool server_offers(const struct smtp_server *s, enum smtp_extension extension);
 
 void server_cmd_helo(struct smtp_server *s, struct slice args);
 void server_cmd_ehlo(struct smtp_server *s, struct slice args);
@@ -168,6 +201,27 @@ void server_data_answered(struct smtp_server *s, const struct smtp_status *statu
 /* Takes a piece of the message from the front of *input. */
 void server_data_take(struct smtp_server *s, struct slice *input);
 
+/* Whether a reason to refuse the message has turned up; if so the transaction is over. */
+void server_data_judge(struct smtp_server *s);
+
+/* Refuse the message, whose end is still to be read. */
+void server_data_doom(struct smtp_server *s, const struct smtp_status *why);
+
 /* The end was read and the owner takes it now: refuse the message, or ask for an answer. */
 void server_data_end(struct smtp_server *s);
 void server_end_answered(struct smtp_server *s, const struct smtp_status *status);
+
+/* server_bdat.c */
+
+void server_cmd_bdat(struct smtp_server *s, struct slice args);
+
+/* BDAT is not for now: its octets are dropped all the same. */
+void server_bdat_refuse(struct smtp_server *s, struct slice args,
+			const struct smtp_status *refusal);
+void server_bdat_answered(struct smtp_server *s, const struct smtp_status *status);
+
+/* Takes octets of a chunk from the front of *input. */
+void server_bdat_take(struct smtp_server *s, struct slice *input);
+
+/* All of the chunk was read, and the owner takes what follows now. */
+void server_bdat_end(struct smtp_server *s);

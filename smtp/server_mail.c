@@ -15,11 +15,16 @@ enum {
 	PARAMETER_SMTPUTF8 = 1u << 5,
 	PARAMETER_NOTIFY = 1u << 6,
 	PARAMETER_ORCPT = 1u << 7,
+	PARAMETER_REQUIRETLS = 1u << 8,
 };
 
 /* What comes with extensions that HELO does not offer. */
 #define ESMTP_ONLY                                                                                 \
-	(PARAMETER_RET | PARAMETER_ENVID | PARAMETER_SMTPUTF8 | PARAMETER_NOTIFY | PARAMETER_ORCPT)
+	(PARAMETER_RET | PARAMETER_ENVID | PARAMETER_SMTPUTF8 | PARAMETER_NOTIFY |                 \
+	 PARAMETER_ORCPT | PARAMETER_REQUIRETLS)
+
+/* Those that have no value. */
+#define BARE (PARAMETER_SMTPUTF8 | PARAMETER_REQUIRETLS)
 
 static bool skip_keyword(struct slice *args, struct slice keyword)
 {
@@ -83,7 +88,12 @@ static bool take_size(struct smtp_server *s, struct slice value, struct smtp_mai
 static bool take_body(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
 {
 	mail->body_8bit = slice_equal_nocase(value, SLICE("8BITMIME"));
-	if (mail->body_8bit || slice_equal_nocase(value, SLICE("7BIT")))
+	mail->body_binary = slice_equal_nocase(value, SLICE("BINARYMIME"));
+	if (mail->body_binary && !server_offers(s, SMTP_BINARYMIME)) {
+		unsupported(s, SLICE("BODY=BINARYMIME"));
+		return false;
+	}
+	if (mail->body_8bit || mail->body_binary || slice_equal_nocase(value, SLICE("7BIT")))
 		return true;
 	return bad_parameter(s, "BODY");
 }
@@ -128,6 +138,19 @@ static bool take_smtputf8(struct smtp_server *s, struct slice value, struct smtp
 	return mail->smtputf8 || bad_parameter(s, "SMTPUTF8");
 }
 
+/* RFC 8689 section 2: it has no value either, and means nothing in the clear. */
+static bool take_requiretls(struct smtp_server *s, struct slice value, struct smtp_mail *mail)
+{
+	if (value.len > 0)
+		return bad_parameter(s, "REQUIRETLS");
+	if (!s->tls) {
+		server_reply(s, 530, ESC(5, 7, 10), "Error: REQUIRETLS is for sessions in TLS");
+		return false;
+	}
+	mail->requiretls = true;
+	return true;
+}
+
 static bool take_notify(struct smtp_server *s, struct slice value, struct smtp_rcpt *rcpt)
 {
 	return smtp_notify_parse(value, &rcpt->notify) || bad_parameter(s, "NOTIFY");
@@ -147,31 +170,35 @@ static bool take_orcpt(struct smtp_server *s, struct slice value, struct smtp_rc
 struct parameter {
 	struct slice name;
 	unsigned int bit;
+	unsigned int extensions; /* enum smtp_extension: it comes with any of these */
 	bool (*take_mail)(struct smtp_server *s, struct slice value, struct smtp_mail *mail);
 	bool (*take_rcpt)(struct smtp_server *s, struct slice value, struct smtp_rcpt *rcpt);
 };
 
 static const struct parameter parameters[] = {
-	{ { "SIZE", 4 }, PARAMETER_SIZE, take_size, NULL },
-	{ { "BODY", 4 }, PARAMETER_BODY, take_body, NULL },
-	{ { "AUTH", 4 }, PARAMETER_AUTH, take_auth, NULL },
-	{ { "RET", 3 }, PARAMETER_RET, take_ret, NULL },
-	{ { "ENVID", 5 }, PARAMETER_ENVID, take_envid, NULL },
-	{ { "SMTPUTF8", 8 }, PARAMETER_SMTPUTF8, take_smtputf8, NULL },
-	{ { "NOTIFY", 6 }, PARAMETER_NOTIFY, NULL, take_notify },
-	{ { "ORCPT", 5 }, PARAMETER_ORCPT, NULL, take_orcpt },
+	{ { "SIZE", 4 }, PARAMETER_SIZE, SMTP_SIZE, take_size, NULL },
+	{ { "BODY", 4 }, PARAMETER_BODY, SMTP_8BITMIME | SMTP_BINARYMIME, take_body, NULL },
+	{ { "AUTH", 4 }, PARAMETER_AUTH, 0, take_auth, NULL },
+	{ { "RET", 3 }, PARAMETER_RET, SMTP_DSN, take_ret, NULL },
+	{ { "ENVID", 5 }, PARAMETER_ENVID, SMTP_DSN, take_envid, NULL },
+	{ { "SMTPUTF8", 8 }, PARAMETER_SMTPUTF8, SMTP_SMTPUTF8, take_smtputf8, NULL },
+	{ { "REQUIRETLS", 10 }, PARAMETER_REQUIRETLS, SMTP_REQUIRETLS, take_requiretls, NULL },
+	{ { "NOTIFY", 6 }, PARAMETER_NOTIFY, SMTP_DSN, NULL, take_notify },
+	{ { "ORCPT", 5 }, PARAMETER_ORCPT, SMTP_DSN, NULL, take_orcpt },
 };
 
 static bool is_offered(const struct smtp_server *s, const struct parameter *p)
 {
 	if (p->bit == PARAMETER_AUTH)
 		return s->options->auth != NULL;
+	if ((s->options->discarded & p->extensions) == p->extensions)
+		return false;
 	return s->esmtp || !(p->bit & ESMTP_ONLY);
 }
 
 /*
  * The parameter that is meant by NAME=VALUE; NULL, and a reply was made, if
- * there is none such, or it came before. All but SMTPUTF8 have a value.
+ * there is none such, or it came before.
  */
 static const struct parameter *find_parameter(struct smtp_server *s, struct slice text,
 					      bool is_mail, unsigned int *seen)
@@ -182,7 +209,7 @@ static const struct parameter *find_parameter(struct smtp_server *s, struct slic
 		const struct parameter *p = &parameters[i];
 
 		if (!slice_equal_nocase(name, p->name) || is_mail != (p->take_mail != NULL) ||
-		    !is_offered(s, p) || (name.len == text.len && p->bit != PARAMETER_SMTPUTF8))
+		    !is_offered(s, p) || (name.len == text.len && !(p->bit & BARE)))
 			continue;
 		if (*seen & p->bit) {
 			server_reply(s, 501, ESC(5, 5, 4), "Error: multiple %s options",

@@ -140,6 +140,55 @@ static void test_read_splits_make_no_difference(void **state)
 	}
 }
 
+static void read_chunked(struct slice text, bool split, struct smtp_data_reader *r, struct buf *out)
+{
+	*r = (struct smtp_data_reader){ .is_chunked = true };
+	while (text.len > 0) {
+		size_t wanted = split ? (size_t)rand() % 9 + 1 : text.len;
+		struct slice piece = slice_first(text, wanted);
+
+		text = slice_skip(text, piece.len);
+		assert_false(smtp_data_read(r, &piece, out));
+		assert_int_equal(piece.len, 0);
+	}
+	smtp_data_read_end(r, out);
+}
+
+/* By BDAT every byte counts, wherever the chunks end; and what is found fine are lines. */
+static void test_read_chunked(void **state)
+{
+	(void)state;
+	srand(4);
+	for (int round = 0; round < 20000; round++) {
+		struct smtp_data_reader whole, split;
+		struct buf whole_out = { 0 }, split_out = { 0 };
+		char bytes[24];
+		struct slice text = slice_of(bytes, (size_t)rand() % sizeof(bytes)), got;
+
+		fill_random(bytes, text.len);
+		read_chunked(text, false, &whole, &whole_out);
+		read_chunked(text, true, &split, &split_out);
+		got = buf_slice(&whole_out);
+		assert_true(slice_equal(got, buf_slice(&split_out)));
+		assert_int_equal(whole.fault, split.fault);
+		assert_int_equal(whole.size, got.len);
+		assert_int_equal(split.size, got.len);
+
+		assert_true(got.len == text.len || got.len == text.len + 2);
+		assert_memory_equal(got.ptr, text.ptr, text.len);
+		for (size_t i = 0; whole.fault == SMTP_DATA_FINE && i < got.len; i++) {
+			assert_true(got.ptr[i] != '\r' ||
+				    (i + 1 < got.len && got.ptr[i + 1] == '\n'));
+			assert_true(got.ptr[i] != '\n' || (i > 0 && got.ptr[i - 1] == '\r'));
+			assert_int_not_equal(got.ptr[i], '\0');
+		}
+		if (whole.fault == SMTP_DATA_FINE && got.len > 0)
+			assert_int_equal(got.ptr[got.len - 1], '\n');
+		buf_done(&whole_out);
+		buf_done(&split_out);
+	}
+}
+
 /* Random text with CRLF line ends. */
 static size_t fill_lines(char *bytes, size_t size)
 {
@@ -231,6 +280,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_read_splits_make_no_difference),
+		cmocka_unit_test(test_read_chunked),
 		cmocka_unit_test(test_what_is_written_is_read),
 		cmocka_unit_test(test_no_dot_leads_a_line_alone),
 	};

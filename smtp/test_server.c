@@ -86,9 +86,9 @@ static void on_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	asked(arg, 250);
 }
 
-static void on_data(void *arg)
+static void on_data(void *arg, const char *verb)
 {
-	note(arg, "data ");
+	note(arg, "%s ", strcmp(verb, "DATA") == 0 ? "data" : "bdat");
 	asked(arg, 354);
 }
 

@@ -8,6 +8,7 @@
  *	# a comment
  *	option starttls				a field of struct smtp_server_options;
  *	option size_limit 100			"option tls": the session begins in TLS
+ *	option discard CHUNKING			an extension that is not offered
  *	answer rcpt x@y 550 5.1.1 No such user	how the owner answers an event: about
  *	answer end 452 4.3.1 Disk full		one address (or user), or always
  *	C: MAIL FROM:<a@b>			the client sends a line, CRLF behind it
@@ -111,6 +112,10 @@ static bool set_option(struct dialog *d, struct slice text)
 			*flags[i].field = true;
 			return true;
 		}
+	}
+	if (slice_equal(name, SLICE("discard"))) {
+		o->discarded |= smtp_extension_parse(text);
+		return smtp_extension_parse(text) != 0;
 	}
 	if (slice_equal(name, SLICE("auth")))
 		o->auth = arena_slicedup(&d->arena, text);

@@ -45,6 +45,7 @@ static void set_options(struct play *p, uint8_t bits, uint8_t more)
 		.auth_clear = bits & 32,
 		.auth_required = bits & 64,
 		.hello_required = more & 2,
+		.discarded = more & 4 ? SMTP_CHUNKING | SMTP_SMTPUTF8 : 0,
 	};
 	p->transcript.answers = answers;
 	p->transcript.answer_count = ARRAY_SIZE(answers) - !(more & 1);

@@ -201,6 +201,11 @@ static void on_mail(void *arg, const struct smtp_mail *mail)
 		buf_printf(&t->lines, " size=%" PRIu64, mail->size);
 	if (mail->body_8bit)
 		write_field(t, "8bit", "");
+	if (mail->body_binary)
+		write_field(t, "binary", "");
+	if (mail->requiretls)
+		write_field(t, "requiretls", "");
+	t->is_binary = mail->body_binary;
 	if (mail->auth)
 		write_field(t, "auth=", mail->auth);
 	if (mail->returning)
@@ -235,12 +240,12 @@ static void on_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	asked(t, "rcpt", rcpt->recipient);
 }
 
-static void on_data(void *arg)
+static void on_data(void *arg, const char *verb)
 {
 	struct transcript *t = arg;
 
 	assert(t->is_open);
-	begin_event(t, "data");
+	begin_event(t, strcmp(verb, "DATA") == 0 ? "data" : "data by BDAT");
 	end_event(t);
 	buf_clear(&t->body);
 	asked(t, "data", "");
@@ -265,6 +270,12 @@ static void write_body(struct transcript *t)
 		struct slice all = buf_slice(&t->body), line = all;
 
 		line.len = slice_find(all, '\n');
+		if (t->is_binary) {
+			begin_event(t, "body ");
+			write_escaped(&t->lines, all);
+			end_event(t);
+			return;
+		}
 		assert(line.len < all.len && line.len > 0 && line.ptr[line.len - 1] == '\r');
 		line.len--;
 		begin_event(t, line.len > 0 ? "body " : "body");

@@ -6,10 +6,12 @@
  *	E: hello client.test esmtp		(smtp after HELO)
  *	E: starttls
  *	E: auth PLAIN id= user=a password=b
- *	E: mail <a@b> size=10 8bit auth=c ret=hdrs envid=e smtputf8	(the rest if given)
+ *	E: mail <a@b> size=10 8bit auth=c ret=hdrs envid=e smtputf8	(the rest if given;
+ *			also binary and requiretls, behind 8bit)
  *	E: rcpt <a@vm1.vm> typed=a notify=NEVER orcpt=rfc822;a	(typed= if it differs)
- *	E: data
- *	E: body TEXT				a line of the message, told with its end
+ *	E: data				"data by BDAT" if that was it
+ *	E: body TEXT				a line of the message, told with its end;
+ *						of a binary message all of it
  *	E: end
  *	E: reset				or "reset 552 5.3.4 TEXT"
  *	E: rejected RCPT 554 5.7.1 TEXT
@@ -43,7 +45,7 @@ struct transcript {
 	char *input; /* exact copy of what the engine reads: the sanitizer sees more than that */
 	const struct transcript_answer *answer; /* to be given */
 	bool is_paused, is_open, in_handshake, is_over;
-	bool is_utf8; /* of the running transaction */
+	bool is_utf8, is_binary; /* of the running transaction */
 };
 
 /* options and answers are set; the rest is zero. Greets. */
