@@ -102,13 +102,38 @@ static void fields_part(struct composer *c)
 	     utf8 ? "message/global-delivery-status" : "message/delivery-status", &content);
 }
 
-/* RFC 3461 section 6.2: only failures return the message, and only where that was not ruled out. */
+/*
+ * RFC 3461 section 6.2: only failures return the message, and only where that
+ * was not ruled out; with REQUIRETLS it always is (RFC 8689 section 5). A
+ * binary message would make a binary report, which few servers take.
+ */
 static bool returns_whole(const struct report *report)
 {
+	const struct queue_message *m = report->message;
 	bool is_failure = report->kind == REPORT_FAILURE || report->kind == REPORT_DOUBLE_BOUNCE;
 
-	return is_failure && report->message->returning != SMTP_RETURN_HEADERS &&
-	       report->message->size <= RETURN_WHOLE_BYTES;
+	return is_failure && m->returning != SMTP_RETURN_HEADERS && !m->requiretls &&
+	       !m->body_binary && m->size <= RETURN_WHOLE_BYTES;
+}
+
+/* What is sent as text is lines, and holds no NUL; a header that is binary may be anything. */
+static void make_lines(struct buf *text)
+{
+	struct slice in = buf_slice(text);
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < in.len; i++) {
+		char c = in.ptr[i];
+
+		if (c == '\r' && i + 1 < in.len && in.ptr[i + 1] == '\n')
+			i++;
+		if (c == '\r' || c == '\n')
+			buf_append_string(&out, "\r\n");
+		else
+			buf_append(&out, c ? &c : "?", 1);
+	}
+	buf_done(text);
+	*text = out;
 }
 
 /* The header with the line end of its last line, or all there is. */
@@ -144,8 +169,11 @@ static int original_part(struct composer *c, struct error *err)
 		part(c, "Undelivered Message", m->smtputf8 ? "message/global" : "message/rfc822",
 		     &original);
 	} else if (r >= 0) {
-		struct slice text = buf_slice(&original);
+		struct slice text;
 
+		if (m->body_binary)
+			make_lines(&original);
+		text = buf_slice(&original);
 		buf_append_slice(&content, slice_first(text, header_length(text)));
 		part(c, "Message Headers",
 		     m->smtputf8 ? "message/global-headers" : "text/rfc822-headers", &content);
@@ -187,7 +215,8 @@ int report_compose(const struct mta_options *options, const struct report *repor
 
 	note->arrived_ms = clock_wall_ms(options->clock);
 	note->kind = is_double ? QUEUE_DOUBLE_BOUNCE : QUEUE_REPORT;
-	note->smtputf8 = !smtp_address_is_ascii(to); /* in the header */
+	note->requiretls = report->message->requiretls; /* it tells as much (RFC 8689 section 5) */
+	note->smtputf8 = !smtp_address_is_ascii(to);	/* in the header */
 	queue_message_add_recipient(note, to, to)->notify = SMTP_NOTIFY_NEVER;
 
 	r = write_all(&c, err);
