@@ -15,6 +15,12 @@
 #include "base/macros.h"
 #include "base/parse.h"
 
+bool net_protocols_have(enum net_protocols protocols, int family)
+{
+	return protocols == NET_PROTOCOLS_ALL ||
+	       family == (protocols == NET_PROTOCOLS_IPV4 ? AF_INET : AF_INET6);
+}
+
 bool net_address_parse_ip(struct slice ip, uint16_t port, struct net_address *ret)
 {
 	struct net_address a = { 0 };

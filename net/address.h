@@ -21,6 +21,15 @@ struct net_address {
 
 #define NET_ADDRESS_TEXT_SIZE 64
 
+/* inet_protocols */
+enum net_protocols {
+	NET_PROTOCOLS_ALL,
+	NET_PROTOCOLS_IPV4,
+	NET_PROTOCOLS_IPV6,
+};
+
+bool net_protocols_have(enum net_protocols protocols, int family);
+
 /* "192.0.2.1" or "2001:db8::1", without brackets. False when ip is no address. */
 bool net_address_parse_ip(struct slice ip, uint16_t port, struct net_address *ret);
 

@@ -19,8 +19,10 @@
 #include "base/parse.h"
 #include "net/internal.h"
 
-#define TIMEOUT_MS  5000
+#define TIMEOUT_MS  3000
 #define TRIES	    3
+#define LIMIT_MS    20000
+#define KNOWN_MAX   4096 /* answers that are kept */
 #define SERVERS_MAX 16
 #define DOMAIN_PORT 53
 
@@ -236,6 +238,10 @@ int dns_new(struct loop *loop, const struct dns_options *options, struct dns **r
 
 	dns->is_trusted = is_local(dns->channel);
 	dns->loop = loop;
+	dns->limit_ms = options->limit_ms > 0 ? options->limit_ms : LIMIT_MS;
+	dns->protocols = options->protocols;
+	dns->clock = options->clock ? options->clock : &clock_system;
+	dns_cache_init(&dns->cache, KNOWN_MAX);
 	dns->timer = loop_timer_new(loop, on_timer, dns);
 	list_init(&dns->sockets);
 	list_init(&dns->queries);
@@ -248,11 +254,12 @@ void dns_free(struct dns *dns)
 	if (!dns)
 		return;
 
-	/* Those that c-ares still works on are freed by its last callback. */
+	dns->is_closing = true;
 	LIST_FOREACH (item, &dns->queries)
 		dns_cancel(CONTAINER_OF(item, struct dns_query, link));
 	ares_destroy(dns->channel);
 	assert(list_is_empty(&dns->queries) && list_is_empty(&dns->sockets));
+	dns_cache_done(&dns->cache);
 	loop_timer_free(dns->timer);
 	free(dns);
 }

@@ -1,11 +1,8 @@
 /* dns_internal - what dns.c (c-ares on our loop) and dns_query.c (questions) share */
 #pragma once
 
-#include "base/buf.h"
-#include "net/dns.h"
+#include "net/dns_cache.h"
 #include "net/internal.h"
-
-#define DNS_RECORDS_MAX 32 /* of one answer; those behind are left out */
 
 struct ares_channeldata;
 
@@ -16,29 +13,52 @@ struct dns {
 	struct list sockets; /* struct dns_socket */
 	struct list queries; /* struct dns_query */
 	bool is_trusted;     /* all servers are on this host: AD means something */
+	bool is_closing;     /* c-ares calls back what it drops */
+	int limit_ms;
+	enum net_protocols protocols;
+	const struct clock *clock;
+	struct dns_cache cache;
 };
 
 /* Ask c-ares when it wants to be called. */
 void dns_schedule(struct dns *dns);
 
+/* What a query wants to know: the answer to one question. */
+struct dns_part {
+	struct dns_query *query;
+	enum dns_type type;
+	struct dns_entry *entry; /* a reference */
+	struct list link;	 /* of the entry's waiters, until it is known */
+};
+
+enum dns_kind {
+	DNS_KIND_ADDRESSES,
+	DNS_KIND_MX,
+	DNS_KIND_TLSA,
+};
+
 struct dns_query {
 	struct dns *dns;
 	struct list link;
 	struct loop_task answer;
-	void (*answered)(void *arg, const struct dns_answer *answer); /* one of both; NULL: */
-	void (*answered_tlsa)(void *arg, const struct dns_tlsa_answer *answer); /* cancelled */
+	struct loop_timer *timer;
+	enum dns_kind kind;
+	union {
+		void (*addresses)(void *arg, const struct dns_answer *answer);
+		void (*mx)(void *arg, const struct dns_mx_answer *answer);
+		void (*tlsa)(void *arg, const struct dns_tlsa_answer *answer);
+	} answered;
 	void *arg;
 	char *host;
+	bool is_secure; /* it is asked whether the answers are */
 	bool is_answering;
 
-	unsigned int running; /* lookups without an answer */
-	int failure;	      /* ARES_E... of a lookup that found nothing out; 0: none */
-	bool is_name_unknown; /* NXDOMAIN: not one record of any type */
-	bool is_secure;	      /* of any lookup: a name is signed for all types, or for none */
-	char *canonical;      /* NULL: as host */
+	struct dns_part parts[2];
+	unsigned int part_count, waiting;
 
-	struct net_address addresses[2 * DNS_RECORDS_MAX];
-	struct dns_tlsa records[DNS_RECORDS_MAX]; /* into bytes */
-	size_t count;				  /* of either */
-	struct buf bytes;			  /* the answer that holds TLSA records */
+	/* without a question: */
+	bool is_nameless;	       /* the root, which has no addresses */
+	const char *refusal;	       /* NULL: none */
+	struct net_address *addresses; /* literal, or of /etc/hosts; then, of all parts */
+	size_t count;
 };
