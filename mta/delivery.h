@@ -35,9 +35,10 @@ struct delivery_recipient {
 	unsigned int index;		     /* in the message */
 	const struct transport_route *route; /* its own, a reference; the lane is the delivery's */
 	bool known;			     /* status is final for this attempt */
-	bool untried;	/* deferred without an attempt of its own: not counted */
-	int64_t due_ms; /* 0, or no try before then; with untried: when to try */
-	bool by_peer;	/* the status is in the peer's words */
+	bool untried;	 /* deferred without an attempt of its own: not counted */
+	int64_t due_ms;	 /* 0, or no try before then; with untried: when to try */
+	bool by_peer;	 /* the status is in the peer's words, */
+	bool is_verdict; /*   and its answer to RCPT or to the end of the message */
 	struct smtp_status status;
 };
 
@@ -73,7 +74,8 @@ struct delivery {
 	unsigned int count, room; /* room: what recipients[] is large enough for */
 	unsigned int unknown;	  /* recipients without a status yet */
 	int64_t waits_for;	  /* what is deferred waits for this lane; 0: for its time alone */
-	bool is_probe; /* its next hop was down before and still is: tried, but not counted */
+	bool was_in_clear;	  /* another host was told the envelope in the clear before */
+	bool is_probe; /* its next hop was down, and may still be: tried, but not counted */
 	bool damaged;  /* the stored body is not what was accepted: hold, for the operator */
 	struct delivery_recipient recipients[];
 };

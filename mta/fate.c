@@ -11,16 +11,44 @@ int64_t fate_expires_ms(const struct mta_options *options, const struct queue_me
 	return m->arrived_ms + lifetime_s * 1000;
 }
 
-int64_t fate_next_try_ms(const struct fate_facts *f, unsigned int attempts)
+/*
+ * Most greylists let mail in after one to five minutes. But a server that says
+ * 451 for ever must not be hammered: trebling from a minute on, this meets the
+ * usual schedule, which doubles, at the fifth attempt.
+ */
+#define SOON_S	    60
+#define SOON_GROWTH 3
+
+bool fate_is_greylisting(const struct smtp_status *answer)
+{
+	const struct smtp_enhanced *e = &answer->enhanced;
+
+	if (answer->code == 452) /* RFC 5321 section 4.5.3.1.10: too many recipients */
+		return e->class == 4 && e->subject == 5 && e->detail == 3;
+	return answer->code == 450 || answer->code == 451;
+}
+
+static int64_t wait_ms(const struct fate_facts *f, unsigned int attempts)
 {
 	const struct mta_options *options = f->options;
-	int64_t expires_ms = fate_expires_ms(options, f->message);
+	int64_t usual_ms = backoff_ms(attempts, options->minimal_backoff_s,
+				      options->maximal_backoff_s, f->random);
+	int64_t soon_s = SOON_S;
+
+	if (!f->is_greylisted)
+		return usual_ms;
+	for (unsigned int i = 1; i < attempts && soon_s < options->maximal_backoff_s; i++)
+		soon_s *= SOON_GROWTH;
+	return MIN(usual_ms, backoff_ms(1, soon_s, soon_s, f->random));
+}
+
+int64_t fate_next_try_ms(const struct fate_facts *f, unsigned int attempts)
+{
+	int64_t expires_ms = fate_expires_ms(f->options, f->message);
 	int64_t next_ms = f->retry_ms;
 
 	if (!f->is_uncounted || !f->retry_ms)
-		next_ms =
-			MAX(next_ms, f->now_ms + backoff_ms(attempts, options->minimal_backoff_s,
-							    options->maximal_backoff_s, f->random));
+		next_ms = MAX(next_ms, f->now_ms + wait_ms(f, attempts));
 	if (expires_ms > f->now_ms)
 		next_ms = MIN(next_ms, expires_ms); /* the last attempt, and then it is known */
 	return next_ms;
@@ -36,10 +64,9 @@ static bool wants(const struct queue_recipient *r, enum smtp_notify what)
 
 static void delivered(const struct fate_facts *f, struct fate *fate)
 {
-	bool is_ours_to_tell = f->place == FATE_MAILBOX || f->place == FATE_SILENT_HOP;
-
 	fate->status = QUEUE_DELIVERED;
-	if (is_ours_to_tell && f->message->sender[0] && wants(f->recipient, SMTP_NOTIFY_SUCCESS))
+	if (f->place != FATE_NEXT_HOP && f->message->sender[0] &&
+	    wants(f->recipient, SMTP_NOTIFY_SUCCESS))
 		fate->report = REPORT_SUCCESS;
 }
 

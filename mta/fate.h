@@ -24,6 +24,7 @@ struct fate_facts {
 	enum fate_place place;			 /* when delivered */
 	bool is_damaged;			 /* the stored message is not what was accepted */
 	bool is_uncounted;			 /* no attempt of its own, or only a probe */
+	bool is_greylisted;			 /* the next hop wants it to come again soon */
 	int64_t retry_ms;			 /* not before then; uncounted: then; 0: any */
 	int64_t now_ms;
 	uint32_t random; /* for the jitter */
@@ -38,6 +39,13 @@ struct fate {
 	bool is_silenced; /* bounced, and the sender wanted not to be told (NOTIFY) */
 	bool is_dropped;  /* bounced, and there is nobody who could be told */
 };
+
+/*
+ * Whether this answer of a next hop, to RCPT or to the end of a message, may be
+ * that of a greylist, or of one who only takes so many recipients at a time:
+ * 450, 451, and 452 4.5.3. What its text says does not matter.
+ */
+bool fate_is_greylisting(const struct smtp_status *answer);
 
 void fate_decide(const struct fate_facts *facts, struct fate *ret);
 

@@ -409,16 +409,30 @@ void lane_put_back(struct lane *lane, struct delivery *d)
 	run_soon(lane);
 }
 
+void lane_ready(struct lane *lane, struct lane_connection *c)
+{
+	if (c->ready)
+		return;
+	c->ready = true;
+	lane->connecting--;
+	lane->tried = 0;
+	health_connected(lane->health);
+}
+
+void lane_moves_on(struct lane *lane, struct lane_connection *c)
+{
+	assert(c->ready && !c->is_fruitful);
+	c->ready = false;
+	lane->connecting++;
+	health_disconnected(lane->health);
+}
+
 struct delivery *lane_take(struct lane *lane, struct lane_connection *c)
 {
+	struct delivery *d;
 	struct list *link;
 
-	if (!c->ready) {
-		c->ready = true;
-		lane->connecting--;
-		lane->tried = 0;
-		health_connected(lane->health);
-	}
+	lane_ready(lane, c);
 	list_remove(&c->link);
 	link = lane_is_closing(lane) ? NULL : list_pop(&lane->ready);
 	if (!link) {
@@ -428,7 +442,9 @@ struct delivery *lane_take(struct lane *lane, struct lane_connection *c)
 	list_push(&lane->busy, &c->link);
 	lane->ready_count--;
 	lane->taken++;
-	return CONTAINER_OF(link, struct delivery, link);
+	d = CONTAINER_OF(link, struct delivery, link);
+	d->is_probe = lane->is_probing;
+	return d;
 }
 
 unsigned int lane_first_hop(const struct lane *lane)
@@ -503,28 +519,37 @@ void lane_drop_waiting(struct lane *lane)
 }
 
 /*
- * One delivery for each connection that was tried shares its fate. To carry a
- * probe is an attempt by the ledger, but nothing about this message: if it were
- * counted, the one that carries them all would back off for hours by itself.
+ * To carry a probe is an attempt by the ledger, but nothing about this message:
+ * if it were counted, the one that carries them all would back off for hours by
+ * itself.
  */
+void lane_defer_probe(const struct lane *lane, struct delivery *d)
+{
+	if (!d->is_probe)
+		return;
+	d->waits_for = lane->name;
+	for (unsigned int i = 0; i < d->count; i++)
+		d->recipients[i].due_ms = suspended_until_ms(lane, d->message);
+}
+
+/* One delivery for each connection that was tried shares its fate. */
 static void defer_tried(struct lane *lane, bool all)
 {
 	struct list *link;
 
 	while ((all || lane->tried > 0) && (link = list_pop(&lane->ready)) != NULL) {
 		struct delivery *d = CONTAINER_OF(link, struct delivery, link);
-		int64_t due_ms = suspended_until_ms(lane, d->message);
+		int64_t due_ms =
+			MAX(health_retry_ms(lane->health), lane->shut_out_ms) + random_u32() % 2000;
 
 		lane->ready_count--;
 		lane->tried -= lane->tried > 0;
 		d->attempt = lane->trouble;
 		d->waits_for = lane->name;
 		d->is_probe = lane->is_probing;
-		if (!d->is_probe)
-			due_ms = MAX(health_retry_ms(lane->health), lane->shut_out_ms) +
-				 random_u32() % 2000;
 		for (unsigned int i = 0; i < d->count; i++)
 			d->recipients[i].due_ms = due_ms;
+		lane_defer_probe(lane, d);
 		delivery_report_rest(d, &lane->status);
 		delivery_finish(d);
 	}

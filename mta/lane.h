@@ -108,6 +108,15 @@ void lane_look(struct lane *lane);
 /* The connection is ready. Returns its next delivery; NULL: none, it is now idle. */
 struct delivery *lane_take(struct lane *lane, struct lane_connection *c);
 
+/* The connection is ready for a delivery that it has brought along, or that it will not get from here. */
+void lane_ready(struct lane *lane, struct lane_connection *c);
+
+/* It broke before it has carried any mail: it goes on to the next address, and may be ready again. */
+void lane_moves_on(struct lane *lane, struct lane_connection *c);
+
+/* The session that carries it has failed: if it was a probe, it waits with the rest. */
+void lane_defer_probe(const struct lane *lane, struct delivery *d);
+
 /* A delivery could not be begun on its connection: it goes first on another. */
 void lane_put_back(struct lane *lane, struct delivery *d);
 

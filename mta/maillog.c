@@ -308,6 +308,19 @@ void maillog_tls_stranger(struct log *log, const char *relay, const struct tls_f
 		  tls->pubkey_fingerprint);
 }
 
+void maillog_next_address(struct log *log, const char *relay, const struct smtp_status *why,
+			  bool by_peer)
+{
+	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
+
+	if (by_peer)
+		log_write(log, "smtp", LOG_LEVEL_INFO,
+			  "host %s said: %d %s %s; trying the next address", relay, why->code,
+			  smtp_status_enhanced_text(why, enhanced), why->text);
+	else
+		log_write(log, "smtp", LOG_LEVEL_INFO, "%s; trying the next address", why->text);
+}
+
 void maillog_tls_fallback(struct log *log, const char *relay, const char *reason)
 {
 	log_write(log, "smtp", LOG_LEVEL_WARNING,

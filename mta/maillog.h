@@ -82,6 +82,10 @@ struct maillog_delivery {
  */
 void maillog_delivery(struct log *log, const struct maillog_delivery *d);
 
+/* smtp: why an address was of no use, when the next is tried; the last is told with the delivery. */
+void maillog_next_address(struct log *log, const char *relay, const struct smtp_status *why,
+			  bool by_peer);
+
 /* smtp: "Verified TLS connection established to hub[192.0.2.1]:587: TLSv1.3 with cipher ..." */
 void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls);
 /* Of a handshake that failed: "no TLS session with RELAY, which showed a certificate of NAME, ..." */

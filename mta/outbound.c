@@ -148,6 +148,8 @@ void outbound_end(struct outbound *o, const struct smtp_status *trouble)
 /* This address is no good, o->trouble says why: on to the next when the callback has returned. */
 static void give_up_address(struct outbound *o)
 {
+	o->is_trouble_new = !o->retry_clear;
+	o->is_trouble_said = false;
 	close_stream(o);
 	o->state = OUTBOUND_RETRYING;
 	loop_defer(o->worker->loop, &o->step_task);
@@ -265,6 +267,13 @@ static void on_failed(void *arg, const struct smtp_status *status)
 {
 	struct outbound *o = arg;
 
+	if (o->lane_connection.ready && outbound_mail_moves(o, status)) {
+		lane_moves_on(o->lane, &o->lane_connection);
+		o->trouble = *status;
+		give_up_address(o);
+		o->is_trouble_said = status->code != 0;
+		return;
+	}
 	if (o->lane_connection.ready) {
 		lane_connection_broke(o->lane, &o->lane_connection, status, &o->attempt);
 		break_off(o);
@@ -318,6 +327,9 @@ static void note_target(struct outbound *o, const struct dial_target *target)
 {
 	struct loop *loop = o->worker->loop;
 
+	if (o->is_trouble_new) /* that of the last is told with the delivery */
+		maillog_next_address(log_of(o), o->attempt.relay, &o->trouble, o->is_trouble_said);
+	o->is_trouble_new = false;
 	o->target = target;
 	memset(&o->attempt, 0, sizeof(o->attempt));
 	memcpy(o->attempt.relay, target->relay, sizeof(o->attempt.relay));
@@ -483,13 +495,22 @@ static void on_dial_failed(void *arg, const struct dial_target *target,
 
 	note_target(o, target);
 	o->trouble = *why;
+	o->is_trouble_new = true;
+	o->is_trouble_said = false;
 }
 
 static void on_exhausted(void *arg)
 {
 	struct outbound *o = arg;
 
-	outbound_end(o, &o->trouble);
+	if (!o->moving) {
+		outbound_end(o, &o->trouble);
+		return;
+	}
+	/* One was connected and would not take this message: perhaps it takes others. */
+	lane_connection_broke(o->lane, &o->lane_connection, &o->trouble, &o->attempt);
+	outbound_mail_moved_in_vain(o, &o->trouble);
+	outbound_end(o, NULL);
 }
 
 static const struct dial_events dial_events = {

@@ -36,13 +36,16 @@ struct outbound {
 	struct buf commands;
 	struct delivery_attempt attempt; /* what is known of the connection so far */
 	struct smtp_status trouble;	 /* why the last address was no good */
+	bool is_trouble_new;		 /* and the log does not have it yet */
+	bool is_trouble_said;		 /* in the words of the peer */
 
 	struct delivery *delivery;
 	struct smtp_transaction transaction;
 	struct smtp_recipient *recipients; /* of the transaction; its array is kept and grown */
 	unsigned int recipients_size;
-	bool taking;	 /* inside outbound_mail_next() */
-	bool body_begun; /* the peer has asked for the message */
+	struct delivery *moving; /* its connection broke: it goes along to the next address */
+	bool taking;		 /* inside outbound_mail_next() */
+	bool body_begun;	 /* the peer has asked for the message */
 	unsigned int deliveries;
 	int64_t ready_ms;
 
@@ -76,6 +79,14 @@ void outbound_quit(struct outbound *o);
 
 /* outbound_mail.c: the connection is ready for deliveries, or for the next */
 void outbound_mail_next(struct outbound *o);
+
+/*
+ * The session has failed. Whether its delivery may be tried at the next
+ * address at once: then it is outbound_mail_next() that goes on with it, or
+ * outbound_mail_moved_in_vain() when there is no address left.
+ */
+bool outbound_mail_moves(struct outbound *o, const struct smtp_status *status);
+void outbound_mail_moved_in_vain(struct outbound *o, const struct smtp_status *status);
 
 /* The session has failed; a delivery that was on gets this status. */
 void outbound_mail_failed(struct outbound *o, const struct smtp_status *status);

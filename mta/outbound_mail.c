@@ -94,6 +94,18 @@ static bool is_worn_out(const struct outbound *o)
 	return o->deliveries >= MAX_DELIVERIES || mta_now_ms(o->worker) - o->ready_ms > MAX_AGE_MS;
 }
 
+/* Of its own, or else of the lane. */
+static struct delivery *next_delivery(struct outbound *o)
+{
+	struct delivery *d = o->moving;
+
+	if (!d)
+		return lane_take(o->lane, &o->lane_connection);
+	o->moving = NULL;
+	lane_ready(o->lane, &o->lane_connection);
+	return d;
+}
+
 /*
  * The engine may finish a delivery before smtp_client_transaction() returns,
  * when no server is needed to refuse it; hence the loop, and not a call of
@@ -106,8 +118,7 @@ void outbound_mail_next(struct outbound *o)
 	if (o->taking)
 		return;
 	o->taking = true;
-	while (!o->delivery && !is_worn_out(o) &&
-	       (d = lane_take(o->lane, &o->lane_connection)) != NULL)
+	while (!o->delivery && !is_worn_out(o) && (d = next_delivery(o)) != NULL)
 		begin_delivery(o, d);
 	o->taking = false;
 
@@ -133,6 +144,46 @@ static bool is_worth_another(const struct outbound *o, const struct smtp_status 
 	       smtp_status_class(status) == SMTP_DEFERRED;
 }
 
+static void mark_words_of_peer(struct delivery *d, const struct smtp_status *status)
+{
+	for (unsigned int i = 0; i < d->count; i++)
+		d->recipients[i].by_peer |= !d->recipients[i].known && status->code != 0;
+}
+
+/*
+ * The first message of a connection, which ends before it was asked for any of
+ * it: so nobody can have it. Where the peer has spoken about a recipient that
+ * stands, and the rest waits.
+ */
+bool outbound_mail_moves(struct outbound *o, const struct smtp_status *status)
+{
+	struct delivery *d = o->delivery;
+
+	if (!d || o->lane_connection.is_fruitful || o->deliveries > 1 || o->body_begun ||
+	    d->unknown < d->count || smtp_status_class(status) != SMTP_DEFERRED)
+		return false;
+	d->was_in_clear |= !o->attempt.encrypted;
+	o->deliveries = 0;
+	o->delivery = NULL;
+	o->moving = d;
+	return true;
+}
+
+void outbound_mail_moved_in_vain(struct outbound *o, const struct smtp_status *status)
+{
+	struct delivery *d = o->moving;
+
+	o->moving = NULL;
+	if (strcmp(d->attempt.relay, o->attempt.relay) != 0)
+		d->attempt = o->attempt; /* another one had the last word */
+	else
+		mark_words_of_peer(d, status);
+	d->attempt.done_ms = mta_now_ms(o->worker);
+	lane_defer_probe(o->lane, d);
+	delivery_report_rest(d, status);
+	hand_back(o, d, false);
+}
+
 void outbound_mail_failed(struct outbound *o, const struct smtp_status *status)
 {
 	struct delivery *d = o->delivery;
@@ -144,8 +195,8 @@ void outbound_mail_failed(struct outbound *o, const struct smtp_status *status)
 		lane_put_back(o->lane, d);
 		return;
 	}
-	for (unsigned int i = 0; i < d->count; i++)
-		d->recipients[i].by_peer |= !d->recipients[i].known && status->code != 0;
+	mark_words_of_peer(d, status);
+	lane_defer_probe(o->lane, d);
 	delivery_report_rest(d, status);
 	finish_delivery(o);
 }
@@ -231,9 +282,9 @@ void outbound_mail_body_wanted(void *arg)
 
 void outbound_mail_drop(struct outbound *o)
 {
-	struct delivery *d = o->delivery;
+	struct delivery *d = o->delivery ? o->delivery : o->moving;
 
-	o->delivery = NULL;
+	o->delivery = o->moving = NULL;
 	if (d)
 		hand_back(o, d, true);
 }
@@ -251,6 +302,7 @@ void outbound_mail_recipient(void *arg, unsigned int index, const struct smtp_st
 
 	/* Of what needs no server to be refused, the client names no stage. */
 	o->delivery->recipients[index].by_peer = smtp_client_stage(o->client)[0] != '\0';
+	o->delivery->recipients[index].is_verdict = smtp_client_tells_verdict(o->client);
 	delivery_report(o->delivery, index, status);
 }
 
@@ -258,6 +310,7 @@ void outbound_mail_done(void *arg)
 {
 	struct outbound *o = arg;
 
+	o->delivery->is_probe = false; /* it has found the next hop up */
 	lane_went_through(o->lane, &o->lane_connection, o->delivery);
 	finish_delivery(o);
 	outbound_mail_next(o);

@@ -24,7 +24,8 @@ enum report_kind {
 struct report_recipient {
 	const struct queue_recipient *recipient;
 	const struct smtp_status *status;
-	bool by_peer; /* the status is what relay said, "host[ip]:25"; else what we say */
+	bool is_discarded; /* as its route says, and so is nowhere */
+	bool by_peer;	   /* the status is what relay said, "host[ip]:25"; else what we say */
 	const char *relay;
 	bool expired; /* tried for the whole lifetime, and the last answer was temporary */
 	int64_t attempted_ms;

@@ -214,6 +214,13 @@ static void delayed(struct buf *out, const struct report_recipient *r)
 
 static void succeeded(struct buf *out, const struct report_recipient *r)
 {
+	if (r->is_discarded) {
+		paragraph(
+			out, "    ",
+			"It was taken, and thrown away: that is what this host does with all mail "
+			"to this address.");
+		return;
+	}
 	if (!r->by_peer) {
 		buf_append_string(out, "    It is in the mailbox.\r\n");
 		return;

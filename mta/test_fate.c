@@ -50,8 +50,10 @@ static const struct {
 	  { .status = QUEUE_DELIVERED, .report = REPORT_SUCCESS } },
 	{ "relayed, nothing wanted", "a@b", 0, N, SMTP_DELIVERED, FATE_SILENT_HOP, 0, 0, 0,
 	  { .status = QUEUE_DELIVERED } },
-	{ "discarded", "a@b", 0, S, SMTP_DELIVERED, FATE_NOWHERE, 0, 0, 0,
+	{ "discarded", "a@b", 0, 0, SMTP_DELIVERED, FATE_NOWHERE, 0, 0, 0,
 	  { .status = QUEUE_DELIVERED } },
+	{ "discarded, as if delivered", "a@b", 0, S, SMTP_DELIVERED, FATE_NOWHERE, 0, 0, 0,
+	  { .status = QUEUE_DELIVERED, .report = REPORT_SUCCESS } },
 	{ "a report delivered", "", QUEUE_REPORT, S, SMTP_DELIVERED, FATE_MAILBOX, 0, 0, 0,
 	  { .status = QUEUE_DELIVERED } },
 
@@ -208,6 +210,83 @@ static void test_schedule(void **state)
 	}
 }
 
+/* Which answers to RCPT or to the end of a message may be a greylist's. */
+static void test_greylisting_answers(void **state)
+{
+	static const struct {
+		struct smtp_status answer;
+		bool is_greylisting;
+	} answers[] = {
+		{ { .code = 450, .enhanced = { 4, 7, 1 } }, true },
+		{ { .code = 450, .enhanced = { 4, 2, 0 } }, true },
+		{ { .code = 451, .enhanced = { 4, 7, 1 } }, true },
+		{ { .code = 451 }, true },
+		{ { .code = 452, .enhanced = { 4, 5, 3 } }, true },
+		{ { .code = 452, .enhanced = { 4, 2, 2 } }, false }, /* over quota */
+		{ { .code = 452 }, false },
+		{ { .code = 421, .enhanced = { 4, 7, 1 } }, false },
+		{ { .code = 454 }, false },
+		{ { .code = 550 }, false },
+		{ { .code = 0, .text = "451 greylisted" }, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		if (fate_is_greylisting(&answers[i].answer) != answers[i].is_greylisting)
+			fail_msg("%d: row %zu", answers[i].answer.code, i);
+}
+
+/* Soon at first, and never more often than a few times more than without. */
+static void test_greylisting_schedule(void **state)
+{
+	static const int64_t minutes[] = { 1, 3, 9, 27, 80, 160, 240, 240 };
+
+	(void)state;
+	for (uint32_t random = 0; random < 100000000; random += 7654321) {
+		struct queue_message m = { .arrived_ms = ARRIVED, .sender = "a@b" };
+		struct queue_recipient r = { .is_warned = true };
+		struct fate_facts facts = { .options = &options,
+					    .message = &m,
+					    .recipient = &r,
+					    .class = SMTP_DEFERRED,
+					    .is_greylisted = true,
+					    .random = random,
+					    .now_ms = ARRIVED };
+
+		for (size_t i = 0; i < ARRAY_SIZE(minutes); i++) {
+			int64_t want_ms = minutes[i] * MINUTE_MS;
+			struct fate fate;
+
+			fate_decide(&facts, &fate);
+			assert_in_range(fate.due_ms - facts.now_ms, want_ms - want_ms / 10,
+					want_ms + want_ms / 10);
+			r.attempts = fate.attempts;
+			facts.now_ms = fate.due_ms;
+		}
+	}
+}
+
+/* An operator who wants shorter times gets them. */
+static void test_greylisting_with_short_times(void **state)
+{
+	struct mta_options quick = options;
+	struct queue_message m = { .arrived_ms = ARRIVED, .sender = "a@b" };
+	struct queue_recipient r = { 0 };
+	struct fate_facts facts = { .options = &quick,
+				    .message = &m,
+				    .recipient = &r,
+				    .class = SMTP_DEFERRED,
+				    .is_greylisted = true,
+				    .now_ms = ARRIVED };
+	struct fate fate;
+
+	(void)state;
+	quick.minimal_backoff_s = 1;
+	quick.maximal_backoff_s = 2;
+	fate_decide(&facts, &fate);
+	assert_in_range(fate.due_ms - ARRIVED, 900, 1100);
+}
+
 static void test_not_before_the_next_hop_is_tried(void **state)
 {
 	struct queue_message m = { .arrived_ms = ARRIVED, .sender = "a@b" };
@@ -245,6 +324,9 @@ int main(void)
 		cmocka_unit_test(test_options_that_are_off),
 		cmocka_unit_test(test_one_attempt),
 		cmocka_unit_test(test_schedule),
+		cmocka_unit_test(test_greylisting_answers),
+		cmocka_unit_test(test_greylisting_schedule),
+		cmocka_unit_test(test_greylisting_with_short_times),
 		cmocka_unit_test(test_not_before_the_next_hop_is_tried),
 	};
 

@@ -482,6 +482,11 @@ const char *smtp_client_stage(const struct smtp_client *c)
 	return "";
 }
 
+bool smtp_client_tells_verdict(const struct smtp_client *c)
+{
+	return c->answering == AWAIT_RCPT || c->answering == AWAIT_END;
+}
+
 const struct smtp_capabilities *smtp_client_capabilities(const struct smtp_client *c)
 {
 	return &c->capabilities;

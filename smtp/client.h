@@ -218,4 +218,10 @@ bool smtp_client_has_sent_message(const struct smtp_client *c);
 /* What is awaited, for messages: "initial greeting", "EHLO", "MAIL FROM", "end of data". */
 const char *smtp_client_stage(const struct smtp_client *c);
 
+/*
+ * Whether what recipient() tells is the server's answer to RCPT or to the end
+ * of the message: its word about this recipient or message, and not about us.
+ */
+bool smtp_client_tells_verdict(const struct smtp_client *c);
+
 const struct smtp_capabilities *smtp_client_capabilities(const struct smtp_client *c);
