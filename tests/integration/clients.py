@@ -1,5 +1,6 @@
 """Clients that are not ours: Python's smtplib, and programs that others have written."""
 
+import re
 import smtplib
 import socket
 import ssl
@@ -67,6 +68,23 @@ def transact(client, sender, recipients, message):
         code, reply = client.rcpt(recipient)
         assert code == 250, reply
     code, reply = client.data(message)
+    assert code == 250, reply
+    return reply.decode().split()[-1]
+
+
+def stuffed(message):
+    """As DATA has it on the wire (RFC 5321 section 4.5.2)."""
+    return re.sub(rb"^\.", b"..", message, flags=re.MULTILINE) + b".\r\n"
+
+
+def transact_as_is(client, sender, recipients, message):
+    """As transact(), of lines that end in CRLF. smtplib ends an empty message in a blank line."""
+    assert client.mail(sender)[0] == 250
+    for recipient in recipients:
+        assert client.rcpt(recipient)[0] == 250
+    assert client.docmd("DATA")[0] == 354
+    client.send(stuffed(message))
+    code, reply = client.getreply()
     assert code == 250, reply
     return reply.decode().split()[-1]
 

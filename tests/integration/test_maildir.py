@@ -1,13 +1,13 @@
-"""What lies in a Maildir in the end: trace headers, permissions, and the message byte for byte."""
+"""What lies in a Maildir in the end: trace headers, permissions; test_wire.py has the bytes."""
 
 import os
-import random
 import re
 import stat
 
 import pytest
 
 from clients import HOST, connect, relay, submit, text, transact
+from mails import with_lines
 
 ALICE, TEST1, BOB = "alice@vm1.vm", "test1@vm1.vm", "bob@vm2.vm"
 
@@ -35,11 +35,6 @@ def across(fleet, certs, message):
     bob_edge.delivered(BOB, ids[-1])
     (found,) = [m for m in bob_edge.mailbox(BOB) if ids[-1].encode() in m]
     return found, ids
-
-
-def body_of(message):
-    """Behind the header, with the line ends of the wire."""
-    return message.partition(b"\n\n")[2].replace(b"\n", b"\r\n")
 
 
 def test_trace_headers(fleet, certs):
@@ -97,51 +92,9 @@ def test_modes_and_names(fleet, certs):
     assert os.listdir(maildir / "cur") == []
 
 
-def random_lines(size):
-    """Text that no compression or buffer is kind to."""
-    source = random.Random(4)
-    lines = []
-    while size > 0:
-        line = source.randbytes(source.randrange(200)).translate(None, b"\r\n\0") + b"\r\n"
-        lines.append(line)
-        size -= len(line)
-    return b"".join(lines)
-
-
-LONG_LINE = b"x" * 997
-
-HOSTILE = {
-    "dots": b".\r\n..\r\n...\r\n.x\r\n.\r\n\r\n.\r\n",
-    "only a dot": b".\r\n",
-    "empty": b"",
-    "empty lines": b"\r\n" * 1000,
-    "long lines": b"\r\n".join([LONG_LINE] * 50) + b"\r\n",
-    "very long line": b"y" * 70000 + b"\r\n",
-    "8 bit": bytes(range(128, 256)) + "größer, 邮件, 🙂\r\n".encode() + b"\xff\xfe\xc0\x80\r\n",
-    "control bytes": bytes(sorted(set(range(1, 32)) - {10, 13})) + b"\x7f\r\n",
-    "looks like commands": b"MAIL FROM:<a@b>\r\nQUIT\r\nDATA\r\n",
-    "looks like headers": b"Received: from nowhere\r\nFrom: x\r\n\r\nFrom here on\r\n",
-    "128 KiB less a bit": random_lines(127 * 1024),
-    "128 KiB and a bit": random_lines(129 * 1024),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_bodies(fleet, certs, name):
-    """From edge to edge by the hub, and not a byte is other."""
-    message, _ = across(fleet, certs, text(BOB, name) + b"\r\n" + HOSTILE[name])
-    assert body_of(message) == name.encode() + b"\r\n\r\n" + HOSTILE[name]
-
-
-def test_large_message(fleet, certs):
-    body = random_lines(3 * 1024 * 1024)
-    message, _ = across(fleet, certs, text(BOB, "large") + body)
-    assert body_of(message) == b"large\r\n" + body
-
-
 def test_large_message_leaves_nothing(site, certs):
     edge = site.edge()
-    message_id = submit(certs, edge, ALICE, [TEST1, ALICE], text(TEST1) + random_lines(300000))
+    message_id = submit(certs, edge, ALICE, [TEST1, ALICE], with_lines(300000))
     edge.removed(message_id)
     edge.stop()
     assert edge.bodies() == []

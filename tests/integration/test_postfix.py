@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from clients import HOST, relay, text, transact
+from clients import HOST, connect, relay, text, transact, transact_as_is
+from mails import HEADER, MAILS, random_mail
 from server import PATIENCE_S, Process
 
 POSTFIX = shutil.which("postfix", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
@@ -206,6 +207,23 @@ def test_the_hub_sends_to_postfix(site, neighbour, transport):
         assert b"from mta.vm.vm" in message and b"(using TLSv1.3 with cipher " in message
         assert b'(Client CN "hub.example", Issuer "ca.example" (verified OK))' in message
     assert postfix.log().count(": connect from ") == 1
+
+
+def test_postfix_between_two_hubs(site, neighbour):
+    """What it leaves as it is (it folds lines beyond 998 octets) comes out as it went in."""
+    peer = site.peer()
+    last = site.hub(f"* relay:{HOST}:{peer.port} tls=none\n")
+    postfix = neighbour(f"relay:[{HOST}]:{last.port()}")
+    first = site.hub(f"* relay:{HOST}:{postfix.smtp} tls=verify\n")
+    mails = [mail for mail in (*MAILS.values(), random_mail(99, 300000))
+             if mail.startswith(HEADER) and max(map(len, mail.split(b"\r\n"))) <= 998]
+    with connect(None, first.port(), "none") as client:
+        for number, mail in enumerate(mails):
+            transact_as_is(client, "carol@vm9.vm", [f"u{number}@vm1.vm"], mail)
+    messages = peer.wait_for_messages(len(mails))
+    assert len(messages) == len(mails) > 10
+    for message in messages:
+        assert message.body.endswith(mails[int(message.recipients[0][1:].partition("@")[0])])
 
 
 def test_postfix_reports_what_the_hub_was_asked_for(site, neighbour):
