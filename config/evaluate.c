@@ -212,6 +212,7 @@ static bool expand_text(struct config *c, struct slice text, const struct frame 
 static bool quotes_itself(enum config_type type)
 {
 	switch (type) {
+	case CONFIG_TYPE_WORDS:
 	case CONFIG_TYPE_NETWORKS:
 	case CONFIG_TYPE_ADDRESSES:
 	case CONFIG_TYPE_LISTEN:

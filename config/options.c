@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "smtp/server.h"
+
 #define MAIL_NAME    "Posthouse"
 #define MEMORY_LIMIT (64u << 20) /* messages that wait in memory; the rest waits on disk */
 
@@ -63,6 +65,17 @@ int64_t config_ledger_lifetime_s(const struct config *config)
 	return config_number(config, CONFIG_LEDGER_LIFETIME);
 }
 
+/* "silent-discard", which is about Postfix's log, is none of them. */
+static unsigned int discarded_extensions(const struct config *c)
+{
+	struct slice rest = slice_from(config_value(c, CONFIG_SMTPD_DISCARD_EHLO_KEYWORDS)), word;
+	unsigned int extensions = 0;
+
+	while (slice_next_word(&rest, ", \t\r\n", &word))
+		extensions |= smtp_extension_parse(word);
+	return extensions;
+}
+
 static void receiving_options(const struct config *c, struct mta_options *ret)
 {
 	ret->server_tls = c->tls->server;
@@ -74,6 +87,7 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 	ret->recipient_limit = (unsigned int)config_number(c, CONFIG_SMTPD_RECIPIENT_LIMIT);
 	ret->client_connection_limit =
 		(unsigned int)config_number(c, CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT);
+	ret->discarded_extensions = discarded_extensions(c);
 	ret->session_timeout_s = config_number(c, CONFIG_SMTPD_TIMEOUT);
 	ret->hop_limit = (unsigned int)config_number(c, CONFIG_HOPCOUNT_LIMIT);
 }

@@ -8,6 +8,7 @@
 /* clang-format off */
 #define LATER			CONFIG_TYPE_LATER, 0, 0, NULL, NULL, ANY_MODE, NULL, NULL
 #define WORD(words, later)	CONFIG_TYPE_WORD, 0, 0, words, later
+#define WORDS(words, later)	CONFIG_TYPE_WORDS, 0, 0, words, later
 #define NUMBER(min, max)	CONFIG_TYPE_NUMBER, min, max, NULL, NULL
 #define SIZE(min, max)		CONFIG_TYPE_SIZE, min, max, NULL, NULL
 #define DURATION(min, max)	CONFIG_TYPE_DURATION, min, max, NULL, NULL
@@ -158,6 +159,10 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		"connections per minute from one client address" },
 	[CONFIG_SMTPD_TIMEOUT] = { "smtpd_timeout", DURATION(1, DAYS(1)), BOTH("5m"),
 		"silence of a client that ends its session" },
+	[CONFIG_SMTPD_DISCARD_EHLO_KEYWORDS] = { "smtpd_discard_ehlo_keywords",
+		WORDS("pipelining size vrfy etrn enhancedstatuscodes 8bitmime dsn smtputf8 "
+		      "chunking binarymime limits requiretls silent-discard", ""), BOTH(""),
+		"extensions that are neither announced nor taken" },
 	[CONFIG_DEFAULT_DESTINATION_CONCURRENCY_LIMIT] = { "default_destination_concurrency_limit",
 		NUMBER(1, 10000), BOTH("20"),
 		"connections at once to one next hop" },

@@ -19,6 +19,7 @@ enum config_mode {
 enum config_type {
 	CONFIG_TYPE_LATER,     /* known, but not available in this version */
 	CONFIG_TYPE_WORD,      /* one of words */
+	CONFIG_TYPE_WORDS,     /* a list of words, in any case; may be empty */
 	CONFIG_TYPE_BOOL,      /* yes or no */
 	CONFIG_TYPE_NUMBER,    /* min to max */
 	CONFIG_TYPE_SIZE,      /* bytes, min to max */
@@ -104,6 +105,7 @@ enum config_parameter_id {
 	CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT,
 	CONFIG_SMTPD_CLIENT_CONNECTION_RATE_LIMIT,
 	CONFIG_SMTPD_TIMEOUT,
+	CONFIG_SMTPD_DISCARD_EHLO_KEYWORDS,
 	CONFIG_DEFAULT_DESTINATION_CONCURRENCY_LIMIT,
 	CONFIG_DEFAULT_DESTINATION_RECIPIENT_LIMIT,
 	CONFIG_MINIMAL_BACKOFF_TIME,

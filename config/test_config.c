@@ -81,6 +81,12 @@ static const struct {
 	  "p.conf:7: error: mydomain: a..b: expected a domain name, as mta1.vm1.vm\n"
 	  "p.conf:8: error: myorigin: -a: expected a domain name, as mta1.vm1.vm\n"
 	  "p.conf:9: error: smtp_helo_name: a b: expected a domain name, as mta1.vm1.vm\n" },
+	{ "keywords of EHLO", HUB "smtpd_discard_ehlo_keywords = CHUNKING, dsn, silent-discard\n",
+	  "" },
+	{ "keywords that are none", HUB "smtpd_discard_ehlo_keywords = dsn chunkin\n",
+	  "p.conf:7: error: smtpd_discard_ehlo_keywords: chunkin: expected pipelining, size, vrfy, "
+	  "etrn, enhancedstatuscodes, 8bitmime, dsn, smtputf8, chunking, binarymime, limits, "
+	  "requiretls or silent-discard; did you mean chunking?\n" },
 	{ "DNS servers", HUB "resolver = 192.0.2.1 dns\n",
 	  "p.conf:7: error: resolver: dns: expected ADDRESS:PORT, as 192.0.2.1:53 or "
 	  "[2001:db8::1]:53\n" },

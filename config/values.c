@@ -33,20 +33,11 @@ static size_t split_words(struct arena *arena, const char *words, const char *re
 	return count;
 }
 
-static int check_word(struct value *v, struct error *err)
+/* "expected a, b or c; did you mean b?" */
+static int expect_words(const char *got, const char *const *words, size_t count, struct error *err)
 {
-	struct arena *arena = &v->config->arena;
-	const char *words[WORDS_MAX], *later[WORDS_MAX], *near;
-	size_t count = split_words(arena, v->parameter->words, words);
-	size_t later_count = split_words(arena, v->parameter->later_words, later);
+	const char *near = nearest_name(got, words, count);
 	struct buf expected = { 0 };
-
-	for (size_t i = 0; i < count; i++)
-		if (slice_equal(v->text, slice_from(words[i])))
-			return 0;
-	for (size_t i = 0; i < later_count; i++)
-		if (slice_equal(v->text, slice_from(later[i])))
-			return error_set(err, -EINVAL, "not available in this version");
 
 	for (size_t i = 0; i < count; i++)
 		buf_printf(&expected, "%s%s",
@@ -54,12 +45,46 @@ static int check_word(struct value *v, struct error *err)
 			   : i + 1 < count ? ", "
 					   : " or ",
 			   words[i]);
-	near = nearest_name(v->normal, words, count);
 	error_set(err, -EINVAL, "expected %.*s%s%s%s", (int)buf_len(&expected),
 		  buf_slice(&expected).ptr, near ? "; did you mean " : "", near ? near : "",
 		  near ? "?" : "");
 	buf_done(&expected);
 	return -EINVAL;
+}
+
+static int check_word(struct value *v, struct error *err)
+{
+	struct arena *arena = &v->config->arena;
+	const char *words[WORDS_MAX], *later[WORDS_MAX];
+	size_t count = split_words(arena, v->parameter->words, words);
+	size_t later_count = split_words(arena, v->parameter->later_words, later);
+
+	for (size_t i = 0; i < count; i++)
+		if (slice_equal(v->text, slice_from(words[i])))
+			return 0;
+	for (size_t i = 0; i < later_count; i++)
+		if (slice_equal(v->text, slice_from(later[i])))
+			return error_set(err, -EINVAL, "not available in this version");
+	return expect_words(v->normal, words, count, err);
+}
+
+static int check_words(struct value *v, struct error *err)
+{
+	struct arena *arena = &v->config->arena;
+	const char *words[WORDS_MAX];
+	size_t count = split_words(arena, v->parameter->words, words), i;
+	struct slice rest = v->text, word;
+
+	while (slice_next_word(&rest, LIST_SEPARATORS, &word)) {
+		for (i = 0; i < count && !slice_equal_nocase(word, slice_from(words[i])); i++)
+			;
+		if (i == count) {
+			expect_words(arena_slicedup(arena, word), words, count, err);
+			error_prefix(err, "%.*s", (int)word.len, word.ptr);
+			return -EINVAL;
+		}
+	}
+	return 0;
 }
 
 static int check_bool(struct value *v, struct error *err)
@@ -318,6 +343,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 	static int (*const checks[])(struct value * v, struct error * err) = {
 		[CONFIG_TYPE_LATER] = check_any,
 		[CONFIG_TYPE_WORD] = check_word,
+		[CONFIG_TYPE_WORDS] = check_words,
 		[CONFIG_TYPE_BOOL] = check_bool,
 		[CONFIG_TYPE_NUMBER] = check_number,
 		[CONFIG_TYPE_SIZE] = check_size,

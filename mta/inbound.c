@@ -398,6 +398,7 @@ static void set_server_options(struct inbound *s)
 		.auth = options->policy->authenticate ? "PLAIN LOGIN" : NULL,
 		.auth_clear = !options->auth_only_with_tls,
 		.auth_required = submission,
+		.discarded = options->discarded_extensions,
 	};
 }
 

@@ -61,8 +61,9 @@ struct mta_options {
 	uint64_t message_size_limit;
 	unsigned int recipient_limit;	      /* of one message */
 	unsigned int client_connection_limit; /* at once from one address; 0: no limit */
-	int64_t session_timeout_s;	      /* smtpd_timeout: silence of the client */
-	unsigned int hop_limit;		      /* Received headers before it is a loop */
+	unsigned int discarded_extensions; /* enum smtp_extension, or-ed: not offered to clients */
+	int64_t session_timeout_s;	   /* smtpd_timeout: silence of the client */
+	unsigned int hop_limit;		   /* Received headers before it is a loop */
 
 	/* sending */
 	struct tls_context *client_tls;

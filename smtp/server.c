@@ -210,9 +210,10 @@ void smtp_server_end(struct smtp_server *s, const struct smtp_status *status)
 void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status)
 {
 	static void (*const answered[])(struct smtp_server *, const struct smtp_status *) = {
-		[SERVER_ASK_AUTH] = server_auth_answered,  [SERVER_ASK_MAIL] = server_mail_answered,
-		[SERVER_ASK_RCPT] = server_rcpt_answered,  [SERVER_ASK_DATA] = server_data_answered,
-		[SERVER_ASK_CHUNK] = server_bdat_answered, [SERVER_ASK_END] = server_end_answered,
+		[SERVER_ASK_AUTH] = server_auth_answered, [SERVER_ASK_ETRN] = server_etrn_answered,
+		[SERVER_ASK_MAIL] = server_mail_answered, [SERVER_ASK_RCPT] = server_rcpt_answered,
+		[SERVER_ASK_DATA] = server_data_answered, [SERVER_ASK_CHUNK] = server_bdat_answered,
+		[SERVER_ASK_END] = server_end_answered,
 	};
 	bool nested = s->processing;
 

@@ -9,7 +9,7 @@
  *
  * RFC 5321, 2920 (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 2034, 3207
  * (STARTTLS), 4954 (AUTH), 3461 (DSN), 6531 (SMTPUTF8), 3030 (CHUNKING and
- * BINARYMIME), 9422 (LIMITS), 8689 (REQUIRETLS).
+ * BINARYMIME), 9422 (LIMITS), 8689 (REQUIRETLS), 1985 (ETRN).
  */
 #pragma once
 
@@ -35,6 +35,7 @@ enum smtp_extension {
 	SMTP_BINARYMIME = 1u << 8,
 	SMTP_LIMITS = 1u << 9, /* the keyword alone */
 	SMTP_REQUIRETLS = 1u << 10,
+	SMTP_ETRN = 1u << 11,
 };
 
 /* By keyword, in any case; 0: not one of these. */
@@ -52,6 +53,8 @@ struct smtp_server_options {
 	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here */
 	bool auth_clear;    /* offer AUTH without TLS too */
 	bool auth_required; /* no MAIL before AUTH: 530 5.7.0 */
+
+	bool etrn; /* offer ETRN */
 
 	unsigned int discarded; /* enum smtp_extension, or-ed */
 
@@ -105,6 +108,12 @@ struct smtp_server_events {
 	void (*mail)(void *arg,
 		     const struct smtp_mail *mail); /* answer; 2xx begins a transaction */
 	void (*rcpt)(void *arg, const struct smtp_rcpt *rcpt); /* answer */
+
+	/*
+	 * ETRN: the client asks for what waits for a domain; for its subdomains
+	 * too. Answer. The string is valid during the call.
+	 */
+	void (*etrn)(void *arg, const char *domain, bool with_subdomains);
 
 	/*
 	 * verb is DATA, or that of the first BDAT, with at least one recipient

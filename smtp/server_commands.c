@@ -70,6 +70,7 @@ static const struct extension extensions[] = {
 	{ { "PIPELINING", 10 }, SMTP_PIPELINING },
 	{ { "SIZE", 4 }, SMTP_SIZE },
 	{ { "VRFY", 4 }, SMTP_VRFY },
+	{ { "ETRN", 4 }, SMTP_ETRN },
 	{ { "ENHANCEDSTATUSCODES", 19 }, SMTP_ENHANCED_CODES },
 	{ { "8BITMIME", 8 }, SMTP_8BITMIME },
 	{ { "DSN", 3 }, SMTP_DSN },
@@ -97,6 +98,8 @@ bool server_offers(const struct smtp_server *s, enum smtp_extension extension)
 	if (extension == SMTP_REQUIRETLS && !s->tls) /* RFC 8689 section 2 */
 		return false;
 	if (extension == SMTP_LIMITS && s->options->recipient_limit == 0)
+		return false;
+	if (extension == SMTP_ETRN && !s->options->etrn)
 		return false;
 	return s->esmtp && !(s->options->discarded & needed);
 }
@@ -205,6 +208,54 @@ void server_cmd_vrfy(struct smtp_server *s, struct slice args)
 	}
 	smtp_status_set_text(&status, 252, ESC(2, 0, 0), args);
 	server_reply_status(s, &status);
+}
+
+/* A domain name in the arena; NULL: it is none. */
+static const char *take_domain(struct smtp_server *s, struct slice text)
+{
+	struct slice path =
+		slice_from(arena_printf(&s->arena, "<x@%.*s>", (int)text.len, text.ptr));
+	const char *address;
+
+	if (smtp_path_parse(&path, NULL, &s->arena, &address) != SMTP_PATH_OK || path.len > 0 ||
+	    !smtp_address_is_ascii(address))
+		return NULL;
+	return smtp_address_domain(address).ptr;
+}
+
+/* RFC 1985. "@" in front: the subdomains too; "#": the name of a queue, of which we have none. */
+void server_cmd_etrn(struct smtp_server *s, struct slice args)
+{
+	bool with_subdomains = slice_starts_nocase(args, SLICE("@"));
+	struct slice name, more;
+	const char *domain;
+
+	if (!s->options->etrn || s->options->discarded & SMTP_ETRN) {
+		server_reply(s, 502, ESC(5, 5, 1), "Error: command not implemented");
+		return;
+	}
+	if (!slice_next_word(&args, " \t", &name) || slice_next_word(&args, " \t", &more)) {
+		server_reply(s, 501, ESC(5, 5, 4), "Syntax: ETRN domain");
+		return;
+	}
+	if (slice_starts_nocase(name, SLICE("#"))) {
+		server_reply(s, 459, ESC(4, 7, 1), "Error: queues have no names here");
+		return;
+	}
+	arena_reset(&s->arena);
+	domain = take_domain(s, slice_skip(name, with_subdomains));
+	if (!domain) {
+		server_reply(s, 501, ESC(5, 5, 4), "Error: invalid parameter syntax");
+		return;
+	}
+	server_enter(s, SERVER_ASK_ETRN);
+	s->events->etrn(s->arg, domain, with_subdomains);
+}
+
+void server_etrn_answered(struct smtp_server *s, const struct smtp_status *status)
+{
+	server_enter_idle(s);
+	server_reply_status(s, status);
 }
 
 void server_cmd_help(struct smtp_server *s, struct slice args)

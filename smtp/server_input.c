@@ -56,6 +56,7 @@ const struct server_command server_commands[SERVER_COMMAND_COUNT] = {
 	{ "RSET", server_cmd_rset, IN_ANY, IDLE, NULL },
 	{ "NOOP", server_cmd_noop, IN_ANY, BEFORE_TLS | IDLE, NULL },
 	{ "VRFY", server_cmd_vrfy, IN_ANY, IDLE, NULL },
+	{ "ETRN", server_cmd_etrn, IN_IDLE, AFTER_HELLO | IDLE, "MAIL transaction in progress" },
 	{ "QUIT", server_cmd_quit, IN_ANY, BEFORE_TLS, NULL },
 	{ "HELP", server_cmd_help, IN_ANY, BEFORE_TLS | IDLE, NULL },
 	{ "UNKNOWN", cmd_unknown, IN_ANY, BEFORE_TLS, NULL },

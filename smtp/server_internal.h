@@ -21,7 +21,7 @@
 #define SERVER_HELLO_SIZE    256   /* RFC 5321 section 4.5.3.1.2 */
 #define SERVER_REPLY_MAX     512   /* RFC 5321 section 4.5.3.1.5 */
 #define SERVER_TOO_BIG	     "Error: message file too big"
-#define SERVER_COMMAND_COUNT 14
+#define SERVER_COMMAND_COUNT 15
 
 enum server_state {
 	SERVER_NEW,	 /* nothing was said yet */
@@ -33,7 +33,8 @@ enum server_state {
 	SERVER_CHUNKS,	 /* a BDAT of a message was answered, and none of them was the last */
 	SERVER_DATA,	 /* 354 was sent: what comes is the message */
 	SERVER_CHUNK,	 /* what comes are the octets of a BDAT, taken or dropped */
-	SERVER_ASK_AUTH, /* these six: the owner was asked, nothing moves until it answers */
+	SERVER_ASK_AUTH, /* these seven: the owner was asked, nothing moves until it answers */
+	SERVER_ASK_ETRN,
 	SERVER_ASK_MAIL,
 	SERVER_ASK_RCPT,
 	SERVER_ASK_DATA,
@@ -176,6 +177,8 @@ void server_cmd_starttls(struct smtp_server *s, struct slice args);
 void server_cmd_rset(struct smtp_server *s, struct slice args);
 void server_cmd_noop(struct smtp_server *s, struct slice args);
 void server_cmd_vrfy(struct smtp_server *s, struct slice args);
+void server_cmd_etrn(struct smtp_server *s, struct slice args);
+void server_etrn_answered(struct smtp_server *s, const struct smtp_status *status);
 void server_cmd_help(struct smtp_server *s, struct slice args);
 void server_cmd_quit(struct smtp_server *s, struct slice args);
 

@@ -101,6 +101,7 @@ static bool set_option(struct dialog *d, struct slice text)
 		{ "auth_clear", &o->auth_clear },
 		{ "auth_required", &o->auth_required },
 		{ "hello_required", &o->hello_required },
+		{ "etrn", &o->etrn },
 		{ "tls", &d->tls },
 	};
 	struct slice name = { 0 };

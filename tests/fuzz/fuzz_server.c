@@ -16,6 +16,7 @@
 /* What the owner says besides yes; the last one only if an option says so. */
 static const struct transcript_answer answers[] = {
 	{ "auth", "x", { 535, { 5, 7, 8 }, "Error: authentication failed" } },
+	{ "etrn", "x", { 459, { 4, 7, 1 }, "<x>: service unavailable" } },
 	{ "mail", "x@y", { 553, { 5, 7, 1 }, "Sender address rejected" } },
 	{ "rcpt", "x@y", { 550, { 5, 1, 1 }, "User unknown" } },
 	{ "rcpt", "z@y", { 421, { 4, 3, 2 }, "Service not available" } },
@@ -45,6 +46,7 @@ static void set_options(struct play *p, uint8_t bits, uint8_t more)
 		.auth_clear = bits & 32,
 		.auth_required = bits & 64,
 		.hello_required = more & 2,
+		.etrn = more & 8,
 		.discarded = more & 4 ? SMTP_CHUNKING | SMTP_SMTPUTF8 : 0,
 	};
 	p->transcript.answers = answers;

@@ -84,6 +84,7 @@ static void write_status(struct transcript *t, const struct smtp_status *status)
 
 static const struct transcript_answer friendly[] = {
 	{ "auth", NULL, { 235, { 2, 7, 0 }, "Authentication successful" } },
+	{ "etrn", NULL, { 250, { 2, 0, 0 }, "Queuing started" } },
 	{ "mail", NULL, { 250, { 2, 1, 0 }, "Ok" } },
 	{ "rcpt", NULL, { 250, { 2, 1, 5 }, "Ok" } },
 	{ "data", NULL, { 354, { 0, 0, 0 }, "" } },
@@ -156,6 +157,17 @@ static void on_auth(void *arg, const char *mechanism, const char *authorization_
 	write_field(t, "password=", password);
 	end_event(t);
 	asked(t, "auth", user);
+}
+
+static void on_etrn(void *arg, const char *domain, bool with_subdomains)
+{
+	struct transcript *t = arg;
+
+	assert(!t->is_open && *domain && strlen(domain) <= 255);
+	begin_event(t, "etrn");
+	write_field(t, with_subdomains ? "@" : "", domain);
+	end_event(t);
+	asked(t, "etrn", domain);
 }
 
 /* Printable, and UTF-8 only where that was asked for. */
@@ -334,6 +346,7 @@ static const struct smtp_server_events events = {
 	.hello = on_hello,
 	.starttls = on_starttls,
 	.auth = on_auth,
+	.etrn = on_etrn,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
 	.data = on_data,

@@ -6,6 +6,7 @@
  *	E: hello client.test esmtp		(smtp after HELO)
  *	E: starttls
  *	E: auth PLAIN id= user=a password=b
+ *	E: etrn vm1.vm				@vm1.vm with its subdomains
  *	E: mail <a@b> size=10 8bit auth=c ret=hdrs envid=e smtputf8	(the rest if given;
  *			also binary and requiretls, behind 8bit)
  *	E: rcpt <a@vm1.vm> typed=a notify=NEVER orcpt=rfc822;a	(typed= if it differs)
