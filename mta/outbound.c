@@ -17,6 +17,7 @@
 
 #undef NDEBUG /* the assertions of outbound_transmit() are in every build */
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@
 #include "tls/fallback.h"
 
 #define STARTTLS_TIMEOUT_MS 300000
+#define TLS_PORT	    465 /* whose servers wait for us to begin, and say nothing (RFC 8314) */
 #define LINGER_MS	    2000
 
 static const struct stream_events stream_events;
@@ -293,6 +295,10 @@ static void on_failed(void *arg, const struct smtp_status *status)
 		smtp_status_set(&o->trouble, status->code, status->enhanced,
 				"host %s refused to talk to me: %s", o->attempt.relay,
 				status->text);
+	else if (o->target->hop->port == TLS_PORT && o->lane->route->mode != TLS_MODE_IMPLICIT)
+		smtp_status_set(&o->trouble, 0, status->enhanced,
+				"%s; port 465 is for TLS from the first byte: use relay-smtps:",
+				status->text);
 	else
 		o->trouble = *status;
 	give_up_address(o);
@@ -424,15 +430,19 @@ static void keep_stranger(struct outbound *o)
 }
 
 /* A handshake failed. Where the level permits, at once again in the clear (interface.md section 5.3). */
-static void handshake_failed(struct outbound *o, const char *why)
+static void handshake_failed(struct outbound *o, const char *why, bool is_smtp)
 {
 	if (fallback_of(o, TLS_FAILURE_HANDSHAKE) == TLS_FALLBACK_CLEAR_ANEW) {
 		maillog_tls_fallback(log_of(o), o->attempt.relay, why);
 		o->retry_clear = true;
 	} else {
 		keep_stranger(o);
-		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS with %s: %s",
-				o->attempt.relay, why);
+		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS with %s: %s%s",
+				o->attempt.relay, why,
+				is_smtp && o->lane->route->mode == TLS_MODE_IMPLICIT
+					? "; wrong port, or wrong transport: it speaks SMTP in the "
+					  "clear, and relay: begins TLS there"
+					: "");
 	}
 	give_up_address(o);
 }
@@ -445,7 +455,7 @@ static void on_closed(void *arg, const struct error *err)
 
 	switch (o->state) {
 	case OUTBOUND_HANDSHAKE:
-		handshake_failed(o, why);
+		handshake_failed(o, why, err->code == -EPROTOTYPE);
 		break;
 	case OUTBOUND_TALKING:
 		snprintf(reason, sizeof(reason), "lost connection with %s", o->attempt.relay);
@@ -471,7 +481,7 @@ static void on_timer(void *arg)
 
 	switch (o->state) {
 	case OUTBOUND_HANDSHAKE:
-		handshake_failed(o, "the handshake timed out");
+		handshake_failed(o, "the handshake timed out", false);
 		break;
 	case OUTBOUND_TALKING:
 		snprintf(reason, sizeof(reason), "conversation with %s timed out",

@@ -339,6 +339,66 @@ static void test_probe_that_is_let_in(void **state)
 	peer_free(peer);
 }
 
+/* What is no SMTP is quoted, made harmless, and cut; and where it can be told, who it is. */
+static void test_no_smtp(void **state)
+{
+	static const struct {
+		const char *script, *route, *want;
+	} cases[] = {
+		{ "S HTTP/1.1 400 Bad Request\nH\n", "relay:[127.0.0.1]:%u tls=none",
+		  "status=deferred (server said something that is no SMTP: HTTP/1.1 400 Bad "
+		  "Request (a "
+		  "web server?))" },
+		{ "S \x15\x03\x01\x01\x02\x02\x46\nH\n", "relay:[127.0.0.1]:%u tls=none",
+		  "is no SMTP: ??????F (TLS: a port for TLS from the first byte? then use "
+		  "relay-smtps:))" },
+		{ "S \x1b[2J\xe2\x80\xae\x07 a\"b>\nH\n", "relay:[127.0.0.1]:%u tls=none",
+		  "is no SMTP: ?[2J?? a\"b>)" },
+		{ "S 220 hub.example ESMTP\nH\n", "relay-smtps:[127.0.0.1]:%u",
+		  "is not TLS, it begins with \"220 hub.example ESMTP\"; wrong port, or wrong "
+		  "transport: it speaks SMTP in the clear, and relay: begins TLS there)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct peer *peer = peer_play(cases[i].script);
+		char routes[200];
+		struct rig *rig;
+
+		/* The only %u there is stands in the table. */
+		snprintf(routes, sizeof(routes), "* = %s", cases[i].route);
+		rig = rig_new(routes, peer_port(peer));
+		rig_options(rig)->minimal_backoff_s = rig_options(rig)->maximal_backoff_s = 3600;
+		rig_start(rig);
+		rig_submit(rig, "bob@example.net");
+		rig_wait_log(rig, cases[i].want);
+		rig_free(rig);
+		peer_free(peer);
+	}
+}
+
+/* A line without an end is not waited for, and of it little is kept. */
+static void test_endless_line(void **state)
+{
+	char script[4096] = "s 220 ";
+	struct peer *peer;
+	struct rig *rig;
+	const char *line;
+
+	(void)state;
+	memset(script + strlen(script), 'x', 3000);
+	strcat(script, "\nH\n");
+	peer = peer_play(script);
+	rig = rig_new("* = relay:[127.0.0.1]:%u tls=none", peer_port(peer));
+	rig_options(rig)->minimal_backoff_s = rig_options(rig)->maximal_backoff_s = 3600;
+	rig_start(rig);
+	rig_submit(rig, "bob@example.net");
+	line = rig_wait_log(rig, "status=deferred (server sent too long a line: 220 xxx");
+	assert_true(strlen(line) < 600);
+	rig_free(rig);
+	peer_free(peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +408,8 @@ int main(void)
 		cmocka_unit_test(test_partly_answered),
 		cmocka_unit_test(test_one_recipient_waits),
 		cmocka_unit_test(test_probe_that_is_let_in),
+		cmocka_unit_test(test_no_smtp),
+		cmocka_unit_test(test_endless_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

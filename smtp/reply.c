@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "base/escape.h"
+#include "base/macros.h"
 
 #define QUOTE_MAX 200 /* bytes of what is no SMTP that a status quotes */
 
@@ -63,6 +64,29 @@ static size_t line_length(struct slice s)
 	return n == s.len ? 0 : n + 1;
 }
 
+/* Who it is instead, where that can be told from how it begins. */
+static const char *guess(struct slice said)
+{
+	static const struct {
+		const char *start;
+		const char *guess;
+	} guesses[] = {
+		{ "HTTP/", " (a web server?)" },
+		{ "SSH-", " (an SSH server?)" },
+		{ "* OK", " (an IMAP server?)" },
+		{ "+OK", " (a POP3 server?)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(guesses); i++)
+		if (slice_starts_nocase(said, slice_from(guesses[i].start)))
+			return guesses[i].guess;
+	/* A TLS record: its type, then a version that begins with 3 (RFC 8446 section 5.1). */
+	if (said.len > 0 && said.ptr[0] >= 0x14 && said.ptr[0] <= 0x17 &&
+	    (said.len == 1 || said.ptr[1] == 3))
+		return " (TLS: a port for TLS from the first byte? then use relay-smtps:)";
+	return "";
+}
+
 static enum smtp_reply_outcome malformed(struct smtp_reply *reply, const char *why,
 					 struct slice what)
 {
@@ -71,7 +95,7 @@ static enum smtp_reply_outcome malformed(struct smtp_reply *reply, const char *w
 	while (what.len > 0 && (what.ptr[what.len - 1] == '\r' || what.ptr[what.len - 1] == '\n'))
 		what.len--;
 	escape_cstr(what, quote, sizeof(quote));
-	smtp_status_set(&reply->status, 0, ESC(4, 5, 0), "%s: %s", why, quote);
+	smtp_status_set(&reply->status, 0, ESC(4, 5, 0), "%s: %s%s", why, quote, guess(what));
 	return SMTP_REPLY_MALFORMED;
 }
 

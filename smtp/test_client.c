@@ -587,7 +587,8 @@ static const char *const trouble[] = {
 	"# no SMTP at all\n"
 	"! one piece\n"
 	"S HTTP/1.1 400 Bad Request\n"
-	"E failed 0 4.5.0 server said something that is no SMTP: HTTP/1.1 400 Bad Request\n",
+	"E failed 0 4.5.0 server said something that is no SMTP: HTTP/1.1 400 Bad Request (a web "
+	"server?)\n",
 
 	"# no SMTP in a transaction\n"
 	"+ PIPELINING\n"

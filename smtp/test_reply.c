@@ -63,9 +63,14 @@ static const struct {
 	{ "no separator", "250Ok\r\n", NOT_SMTP "250Ok" },
 	{ "text in the middle", "250-a\r\noops\r\n250 b\r\n", NOT_SMTP "oops" },
 	{ "HTTP", "HTTP/1.1 400 Bad Request\r\nServer: x\r\n",
-	  NOT_SMTP "HTTP/1.1 400 Bad Request" },
-	{ "SSH", "SSH-2.0-OpenSSH_9.2\r\n", NOT_SMTP "SSH-2.0-OpenSSH_9.2" },
-	{ "TLS record, no line end", "\x15\x03\x01\x01\x02\x02\x46", NOT_SMTP "??????F" },
+	  NOT_SMTP "HTTP/1.1 400 Bad Request (a web server?)" },
+	{ "SSH", "SSH-2.0-OpenSSH_9.2\r\n", NOT_SMTP "SSH-2.0-OpenSSH_9.2 (an SSH server?)" },
+	{ "IMAP", "* OK [CAPABILITY IMAP4rev1] ready\r\n",
+	  NOT_SMTP "* OK [CAPABILITY IMAP4rev1] ready (an IMAP server?)" },
+	{ "POP3", "+OK ready\r\n", NOT_SMTP "+OK ready (a POP3 server?)" },
+	{ "TLS record, no line end", "\x15\x03\x01\x01\x02\x02\x46",
+	  NOT_SMTP "??????F (TLS: a port for TLS from the first byte? then use relay-smtps:)" },
+	{ "like a TLS record", "\x15\x01\x01\r\n", NOT_SMTP "???" },
 };
 
 /* What was taken, and what is left, as the cases write it. The caller frees it. */

@@ -85,6 +85,14 @@ static int fail_again(const struct tls_session *s, struct error *err)
 	return error_set(err, -EPROTO, "TLS failed before");
 }
 
+/* Whether it is what an SMTP server says first (RFC 5321 section 4.2). */
+static bool is_greeting(struct slice said)
+{
+	return slice_starts_nocase(said, SLICE("220 ")) ||
+	       slice_starts_nocase(said, SLICE("220-")) ||
+	       slice_starts_nocase(said, SLICE("421 ")) || slice_starts_nocase(said, SLICE("554 "));
+}
+
 /*
  * Somebody who does not speak TLS at all is told from a TLS that failed by the
  * first byte, and what it said instead is the best hint there is.
@@ -98,7 +106,8 @@ static int check_first_byte(const struct tls_session *s, struct error *err)
 	if (first == RECORD_TYPE_HANDSHAKE || first == RECORD_TYPE_ALERT)
 		return 0;
 	said = slice_trim(slice_first(said, slice_find(said, '\n')));
-	return error_set(err, -EPROTO, "%s is not TLS, it begins with \"%s\"",
+	return error_set(err, s->client && is_greeting(said) ? -EPROTOTYPE : -EPROTO,
+			 "%s is not TLS, it begins with \"%s\"",
 			 s->client ? "the peer's reply" : "what the peer sent",
 			 escape_cstr(said, shown, sizeof(shown)));
 }

@@ -61,7 +61,8 @@ struct slice tls_session_channel_binding(struct stream_filter *filter);
  * nexthop: the host as the route has it (names "nexthop" and "hostname" of
  * match=, and SNI unless the policy has a servername or this is an address).
  * cache_key: sessions are resumed among connections of the same key, next hop
- * and policy; NULL: never.
+ * and policy; NULL: never. The handshake's error is -EPROTOTYPE where the
+ * server has begun with an SMTP greeting instead.
  */
 int tls_session_new_client(struct tls_context *context, const struct tls_policy *policy,
 			   const char *nexthop, const char *cache_key,
