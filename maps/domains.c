@@ -93,13 +93,30 @@ void domains_free(struct domains *domains)
 	free(domains);
 }
 
+size_t domains_map_count(const struct domains *domains)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < domains->count; i++)
+		count += domains->entries[i].map != NULL;
+	return count;
+}
+
+struct map *domains_map_at(const struct domains *domains, size_t index)
+{
+	for (size_t i = 0; i < domains->count; i++)
+		if (domains->entries[i].map && index-- == 0)
+			return domains->entries[i].map;
+	return NULL;
+}
+
 /* The domain itself, then ".parent" for each of its parents. */
 static int match_map(struct map *map, struct slice domain, struct error *err)
 {
 	int r = map_has(map, domain, err);
-	bool is_literal = domain.len && domain.ptr[0] == '[';
+	bool has_parts = !map_is_pattern(map) && domain.len && domain.ptr[0] != '[';
 
-	while (r == MAP_NOT_FOUND && !is_literal) {
+	while (r == MAP_NOT_FOUND && has_parts) {
 		size_t dot = 1 + slice_find(slice_skip(domain, 1), '.');
 
 		domain = slice_skip(domain, dot);
@@ -124,6 +141,24 @@ int domains_match(struct domains *domains, struct slice domain, struct error *er
 		int r = entry->map ? match_map(entry->map, domain, err)
 				   : match_name(entry->name, domain);
 
+		if (r == MAP_FOUND && entry->is_excluded)
+			return MAP_NOT_FOUND;
+		if (r != MAP_NOT_FOUND)
+			return r;
+	}
+	return MAP_NOT_FOUND;
+}
+
+int domains_match_exactly(struct domains *domains, struct slice domain, struct error *err)
+{
+	for (size_t i = 0; domain.len && i < domains->count; i++) {
+		const struct entry *entry = &domains->entries[i];
+		int r = MAP_NOT_FOUND;
+
+		if (entry->map)
+			r = map_has(entry->map, domain, err);
+		else if (slice_equal_nocase(entry->name, domain))
+			r = MAP_FOUND;
 		if (r == MAP_FOUND && entry->is_excluded)
 			return MAP_NOT_FOUND;
 		if (r != MAP_NOT_FOUND)

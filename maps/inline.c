@@ -155,3 +155,29 @@ int inline_parse(struct slice spec, struct table **ret_table, struct error *err)
 	len = buf_len(&text);
 	return make_table(buf_steal_string(&text), len, count, ret_table, err);
 }
+
+int inline_lines(struct slice spec, struct buf *out, struct error *err)
+{
+	struct slice rest = without_braces(spec);
+
+	if (!list_is_braced(slice_trim(spec)))
+		return error_set(err, -EINVAL, "missing '}'");
+	while (rest.len) {
+		size_t len;
+		char shown[64];
+
+		if (is_blank(rest.ptr[0]) || rest.ptr[0] == ',') {
+			rest = slice_skip(rest, 1);
+			continue;
+		}
+		len = item_length(rest, true);
+		if (!list_is_braced(slice_first(rest, len)))
+			return error_set(err, -EINVAL,
+					 "at \"%s\"; expected { {rule}, {rule}, ... }",
+					 escape_cstr(rest, shown, sizeof(shown)));
+		buf_append_slice(out, without_braces(slice_first(rest, len)));
+		buf_append(out, "\n", 1);
+		rest = slice_skip(rest, len);
+	}
+	return 0;
+}

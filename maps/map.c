@@ -1,9 +1,9 @@
 /*
  * map - opening by type, and lookups in the contents of the moment
  *
- * The contents are one immutable table, which a refresh swaps. Whoever looks
- * something up takes a reference under a lock that is held for these few
- * instructions only, so a table lives as long as somebody reads it.
+ * The contents are immutable, and a refresh swaps them as a whole. Whoever
+ * looks something up takes a reference under a lock that is held for these few
+ * instructions only, so they live as long as somebody reads them.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,11 +20,9 @@ static const struct {
 	const char *name;
 	enum map_kind kind;
 } types[] = {
-	{ "hash", KIND_TEXT },		{ "texthash", KIND_TEXT },
-	{ "lmdb", KIND_TEXT },		{ "btree", KIND_TEXT },
-	{ "inline", KIND_INLINE },	{ "static", KIND_STATIC },
-	{ "regexp", KIND_UNAVAILABLE }, { "cidr", KIND_UNAVAILABLE },
-	{ "sqlite", KIND_UNAVAILABLE },
+	{ "hash", KIND_TEXT },	   { "texthash", KIND_TEXT }, { "lmdb", KIND_TEXT },
+	{ "btree", KIND_TEXT },	   { "inline", KIND_INLINE }, { "static", KIND_STATIC },
+	{ "regexp", KIND_REGEXP }, { "cidr", KIND_CIDR },     { "sqlite", KIND_SQLITE },
 };
 
 static int find_type(struct slice name, enum map_kind *ret, struct error *err)
@@ -36,10 +34,6 @@ static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 		names[i] = types[i].name;
 		if (!slice_equal(name, slice_from(types[i].name)))
 			continue;
-		if (types[i].kind == KIND_UNAVAILABLE)
-			return error_set(err, -ENOTSUP,
-					 "%s: maps are not available in this version",
-					 types[i].name);
 		*ret = types[i].kind;
 		return 0;
 	}
@@ -50,11 +44,11 @@ static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 				 near);
 	return error_set(err, -EINVAL,
 			 "unknown map type \"%s\"; known: hash, texthash, lmdb, btree, inline, "
-			 "static",
+			 "static, regexp, cidr, sqlite",
 			 shown);
 }
 
-static int open_text(struct map *map, const char *directory, map_report *report, void *arg,
+static int open_file(struct map *map, const char *directory, map_report *report, void *arg,
 		     struct error *err)
 {
 	char *text = NULL;
@@ -70,7 +64,23 @@ static int open_text(struct map *map, const char *directory, map_report *report,
 	if (r < 0)
 		return r;
 	map_note_version(map, slice_of(text, len), clock_wall_ms(&clock_system));
-	return text_parse(text, len, map->name, report, arg, &map->table, err);
+	return contents_parse(map, text, len, report, arg, &map->contents, err);
+}
+
+/* "{ {rule}, {rule} }", each as one line. */
+static int open_inline_rules(struct map *map, map_report *report, void *arg, struct error *err)
+{
+	struct buf text = { 0 };
+	size_t len;
+	int r = inline_lines(slice_from(map->name), &text, err);
+
+	if (r < 0) {
+		buf_done(&text);
+		return r;
+	}
+	map->name = map->kind == KIND_CIDR ? "cidr:{}" : "regexp:{}";
+	len = buf_len(&text);
+	return contents_parse(map, buf_steal_string(&text), len, report, arg, &map->contents, err);
 }
 
 static int open_static(struct map *map, struct error *err)
@@ -90,12 +100,17 @@ static int open_kind(struct map *map, const char *directory, map_report *report,
 		     struct error *err)
 {
 	switch (map->kind) {
-	case KIND_TEXT:
-		return open_text(map, directory, report, arg, err);
 	case KIND_INLINE:
-		return inline_parse(slice_from(map->name), &map->table, err);
-	default:
+		return inline_parse(slice_from(map->name), &map->contents.table, err);
+	case KIND_STATIC:
 		return open_static(map, err);
+	case KIND_REGEXP:
+	case KIND_CIDR:
+		if (map->name[0] == '{')
+			return open_inline_rules(map, report, arg, err);
+		return open_file(map, directory, report, arg, err);
+	default:
+		return open_file(map, directory, report, arg, err);
 	}
 }
 
@@ -151,7 +166,7 @@ struct map *map_copy(struct map *map)
 	copy->spec = arena_strdup(&copy->arena, map->spec);
 	copy->name = arena_strdup(&copy->arena, map->name);
 	copy->path = map->path ? arena_strdup(&copy->arena, map->path) : NULL;
-	copy->table = map_table(map);
+	copy->contents = map_contents(map);
 	pthread_mutex_lock(&map->refresh_lock);
 	copy->stat = map->stat;
 	copy->digest = map->digest;
@@ -165,7 +180,7 @@ void map_free(struct map *map)
 {
 	if (!map)
 		return;
-	table_unref(map->table);
+	contents_unref(&map->contents);
 	pthread_mutex_destroy(&map->lock);
 	pthread_mutex_destroy(&map->refresh_lock);
 	arena_done(&map->arena);
@@ -174,7 +189,7 @@ void map_free(struct map *map)
 
 const char *map_file(const struct map *map)
 {
-	return map->kind == KIND_TEXT ? map->path : NULL;
+	return map->path;
 }
 
 const char *map_spec(const struct map *map)
@@ -187,54 +202,103 @@ bool map_has_every_key(const struct map *map)
 	return map->kind == KIND_STATIC;
 }
 
-struct table *map_table(struct map *map)
+bool map_is_pattern(const struct map *map)
 {
-	struct table *table;
-
-	pthread_mutex_lock(&map->lock);
-	table = map->table ? table_ref(map->table) : NULL;
-	pthread_mutex_unlock(&map->lock);
-	return table;
+	return map->kind == KIND_REGEXP || map->kind == KIND_CIDR;
 }
 
-const char *map_entry_source(const struct map *map, const struct table *table,
-			     const struct table_entry *entry, struct arena *arena)
+bool map_lists_keys(const struct map *map)
 {
-	if (map->kind == KIND_TEXT)
-		return arena_printf(arena, "%s:%" PRIu32, map->name, entry->line);
-	return arena_printf(arena, "inline:%s", table_key(table, entry));
+	return map->kind == KIND_TEXT || map->kind == KIND_INLINE;
+}
+
+const char *map_database(struct map *map, struct arena *arena)
+{
+	struct contents contents = map_contents(map);
+	const char *path = contents.sqlite ? sqlite_map_database(contents.sqlite) : NULL;
+
+	path = arena_strdup(arena, path);
+	contents_unref(&contents);
+	return path;
+}
+
+static int look_up_table(const struct map *map, const struct table *table, struct slice key,
+			 struct arena *arena, struct map_result *ret)
+{
+	const struct table_entry *entry = table_find(table, key);
+
+	if (!entry)
+		return MAP_NOT_FOUND;
+	ret->value = arena_strdup(arena, table_value(table, entry));
+	ret->source = map->path ? arena_printf(arena, "%s:%" PRIu32, map->name, entry->line)
+				: arena_printf(arena, "inline:%s", table_key(table, entry));
+	return MAP_FOUND;
+}
+
+static int look_up_rules(const struct map *map, const struct rules *rules, struct slice key,
+			 struct arena *arena, struct map_result *ret, struct error *err)
+{
+	uint32_t line;
+	int r = rules_lookup(rules, key, arena, &ret->value, &line, err);
+
+	if (r == MAP_FOUND)
+		ret->source = arena_printf(arena, "%s:%" PRIu32, map->name, line);
+	else if (r < 0 && err)
+		error_prefix(err, "%s", map->name);
+	return r;
+}
+
+static int look_up_sqlite(const struct map *map, struct sqlite_map *sqlite, struct slice key,
+			  struct arena *arena, struct map_result *ret, struct error *err)
+{
+	int r = sqlite_map_lookup(sqlite, key, arena, &ret->value, err);
+
+	if (r == MAP_FOUND)
+		ret->source =
+			arena_printf(arena, "%s:%" PRIu32, map->name, sqlite_map_line(sqlite));
+	return r;
 }
 
 int map_lookup(struct map *map, struct slice key, struct arena *arena, struct map_result *ret,
 	       struct error *err)
 {
-	CLEANUP(table_unrefp) struct table *table = NULL;
-	const struct table_entry *entry;
+	struct contents contents;
+	int r;
 
-	(void)err; /* these types have nothing that can fail */
 	if (map->kind == KIND_STATIC) {
 		ret->value = arena_strdup(arena, map->name);
 		ret->source = arena_strdup(arena, map->spec);
 		return MAP_FOUND;
 	}
-	table = map_table(map);
-	entry = table_find(table, key);
-	if (!entry)
-		return MAP_NOT_FOUND;
-	ret->value = arena_strdup(arena, table_value(table, entry));
-	ret->source = map_entry_source(map, table, entry, arena);
-	return MAP_FOUND;
+	contents = map_contents(map);
+	if (contents.rules)
+		r = look_up_rules(map, contents.rules, key, arena, ret, err);
+	else if (contents.sqlite)
+		r = look_up_sqlite(map, contents.sqlite, key, arena, ret, err);
+	else
+		r = look_up_table(map, contents.table, key, arena, ret);
+	contents_unref(&contents);
+	return r;
 }
 
 int map_has(struct map *map, struct slice key, struct error *err)
 {
-	CLEANUP(table_unrefp) struct table *table = NULL;
+	struct arena arena = { 0 };
+	struct map_result result;
+	int r = map_lookup(map, key, &arena, &result, err);
 
-	(void)err;
-	if (map->kind == KIND_STATIC)
-		return MAP_FOUND;
-	table = map_table(map);
-	return table_find(table, key) ? MAP_FOUND : MAP_NOT_FOUND;
+	arena_done(&arena);
+	return r;
+}
+
+int map_refuse_substitutions(struct map *map, map_report *report, void *arg)
+{
+	struct contents contents = map_contents(map);
+	int r = map_find_substitutions(map, &contents, report, arg, NULL);
+
+	map->refuses_substitutions = true;
+	contents_unref(&contents);
+	return r;
 }
 
 void map_set_validate(struct map *map, map_validate *validate, void *arg)

@@ -4,14 +4,17 @@
  * Types: hash, texthash, lmdb and btree all read the text file NAME itself
  * (lines "key value"; '#' comments; continued by leading white space; a key
  * with white space is put in double quotes, which belong to it, as in
- * postmap(1)); static:VALUE; inline:{ k = v, ... } or inline:{ {k = v}, ... }.
+ * postmap(1)); static:VALUE; inline:{ k = v, ... } or inline:{ {k = v}, ... };
+ * regexp:FILE and cidr:FILE, patterns that are tried in order (maps/rules.h),
+ * or regexp:{ {rule}, ... }; sqlite:FILE.cf, a query (maps/sqlite.h).
  * Where a key stands twice in a file the first line counts, as in Postfix;
  * map_check() tells. In inline: that is an error.
  *
- * A map is shared by all threads. Lookups never block on anything but memory;
- * map_refresh() looks whether the file has changed and swaps the new contents
- * in, keeping the old ones when the new do not parse. Keys are compared
- * without regard to (ASCII) case.
+ * A map is shared by all threads. Lookups never block on anything but memory,
+ * those of sqlite: on a file for a bounded time; map_refresh() looks whether
+ * the file has changed and swaps the new contents in, keeping the old ones when
+ * the new do not parse. Keys are compared without regard to (ASCII) case, but
+ * where a pattern says otherwise.
  */
 #pragma once
 
@@ -33,6 +36,12 @@ struct map_result {
 	const char *source; /* in the arena */
 };
 
+/*
+ * Takes what a check has found: an error, or else a warning. source is
+ * "FILE:LINE", or a map's specification where there is no line.
+ */
+typedef void map_report(void *arg, bool is_error, const char *source, const char *text);
+
 /* Relative file names are relative to directory. Errors name the file and line. */
 int map_open(struct slice spec, const char *directory, struct map **ret_map, struct error *err);
 void map_free(struct map *map);
@@ -40,8 +49,27 @@ DEFINE_CLEANUP(struct map *, map_free);
 const char *map_spec(const struct map *map);
 const char *map_file(const struct map *map); /* what it reads; NULL: no file */
 
+/* The file that the one above sends to: the database; NULL: none. */
+const char *map_database(struct map *map, struct arena *arena);
+
 /* Whether it answers any key whatever, as static: does. */
 bool map_has_every_key(const struct map *map);
+
+/*
+ * Whether its keys are patterns (regexp:, cidr:). Whoever asks for parts of an
+ * address or a domain asks such a map for the whole only, as in Postfix.
+ */
+bool map_is_pattern(const struct map *map);
+
+/* Whether map_visit() shows the very keys that lookups find. */
+bool map_lists_keys(const struct map *map);
+
+/*
+ * From now on no result may have $1 and the like: a line that has them is
+ * reported as an error, and refused in new versions of the file. To be called
+ * before the map is shared. 0, or an error when there were some.
+ */
+int map_refuse_substitutions(struct map *map, map_report *report, void *arg);
 
 /* MAP_FOUND, MAP_NOT_FOUND, or an error: then nothing is known, and mail must wait. */
 int map_lookup(struct map *map, struct slice key, struct arena *arena, struct map_result *ret,
@@ -67,19 +95,14 @@ void map_set_validate(struct map *map, map_validate *validate, void *arg);
 /*
  * Call visit for each entry, in the order of the file, until it returns
  * non-zero, which is returned. Entries that lookups never find, because an
- * earlier line has the key, are visited too. The key of static: is "*".
+ * earlier line has the key, are visited too. The key of static: is "*"; of
+ * regexp: and cidr: it is the pattern as written; a database shows nothing.
  */
 int map_visit(struct map *map,
 	      int (*visit)(void *arg, const char *key, const char *value, const char *source),
 	      void *arg);
 
-/*
- * Takes what a check has found: an error, or else a warning. source is
- * "FILE:LINE", or a map's specification where there is no line.
- */
-typedef void map_report(void *arg, bool is_error, const char *source, const char *text);
-
-/* Report the keys that stand in the map twice, as warnings. */
+/* Report the keys or patterns that stand in the map twice, as warnings. */
 void map_check(struct map *map, map_report *report, void *arg);
 
 /*
@@ -104,6 +127,10 @@ struct map *maps_at(const struct maps *maps, size_t index);
 int maps_lookup(struct maps *maps, struct slice key, struct arena *arena, struct map_result *ret,
 		struct error *err);
 
+/* The same for a key that is a part of what was asked for; maps of patterns are left out. */
+int maps_lookup_part(struct maps *maps, struct slice key, struct arena *arena,
+		     struct map_result *ret, struct error *err);
+
 /* Refreshes each; returns 0 when any changed, MAP_NOT_CHANGED, or the first error. */
 int maps_refresh(struct maps *maps, struct error *err);
 
@@ -117,7 +144,8 @@ void maps_diagnose(struct slice specs, const char *directory, map_report *report
  * domains - a list of domains and maps: "vm1.vm, .vm2.vm, hash:file"
  *
  * A plain entry matches itself, ".vm2.vm" its subdomains; a map matches when
- * it has the domain as a key (or ".parent" for a subdomain). The first entry
+ * it has the domain as a key (or ".parent" for a subdomain, but for patterns,
+ * which are asked for the domain itself only). The first entry
  * that matches decides; "!" in front of an entry makes it decide for "no".
  */
 struct domains;
@@ -129,4 +157,6 @@ DEFINE_CLEANUP(struct domains *, domains_free);
 int domains_match(struct domains *domains, struct slice domain,
 		  struct error *err); /* MAP_FOUND, … */
 int domains_refresh(struct domains *domains, struct error *err);
+size_t domains_map_count(const struct domains *domains);
+struct map *domains_map_at(const struct domains *domains, size_t index);
 void domains_diagnose(struct slice list, const char *directory, map_report *report, void *arg);

@@ -130,6 +130,17 @@ int maps_lookup(struct maps *maps, struct slice key, struct arena *arena, struct
 	return MAP_NOT_FOUND;
 }
 
+int maps_lookup_part(struct maps *maps, struct slice key, struct arena *arena,
+		     struct map_result *ret, struct error *err)
+{
+	int r = MAP_NOT_FOUND;
+
+	for (size_t i = 0; i < maps->count && r == MAP_NOT_FOUND; i++)
+		if (!map_is_pattern(maps->maps[i]))
+			r = map_lookup(maps->maps[i], key, arena, ret, err);
+	return r;
+}
+
 int maps_refresh(struct maps *maps, struct error *err)
 {
 	struct error other;

@@ -11,6 +11,9 @@
  * A file that an editor or a script writes in place is for a moment empty, or
  * ends in the middle of a line. Taken up as it is, it would send mail another
  * way; so such a file must have settled first.
+ *
+ * A FILE.cf may be refused for its database, which may come a moment later; so
+ * it is tried again each time, and told once.
  */
 #include <errno.h>
 #include <xxhash.h>
@@ -49,17 +52,19 @@ static int file_trouble(struct map *map, int r, struct error *err)
 	return error_set(err, r, "%s: %s; keeping what it held before", map->name, strerror(-r));
 }
 
-static int ask_about_each(struct map *map, const struct table *table, struct error *err)
+/* A result with $1 in it can be judged only when it has come out. */
+static int ask_about_each(struct map *map, const struct contents *contents, struct error *err)
 {
 	struct arena arena = { 0 };
+	struct map_entry entry;
 	int r = 0;
 
-	for (size_t i = 0; map->validate && r >= 0 && i < table_count(table); i++) {
-		const struct table_entry *entry = table_at(table, i);
-
+	if (!map->validate)
+		return 0;
+	for (size_t i = 0; r >= 0 && map_entry_at(map, contents, i, &arena, &entry); i++) {
+		if (!entry.has_substitutions)
+			r = map->validate(map->validate_arg, entry.value, entry.source, err);
 		arena_reset(&arena);
-		r = map->validate(map->validate_arg, table_value(table, entry),
-				  map_entry_source(map, table, entry, &arena), err);
 	}
 	arena_done(&arena);
 	return r < 0 ? r : 0;
@@ -68,20 +73,23 @@ static int ask_about_each(struct map *map, const struct table *table, struct err
 /* Takes over the text. */
 static int take_up(struct map *map, char *text, size_t len, struct error *err)
 {
-	CLEANUP(table_unrefp) struct table *table = NULL;
-	struct table *old;
+	struct contents contents, old;
 	int r;
 
-	r = text_parse(text, len, map->name, NULL, NULL, &table, err);
+	r = contents_parse(map, text, len, NULL, NULL, &contents, err);
+	if (r >= 0 && map->refuses_substitutions)
+		r = map_find_substitutions(map, &contents, NULL, NULL, err);
 	if (r >= 0)
-		r = ask_about_each(map, table, err);
-	if (r < 0)
+		r = ask_about_each(map, &contents, err);
+	if (r < 0) {
+		contents_unref(&contents);
 		return r;
+	}
 	pthread_mutex_lock(&map->lock);
-	old = map->table;
-	map->table = table;
+	old = map->contents;
+	map->contents = contents;
 	pthread_mutex_unlock(&map->lock);
-	table = old; /* and is let go on return */
+	contents_unref(&old);
 	return 0;
 }
 
@@ -91,11 +99,13 @@ static int refresh(struct map *map, int64_t wall_ms, struct error *err)
 	struct stat st;
 	uint64_t old_digest = map->digest;
 	size_t len = 0;
+	bool is_known;
 	int r;
 
 	if (stat(map->path, &st) < 0)
 		return file_trouble(map, -errno, err);
-	if (map->trouble == 0 && map->is_settled && is_same_file(&st, &map->stat))
+	if (map->trouble == 0 && map->is_settled && !map->is_refused &&
+	    is_same_file(&st, &map->stat))
 		return MAP_NOT_CHANGED;
 	r = text_read(map->path, map->name, &text, &len, &st, NULL);
 	if (r < 0)
@@ -108,10 +118,22 @@ static int refresh(struct map *map, int64_t wall_ms, struct error *err)
 
 	map->stat = st;
 	map_note_version(map, slice_of(text, len), wall_ms);
-	if (map->digest == old_digest)
+	is_known = map->digest == old_digest;
+	if (is_known && !map->is_refused)
 		return MAP_NOT_CHANGED;
-	r = take_up(map, text, len, err);
+	r = take_up(map, text, len, is_known ? NULL : err);
 	text = NULL;
+	map->is_refused = r < 0 && map->kind == KIND_SQLITE;
+	return r < 0 && is_known ? MAP_NOT_CHANGED : r;
+}
+
+/* The maps that a FILE.cf names for its domains. */
+static int refresh_domains(struct map *map, struct error *err)
+{
+	struct contents contents = map_contents(map);
+	int r = contents.sqlite ? sqlite_map_refresh(contents.sqlite, err) : MAP_NOT_CHANGED;
+
+	contents_unref(&contents);
 	return r;
 }
 
@@ -119,10 +141,12 @@ int map_refresh_at(struct map *map, int64_t wall_ms, struct error *err)
 {
 	int r;
 
-	if (map->kind != KIND_TEXT)
+	if (!map->path)
 		return MAP_NOT_CHANGED;
 	pthread_mutex_lock(&map->refresh_lock);
 	r = refresh(map, wall_ms, err);
+	if (r == MAP_NOT_CHANGED)
+		r = refresh_domains(map, err);
 	pthread_mutex_unlock(&map->refresh_lock);
 	return r;
 }

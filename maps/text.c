@@ -10,9 +10,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 
 #include "base/escape.h"
+#include "maps/lines.h"
 
 struct parser {
 	struct table *table;
@@ -23,34 +23,8 @@ struct parser {
 	bool is_gathering;
 	uint32_t number, first; /* of the last line read; of the first of the logical line */
 
-	const char *name;
-	map_report *report;
-	void *arg;
-	struct error *err;
-	int outcome;
+	struct complaints complaints;
 };
-
-__attribute__((format(printf, 3, 4))) static void bad_line(struct parser *p, uint32_t number,
-							   const char *format, ...)
-{
-	struct error error;
-	char source[512];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error.text, sizeof(error.text), format, args);
-	va_end(args);
-	snprintf(source, sizeof(source), "%s:%" PRIu32, p->name, number);
-	if (p->outcome == 0)
-		p->outcome = error_set(p->err, -EINVAL, "%s: %s", source, error.text);
-	if (p->report)
-		p->report(p->arg, true, source, error.text);
-}
-
-static bool is_blank(char c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
 
 /* Length of the key at the front of s, or SIZE_MAX where a quote is not closed. */
 static size_t key_length(struct slice s)
@@ -58,7 +32,7 @@ static size_t key_length(struct slice s)
 	bool is_quoted = false;
 	size_t n = 0;
 
-	while (n < s.len && (is_quoted || !is_blank(s.ptr[n]))) {
+	while (n < s.len && (is_quoted || !lines_is_blank(s.ptr[n]))) {
 		if (s.ptr[n] == '\\' && n + 1 < s.len)
 			n++;
 		else if (s.ptr[n] == '"')
@@ -75,15 +49,16 @@ static bool check_line(struct parser *p, struct slice line, size_t key_len)
 
 	escape_cstr(line, shown, sizeof(shown));
 	if (slice_find(line, '\0') != line.len)
-		bad_line(p, p->first, "a NUL byte in \"%s\"", shown);
+		complain(&p->complaints, p->first, "a NUL byte in \"%s\"", shown);
 	else if (key_len == SIZE_MAX)
-		bad_line(p, p->first, "unbalanced '\"' in \"%s\"", shown);
+		complain(&p->complaints, p->first, "unbalanced '\"' in \"%s\"", shown);
 	else if (key_len > TABLE_KEY_MAX)
-		bad_line(p, p->first, "key longer than %d bytes", TABLE_KEY_MAX);
+		complain(&p->complaints, p->first, "key longer than %d bytes", TABLE_KEY_MAX);
 	else if (key_len == line.len)
-		bad_line(p, p->first, "expected \"key value\", found only \"%s\"", shown);
+		complain(&p->complaints, p->first, "expected \"key value\", found only \"%s\"",
+			 shown);
 	else if (line.ptr[key_len - 1] == ':')
-		bad_line(p, p->first,
+		complain(&p->complaints, p->first,
 			 "\"%s\" is in the format \"key: value\"; expected \"key value\"", shown);
 	else
 		return true;
@@ -100,7 +75,7 @@ static void finish_line(struct parser *p)
 	if (!p->is_gathering)
 		return;
 	p->is_gathering = false;
-	while (is_blank(p->base[p->end - 1]))
+	while (lines_is_blank(p->base[p->end - 1]))
 		p->end--;
 	line = slice_of(start, p->end - p->line);
 	key_len = key_length(line);
@@ -110,7 +85,7 @@ static void finish_line(struct parser *p)
 	}
 
 	value = slice_skip(line, key_len);
-	while (is_blank(value.ptr[0]))
+	while (lines_is_blank(value.ptr[0]))
 		value = slice_skip(value, 1);
 	table_fold(start, slice_first(line, key_len));
 	start[key_len] = '\0';
@@ -125,11 +100,11 @@ static void take_line(struct parser *p, char *text, size_t len)
 {
 	size_t blank = 0;
 
-	while (blank < len && is_blank(text[blank]))
+	while (blank < len && lines_is_blank(text[blank]))
 		blank++;
 	if (blank == len || text[blank] == '#')
 		return;
-	while (is_blank(text[len - 1]))
+	while (lines_is_blank(text[len - 1]))
 		len--;
 
 	if (blank == 0) {
@@ -138,7 +113,7 @@ static void take_line(struct parser *p, char *text, size_t len)
 		p->line = p->end;
 		p->first = p->number;
 	} else if (!p->is_gathering) {
-		bad_line(p, p->number,
+		complain(&p->complaints, p->number,
 			 "a line that starts with white space continues the one "
 			 "before, but there is none");
 		return;
@@ -164,7 +139,9 @@ int text_parse(char *text, size_t len, const char *name, map_report *report, voi
 {
 	CLEANUP(table_unrefp) struct table *table = NULL;
 	struct parser p = {
-		.base = text, .len = len, .name = name, .report = report, .arg = arg, .err = err
+		.base = text,
+		.len = len,
+		.complaints = { .name = name, .report = report, .arg = arg, .err = err },
 	};
 
 	table = table_new(text, count_lines(text, len));
@@ -182,8 +159,8 @@ int text_parse(char *text, size_t len, const char *name, map_report *report, voi
 		take_line(&p, line, line_len);
 	}
 	finish_line(&p);
-	if (p.outcome < 0)
-		return p.outcome;
+	if (p.complaints.outcome < 0)
+		return p.complaints.outcome;
 	if (!table_finish(table, p.end))
 		return error_set(err, -ENOMEM, "%s: out of memory", name);
 	*ret_table = table;
