@@ -56,17 +56,13 @@ static const struct net_prefix *first_network(const struct generation *g)
 /* The login to send as the sender with: where a map says who owns it, the first of those. */
 static const char *login_of(const struct generation *g, struct explanation *e)
 {
-	struct edge_options edge;
 	struct map_result owners;
 	struct slice rest, owner;
 	struct error err;
 
 	if (!e->sender || !e->sender[0])
 		return ""; /* any */
-	config_edge_options(g->config, &edge);
-	if (!edge.sender_login_maps ||
-	    maps_lookup(edge.sender_login_maps, slice_from(smtp_address_fold(&e->arena, e->sender)),
-			&e->arena, &owners, &err) != MAP_FOUND)
+	if (edge_find_owners(g->edge, e->sender, &e->arena, &owners, &err) != MAP_FOUND)
 		return e->sender;
 	rest = slice_from(owners.value);
 	return slice_next_word(&rest, ", \t", &owner) ? arena_slicedup(&e->arena, owner)

@@ -59,11 +59,13 @@ static int make_policy(struct generation *g, struct error *err)
 
 	if (config_mode(g->config) == CONFIG_EDGE) {
 		config_edge_options(g->config, &edge_options);
+		edge_options.log = g->options.log;
 		r = edge_new(&edge_options, &g->edge, err);
 		g->options.policy = &edge_policy;
 		g->options.policy_arg = g->edge;
 	} else {
 		config_hub_options(g->config, &hub_options);
+		hub_options.log = g->options.log;
 		r = hub_new(&hub_options, &g->hub, err);
 		g->options.policy = &hub_policy;
 		g->options.policy_arg = g->hub;

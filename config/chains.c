@@ -115,6 +115,11 @@ static void add_map(struct hosts *hosts, struct map *map)
 	if (map_has_every_key(map))
 		on_finding(c, true, map_spec(map),
 			   "names every host; use smtpd_tls_chain_files instead");
+	else if (!map_lists_keys(map))
+		on_finding(
+			c, true, map_spec(map),
+			"can't tell which hosts it names, so that their keys can be read now; use "
+			"hash: or inline:");
 	else
 		map_visit(map, add_host, hosts);
 }

@@ -83,12 +83,9 @@ void config_open_clients(struct config *c)
 		return;
 	}
 	clientcerts_check(c->relay_clientcerts, on_finding, c);
-	for (size_t i = 0; i < clientcerts_map_count(c->relay_clientcerts); i++) {
-		const char *file = map_file(clientcerts_map_at(c->relay_clientcerts, i));
-
-		if (file)
-			config_check_readable(c, CONFIG_RELAY_CLIENTCERTS, file);
-	}
+	for (size_t i = 0; i < clientcerts_map_count(c->relay_clientcerts); i++)
+		config_check_map_readable(c, CONFIG_RELAY_CLIENTCERTS,
+					  clientcerts_map_at(c->relay_clientcerts, i));
 	if (clientcerts_needs_ca(c->relay_clientcerts) &&
 	    config_value(c, CONFIG_SMTPD_TLS_CAFILE) &&
 	    !config_given_value(c, CONFIG_SMTPD_TLS_CAFILE))

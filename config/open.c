@@ -32,8 +32,16 @@ static void open_maps(struct config *c, enum config_parameter_id id, struct maps
 	if (specs && maps_open(slice_from(specs), c->directory, ret, NULL) < 0)
 		maps_diagnose(slice_from(specs), c->directory, on_finding, &finder);
 	for (size_t i = 0; *ret && i < maps_count(*ret); i++)
-		if (map_file(maps_at(*ret, i)))
-			config_check_readable(c, id, map_file(maps_at(*ret, i)));
+		config_check_map_readable(c, id, maps_at(*ret, i));
+}
+
+/* What a client writes must not choose a route or a path, by $1 of a pattern. */
+static void refuse_substitutions(struct config *c, enum config_parameter_id id, struct maps *maps)
+{
+	struct finder finder = { c, id };
+
+	for (size_t i = 0; maps && i < maps_count(maps); i++)
+		map_refuse_substitutions(maps_at(maps, i), on_finding, &finder);
 }
 
 static void check_maps(struct config *c, enum config_parameter_id id, struct maps *maps)
@@ -51,6 +59,10 @@ static void open_domains(struct config *c, enum config_parameter_id id, struct d
 
 	if (list && domains_open(slice_from(list), c->directory, ret, NULL) < 0)
 		domains_diagnose(slice_from(list), c->directory, on_finding, &finder);
+	for (size_t i = 0; *ret && i < domains_map_count(*ret); i++) {
+		config_check_map_readable(c, id, domains_map_at(*ret, i));
+		map_check(domains_map_at(*ret, i), on_finding, &finder);
+	}
 }
 
 /* A map_validate for the paths of mailboxes. */
@@ -88,6 +100,7 @@ static void open_mailboxes(struct config *c)
 
 	open_domains(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS, &c->mailbox_domains);
 	open_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, &c->mailbox_maps);
+	refuse_substitutions(c, CONFIG_VIRTUAL_MAILBOX_MAPS, c->mailbox_maps);
 	for (size_t i = 0; c->mailbox_maps && i < maps_count(c->mailbox_maps); i++) {
 		map_visit(maps_at(c->mailbox_maps, i), visit_mailbox, &finder);
 		map_set_validate(maps_at(c->mailbox_maps, i), validate_mailbox, NULL);
@@ -151,6 +164,7 @@ static void open_transport(struct config *c)
 	struct finder policies = { c, CONFIG_SMTP_TLS_POLICY_MAPS };
 
 	open_maps(c, CONFIG_TRANSPORT_MAPS, &c->transport_maps);
+	refuse_substitutions(c, CONFIG_TRANSPORT_MAPS, c->transport_maps);
 	open_maps(c, CONFIG_SMTP_TLS_POLICY_MAPS, &c->tls_policy_maps);
 	config_transport_options(c, &c->transport);
 	transport_check(&c->transport, on_finding, &routes);

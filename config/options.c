@@ -149,6 +149,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 	assert(config->mode == CONFIG_EDGE);
 	*ret = (struct edge_options){
 		.hostname = config_value(config, CONFIG_MYHOSTNAME),
+		.origin = config_value(config, CONFIG_MYORIGIN),
 		.mailbox_domains = config->mailbox_domains,
 		.mailbox_maps = config->mailbox_maps,
 		.mailbox_base = config_value(config, CONFIG_VIRTUAL_MAILBOX_BASE),

@@ -118,6 +118,18 @@ void config_check_readable(struct config *c, enum config_parameter_id id, const 
 				      path, account->pw_name);
 }
 
+void config_check_map_readable(struct config *c, enum config_parameter_id id, struct map *map)
+{
+	struct arena arena = { 0 };
+	const char *database = map_database(map, &arena);
+
+	if (map_file(map))
+		config_check_readable(c, id, map_file(map));
+	if (database)
+		config_check_readable(c, id, database);
+	arena_done(&arena);
+}
+
 void config_check_key_readable(struct config *c, enum config_parameter_id id, const char *path)
 {
 	const struct passwd *account = account_of(c);

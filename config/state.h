@@ -155,6 +155,9 @@ void config_check_queue_files(struct config *c);
 /* A file that is read again while the server runs. */
 void config_check_readable(struct config *c, enum config_parameter_id id, const char *path);
 
+/* The same for the file of a map, and for the database that it names. */
+void config_check_map_readable(struct config *c, enum config_parameter_id id, struct map *map);
+
 /* A file of secrets that others may read deserves a warning. */
 void config_check_secret(struct config *c, enum config_parameter_id id, const char *path);
 

@@ -52,20 +52,43 @@ static int find_account(struct edge *edge, const char *key, struct arena *arena,
 	return MAP_FOUND;
 }
 
-/* Keys: the address, then @domain, as in Postfix. */
+/*
+ * Keys as in Postfix (virtual(5), TABLE SEARCH ORDER): the address, its local
+ * part if the domain is myorigin, then @domain.
+ */
+static int find_address(const struct edge *edge, struct maps *maps, const char *key,
+			struct arena *arena, struct map_result *ret, struct error *err)
+{
+	const char *at = strrchr(key, '@');
+	int r = maps_lookup(maps, slice_from(key), arena, ret, err);
+
+	if (!at || at == key)
+		return r;
+	if (r == MAP_NOT_FOUND && edge->options.origin &&
+	    slice_equal_nocase(slice_from(at + 1), slice_from(edge->options.origin)))
+		r = maps_lookup_part(maps, slice_of(key, (size_t)(at - key)), arena, ret, err);
+	if (r == MAP_NOT_FOUND)
+		r = maps_lookup_part(maps, slice_from(at), arena, ret, err);
+	return r;
+}
+
 int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
 		      struct map_result *ret, struct error *err)
 {
 	const char *key = smtp_address_fold(arena, address);
-	const char *at = strrchr(key, '@');
-	int r;
 
-	if (!edge->options.mailbox_maps)
-		return find_account(edge, key, arena, ret, err);
-	r = maps_lookup(edge->options.mailbox_maps, slice_from(key), arena, ret, err);
-	if (r == MAP_NOT_FOUND && at)
-		r = maps_lookup(edge->options.mailbox_maps, slice_from(at), arena, ret, err);
-	return r;
+	return edge->options.mailbox_maps
+		       ? find_address(edge, edge->options.mailbox_maps, key, arena, ret, err)
+		       : find_account(edge, key, arena, ret, err);
+}
+
+int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
+		     struct map_result *ret, struct error *err)
+{
+	return edge->options.sender_login_maps
+		       ? find_address(edge, edge->options.sender_login_maps,
+				      smtp_address_fold(arena, sender), arena, ret, err)
+		       : MAP_NOT_FOUND;
 }
 
 bool edge_has_user(const struct edge *edge, const char *user)
@@ -88,7 +111,7 @@ static int owns(struct edge *edge, const char *login, const char *sender, struct
 		arena_done(&arena);
 		return r;
 	}
-	r = maps_lookup(edge->options.sender_login_maps, slice_from(key), &arena, &result, err);
+	r = edge_find_owners(edge, sender, &arena, &result, err);
 	if (r == MAP_FOUND) {
 		r = MAP_NOT_FOUND;
 		owners = slice_from(result.value);
@@ -102,8 +125,11 @@ static int owns(struct edge *edge, const char *login, const char *sender, struct
 
 /* ---- may they? ---- */
 
-static void lookup_failed(const char *address, struct smtp_status *ret)
+/* Why is for the operator; clients are told that it is for now only. */
+static void lookup_failed(const struct edge *edge, const char *parameter, const char *address,
+			  const struct error *err, struct smtp_status *ret)
 {
+	log_write(edge->options.log, "smtpd", LOG_LEVEL_ERROR, "%s: %s", parameter, err->text);
 	smtp_status_set(ret, 451, ESC(4, 3, 0), "<%s>: Temporary lookup failure", address);
 }
 
@@ -114,7 +140,7 @@ static void check_login(struct edge *edge, const struct mta_client *client, cons
 	int r = owns(edge, client->user, sender, &err);
 
 	if (r < 0)
-		lookup_failed(sender, ret);
+		lookup_failed(edge, "smtpd_sender_login_maps", sender, &err, ret);
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
 	else
@@ -139,7 +165,7 @@ static void check_sender(void *arg, const struct mta_client *client, const char 
 	}
 	r = is_local(edge, smtp_address_domain(sender), &err);
 	if (r < 0)
-		lookup_failed(sender, ret);
+		lookup_failed(edge, "virtual_mailbox_domains", sender, &err, ret);
 	else if (r == MAP_FOUND && !is_trusted(edge, client))
 		smtp_status_set(ret, 553, ESC(5, 7, 1),
 				"<%s>: Sender address rejected: not logged in", sender);
@@ -153,7 +179,7 @@ static void check_mailbox(struct edge *edge, const char *recipient, struct smtp_
 	int r = edge_find_mailbox(edge, recipient, &arena, &found, &err);
 
 	if (r < 0)
-		lookup_failed(recipient, ret);
+		lookup_failed(edge, "virtual_mailbox_maps", recipient, &err, ret);
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else
@@ -173,7 +199,7 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 
 	(void)sender;
 	if (r < 0)
-		lookup_failed(recipient, ret);
+		lookup_failed(edge, "virtual_mailbox_domains", recipient, &err, ret);
 	else if (r == MAP_FOUND)
 		check_mailbox(edge, recipient, ret);
 	else if (client->user || is_trusted(edge, client))

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "maps/map.h"
 #include "mta/policy.h"
 
@@ -16,6 +17,8 @@ struct edge;
 
 struct edge_options {
 	const char *hostname;
+	const char *origin; /* myorigin: in maps its users may stand without it; NULL: none */
+	struct log *log;    /* for lookups that fail; NULL: silent */
 	struct domains *mailbox_domains; /* virtual_mailbox_domains */
 	struct maps
 		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
@@ -40,6 +43,13 @@ int edge_refresh(struct edge *edge, struct error *err);
  */
 int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
 		      struct map_result *ret, struct error *err);
+
+/*
+ * Who owns a sender address, by sender_login_maps: MAP_FOUND with a list of
+ * logins, MAP_NOT_FOUND (also where there are no such maps), or an error.
+ */
+int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
+		     struct map_result *ret, struct error *err);
 
 /* Whether somebody can log in by this name. True where the accounts cannot be read. */
 bool edge_has_user(const struct edge *edge, const char *user);

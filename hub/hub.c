@@ -39,9 +39,14 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 	int r = MAP_NOT_FOUND;
 
 	(void)sender;
-	if (hub->options.relay_domains)
+	if (is_trusted(hub, client))
+		r = MAP_FOUND; /* whatever relay_domains may say */
+	else if (hub->options.relay_domains)
 		r = domains_match(hub->options.relay_domains, smtp_address_domain(recipient), &err);
-	if (r == MAP_FOUND || (r == MAP_NOT_FOUND && is_trusted(hub, client)))
+	if (r < 0)
+		log_write(hub->options.log, "smtpd", LOG_LEVEL_ERROR, "relay_domains: %s",
+			  err.text);
+	if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else if (r < 0)
 		smtp_status_set(ret, 451, ESC(4, 3, 0), "<%s>: Temporary lookup failure",

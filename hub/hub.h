@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "base/log.h"
 #include "maps/map.h"
 #include "mta/policy.h"
 
@@ -16,6 +17,7 @@ struct hub_options {
 	struct domains *relay_domains;
 	const struct net_prefix *networks; /* mynetworks */
 	unsigned int network_count;
+	struct log *log; /* for lookups that fail; NULL: silent */
 };
 
 /* Domains stay the caller's and outlive the hub. */

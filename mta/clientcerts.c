@@ -85,13 +85,30 @@ static int parse_key(struct slice item, struct arena *arena, struct entry *ret, 
 	return 0;
 }
 
+static int look_up_fingerprint(struct map *map, const char *fingerprint, char *why,
+			       struct error *err);
+
+/*
+ * Whether the map knows a certificate that nobody has: then it knows them all.
+ * Of patterns and queries only an answer tells. An error is none here.
+ */
+static bool knows_everybody(struct map *map)
+{
+	static const char nobodys[] = TLS_FINGERPRINT_CERTIFICATE
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	char why[CLIENTCERTS_WHY_SIZE];
+
+	return map_has_every_key(map) ||
+	       (!map_lists_keys(map) && look_up_fingerprint(map, nobodys, why, NULL) == MAP_FOUND);
+}
+
 static int open_map(struct slice item, const char *directory, struct entry *ret, struct error *err)
 {
 	int r;
 
 	*ret = (struct entry){ .kind = ENTRY_MAP };
 	r = map_open(item, directory, &ret->map, err);
-	if (r < 0 || !map_has_every_key(ret->map))
+	if (r < 0 || !knows_everybody(ret->map))
 		return r;
 	map_free(ret->map);
 	return error_set(err, -EINVAL,
@@ -214,12 +231,21 @@ static int visit(void *arg, const char *key, const char *value, const char *sour
 	return 0;
 }
 
+/* Patterns and queries may be for names, too. */
+static void visit_map(struct map *map, struct visitor *visitor)
+{
+	if (map_lists_keys(map))
+		map_visit(map, visit, visitor);
+	else
+		visitor->needs_ca = true;
+}
+
 void clientcerts_check(const struct clientcerts *list, map_report *report, void *arg)
 {
 	struct visitor visitor = { report, arg, false };
 
 	for (size_t i = 0; i < clientcerts_map_count(list); i++) {
-		map_visit(clientcerts_map_at(list, i), visit, &visitor);
+		visit_map(clientcerts_map_at(list, i), &visitor);
 		map_check(clientcerts_map_at(list, i), report, arg);
 	}
 }
@@ -232,7 +258,7 @@ bool clientcerts_needs_ca(const struct clientcerts *list)
 		const struct entry *entry = &list->entries[i];
 
 		if (entry->kind == ENTRY_MAP)
-			map_visit(entry->map, visit, &visitor);
+			visit_map(entry->map, &visitor);
 		else if (entry->kind != ENTRY_FINGERPRINT)
 			visitor.needs_ca = true;
 	}
@@ -329,6 +355,9 @@ static int match_map(struct map *map, const struct shown *shown, struct error *e
 		r = look_up_fingerprint(map, shown->facts->pubkey_fingerprint, shown->why, err);
 	if (r == MAP_NOT_FOUND && shown->facts->trusted)
 		r = look_up_names(map, shown, err);
+	/* It was refused when it was opened; but it may have changed since. */
+	if (r == MAP_FOUND && knows_everybody(map))
+		r = error_set(err, -EINVAL, "%s knows any certificate at all", map_spec(map));
 	return r;
 }
 

@@ -12,7 +12,7 @@ struct check {
 	const struct transport_options *options;
 	map_report *report;
 	void *arg;
-	bool has_every_key; /* the map that is being checked: its key is none */
+	struct map *map; /* that is being checked */
 };
 
 __attribute__((format(printf, 3, 4))) static void warn(const struct check *c, const char *source,
@@ -132,6 +132,12 @@ static void check_key(const struct check *c, const char *key, const char *source
 		warn(c, source, "\"%s\" matches nothing; a whole address would", shown);
 }
 
+/* Not patterns, and not the "*" of static:. */
+static bool has_plain_keys(const struct check *c)
+{
+	return !map_is_pattern(c->map) && !map_has_every_key(c->map);
+}
+
 /* The entry for this line's next hops, or for the domain that its key is. */
 static int find_policy(const struct check *c, const char *key, const struct rule *rule,
 		       struct arena *arena, struct map_result *ret, struct error *err)
@@ -140,8 +146,9 @@ static int find_policy(const struct check *c, const char *key, const struct rule
 	const struct lookup l = {
 		.options = c->options,
 		.arena = arena,
-		.domain =
-			key[0] == '.' || key[0] == '*' ? SLICE("") : slice_from(at ? at + 1 : key),
+		.domain = key[0] == '.' || !has_plain_keys(c) || key[0] == '*'
+				  ? SLICE("")
+				  : slice_from(at ? at + 1 : key),
 	};
 
 	if (!rule->type || !rule->type->is_smtp)
@@ -200,7 +207,8 @@ static int check_line(void *arg, const char *key, const char *value, const char 
 	struct error error = { 0 };
 	struct rule rule;
 
-	check_key(c, key, source);
+	if (!map_is_pattern(c->map))
+		check_key(c, key, source);
 	if (rule_parse(slice_from(value), &rule, &error) < 0)
 		c->report(c->arg, true, source, error.text);
 	else
@@ -225,11 +233,12 @@ static void check_hidden(const struct check *c, struct maps *maps)
 void transport_check(const struct transport_options *options, map_report *report, void *arg)
 {
 	struct maps *maps = options->transport_maps;
-	struct check c = { options, report, arg, false };
+	struct check c = { options, report, arg, NULL };
 
 	for (size_t i = 0; maps && i < maps_count(maps); i++) {
-		map_check(maps_at(maps, i), report, arg);
-		map_visit(maps_at(maps, i), check_line, &c);
+		c.map = maps_at(maps, i);
+		map_check(c.map, report, arg);
+		map_visit(c.map, check_line, &c);
 	}
 	if (maps)
 		check_hidden(&c, maps);
@@ -308,8 +317,10 @@ static int check_entry(void *arg, const char *key, const char *value, const char
 	struct tls_policy policy;
 	struct error error = { 0 };
 
-	if (!c->has_every_key)
+	if (has_plain_keys(c))
 		check_entry_key(c, key, source);
+	else if (map_is_pattern(c->map) && strchr(value, '$'))
+		return 0; /* can be judged only when it has come out */
 	if (draft_entry(c->options, value, source, &arena, &policy, &error) < 0)
 		c->report(c->arg, true, source, error.text + strlen(source) + 2);
 	else
@@ -322,12 +333,12 @@ void transport_check_policies(const struct transport_options *options, map_repor
 			      void *arg)
 {
 	struct maps *maps = options->tls_policy_maps;
-	struct check c = { options, report, arg, false };
+	struct check c = { options, report, arg, NULL };
 
 	for (size_t i = 0; maps && i < maps_count(maps); i++) {
-		c.has_every_key = map_has_every_key(maps_at(maps, i));
-		map_check(maps_at(maps, i), report, arg);
-		map_visit(maps_at(maps, i), check_entry, &c);
+		c.map = maps_at(maps, i);
+		map_check(c.map, report, arg);
+		map_visit(c.map, check_entry, &c);
 	}
 }
 

@@ -2,6 +2,9 @@
  * compare - both resolvers are asked for a probe of each key: an address that
  * the key, and hardly any other, is for
  *
+ * Of a pattern the address is a guess (sample.h); of a database no key is
+ * known, and so nothing that is in one is compared.
+ *
  * Nothing is known here of the order of lookups, nor of what local domains or
  * static: do to it; so there is no second resolver that could be wrong.
  */
@@ -13,6 +16,7 @@
 #include "base/macros.h"
 #include "smtp/address.h"
 #include "transport/internal.h"
+#include "transport/sample.h"
 
 #define DIGITS_SHOWN 16
 #define PROBE	     "reload-probe" /* a name that nobody has a line for */
@@ -23,6 +27,8 @@
 
 struct key {
 	const char *text;
+	const char *probe; /* NULL: made of the text */
+	bool is_pattern;
 	unsigned int in;
 };
 
@@ -38,22 +44,50 @@ struct comparison {
 
 /* ---- the keys ---- */
 
-static int note_key(void *arg, const char *text, const char *value, const char *source)
+/* The key that has this name, a new one where there is none. */
+static struct key *add_key(struct comparison *c, const char *text, struct slice name)
 {
-	struct comparison *c = arg;
-	struct slice folded = slice_from(smtp_address_fold(&c->arena, text));
-	struct key *key = strmap_get(&c->keys, folded);
+	struct key *key = strmap_get(&c->keys, name);
 
-	(void)value;
-	(void)source;
 	if (!key) {
 		key = arena_alloc(&c->arena, sizeof(*key));
 		*key = (struct key){ .text = arena_strdup(&c->arena, text) };
-		strmap_put(&c->keys, folded, key);
+		strmap_put(&c->keys, name, key);
 		buf_append(&c->order, &key, sizeof(key));
 	}
 	key->in |= c->side;
+	return key;
+}
+
+static int note_key(void *arg, const char *text, const char *value, const char *source)
+{
+	struct comparison *c = arg;
+
+	(void)value;
+	(void)source;
+	add_key(c, text, slice_from(smtp_address_fold(&c->arena, text)));
 	return 0;
+}
+
+/* Case may matter in a pattern, and no address looks like one. */
+static int note_pattern(void *arg, const char *text, const char *value, const char *source)
+{
+	struct comparison *c = arg;
+	struct key *key = add_key(c, text, slice_from(text));
+
+	(void)value;
+	(void)source;
+	key->is_pattern = true;
+	key->probe = pattern_sample_address(text, PROBE, &c->arena);
+	return 0;
+}
+
+static int note_policy_pattern(void *arg, const char *text, const char *value, const char *source)
+{
+	struct comparison *c = arg;
+	const char *sample = pattern_sample(text, PROBE, &c->arena);
+
+	return !sample || strpbrk(sample, "[:@") ? 0 : note_pattern(arg, text, value, source);
 }
 
 /* Domains; a next hop shows by the routes that lead to it. */
@@ -69,16 +103,22 @@ static void collect(struct comparison *c, const struct transport_options *option
 
 	c->side = side;
 	for (size_t i = 0; routes && i < maps_count(routes); i++)
-		map_visit(maps_at(routes, i), note_key, c);
+		map_visit(maps_at(routes, i),
+			  map_is_pattern(maps_at(routes, i)) ? note_pattern : note_key, c);
 	for (size_t i = 0; policies && i < maps_count(policies); i++)
-		map_visit(maps_at(policies, i), note_policy_key, c);
+		map_visit(maps_at(policies, i),
+			  map_is_pattern(maps_at(policies, i)) ? note_policy_pattern
+							       : note_policy_key,
+			  c);
 }
 
-/* NULL: no lookup ever asks for such a key; transport_check() warns of it. */
+/* NULL: no lookup ever asks for such a key (transport_check() warns), or none can be made up. */
 static const char *probe_of(const struct key *key, struct arena *arena)
 {
 	const char *text = key ? key->text : EVERY_KEY, *at = strrchr(text, '@');
 
+	if (key && key->is_pattern)
+		return key->probe;
 	if (strcmp(text, EVERY_KEY) == 0)
 		return PROBE "@" PROBE ".invalid";
 	if (at)

@@ -1,7 +1,9 @@
 /*
  * lookup - the keys of transport_maps and of smtp_tls_policy_maps, in their order
  *
- * Each key is asked for in all maps before the next one, as in Postfix.
+ * Each key is asked for in all maps before the next one, as in Postfix. Maps
+ * of patterns are asked for the keys for which Postfix asks them: of routes the
+ * address alone, of policies all but a next hop without its port.
  */
 #include <errno.h>
 
@@ -34,19 +36,51 @@ static int look_up(const struct lookup *l, const char *parameter, struct map *ma
 	return r;
 }
 
+#define NOBODY "nobody@nobody.invalid"
+
+/* Whether the line has this address only because it has any. */
+static bool has_everybody(const struct lookup *l, struct map *map, const struct map_result *line)
+{
+	struct map_result other;
+
+	return map_lookup(map, SLICE(NOBODY), l->arena, &other, NULL) == MAP_FOUND &&
+	       strcmp(other.source, line->source) == 0;
+}
+
+/* What is for everybody is no key of a local domain's own: "*", static:, a pattern like "/./". */
+static int find_in_map(const struct lookup *l, struct map *map, struct slice key,
+		       struct map_result *ret, struct error *err)
+{
+	int r = MAP_NOT_FOUND;
+
+	if (!l->is_local || !map_has_every_key(map))
+		r = look_up(l, "transport_maps", map, key, ret, err);
+	if (r == MAP_FOUND && l->is_local && map_is_pattern(map) && has_everybody(l, map, ret))
+		r = MAP_NOT_FOUND;
+	return r;
+}
+
+static int find_route_address(const struct lookup *l, struct slice key, struct map_result *ret,
+			      struct error *err)
+{
+	struct maps *maps = l->options->transport_maps;
+	int r = MAP_NOT_FOUND;
+
+	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
+		r = find_in_map(l, maps_at(maps, i), key, ret, err);
+	return r;
+}
+
+/* Patterns are for whole addresses (transport(5), REGULAR EXPRESSION TABLES). */
 static int find_route_key(const struct lookup *l, struct slice key, struct map_result *ret,
 			  struct error *err)
 {
 	struct maps *maps = l->options->transport_maps;
 	int r = MAP_NOT_FOUND;
 
-	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++) {
-		struct map *map = maps_at(maps, i);
-
-		/* A map that has every key has none of a local domain's own. */
-		if (!l->is_local || !map_has_every_key(map))
-			r = look_up(l, "transport_maps", map, key, ret, err);
-	}
+	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
+		if (!map_is_pattern(maps_at(maps, i)))
+			r = find_in_map(l, maps_at(maps, i), key, ret, err);
 	return r;
 }
 
@@ -58,6 +92,19 @@ static int find_policy_key(const struct lookup *l, struct slice key, struct map_
 
 	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
 		r = look_up(l, "smtp_tls_policy_maps", maps_at(maps, i), key, ret, err);
+	return r;
+}
+
+/* A next hop without its port, which Postfix never asks for: patterns would match what is not meant. */
+static int find_policy_host(const struct lookup *l, struct slice key, struct map_result *ret,
+			    struct error *err)
+{
+	struct maps *maps = l->options->tls_policy_maps;
+	int r = MAP_NOT_FOUND;
+
+	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
+		if (!map_is_pattern(maps_at(maps, i)))
+			r = look_up(l, "smtp_tls_policy_maps", maps_at(maps, i), key, ret, err);
 	return r;
 }
 
@@ -90,7 +137,7 @@ int lookup_route(const struct lookup *l, struct map_result *ret, struct error *e
 
 	if (!l->options->transport_maps)
 		return MAP_NOT_FOUND;
-	r = find_route_key(l, l->address, ret, err);
+	r = find_route_address(l, l->address, ret, err);
 	if (r == MAP_NOT_FOUND && l->domain.len)
 		r = find_route_key(l, l->domain, ret, err);
 	if (r == MAP_NOT_FOUND && !l->is_local)
@@ -114,7 +161,7 @@ static int find_hop(const struct lookup *l, struct slice hop, struct map_result 
 	struct slice host = without_port(hop);
 	int r = find_policy_key(l, hop, ret, err);
 
-	return r == MAP_NOT_FOUND && host.len < hop.len ? find_policy_key(l, host, ret, err) : r;
+	return r == MAP_NOT_FOUND && host.len < hop.len ? find_policy_host(l, host, ret, err) : r;
 }
 
 static int refuse_mixture(struct slice hop, const struct map_result *entry,
