@@ -279,3 +279,83 @@ char *smtp_address_fold(struct arena *arena, const char *address)
 			*p = (char)(*p - 'A' + 'a');
 	return folded;
 }
+
+char *smtp_address_plain(struct arena *arena, const char *address)
+{
+	size_t local_len = smtp_address_local(address).len, at = 0;
+	char *plain = arena_strdup(arena, address);
+
+	if (!address[local_len])
+		return plain;
+	for (size_t i = 0; i < local_len; i++) {
+		if (address[i] == '"')
+			continue;
+		if (address[i] == '\\' && i + 1 < local_len)
+			i++;
+		plain[at++] = address[i];
+	}
+	memmove(plain + at, address + local_len, strlen(address + local_len) + 1);
+	return plain;
+}
+
+/* A dot-string, where nothing has another meaning; what Postfix leaves alone, so do we. */
+static bool needs_no_quotes(struct slice local)
+{
+	if (local.len == 0 || local.ptr[0] == '.' || local.ptr[local.len - 1] == '.')
+		return false;
+	for (size_t i = 0; i < local.len; i++) {
+		unsigned char c = (unsigned char)local.ptr[i];
+
+		if (c <= ' ' || c == 127 || strchr("()<>@,;:\\\"[]", c))
+			return false;
+		if (c == '.' && local.ptr[i + 1] == '.')
+			return false;
+	}
+	return true;
+}
+
+char *smtp_address_quoted(struct arena *arena, const char *plain)
+{
+	const char *at = strrchr(plain, '@');
+	struct slice local = slice_of(plain, at ? (size_t)(at - plain) : 0);
+	char *quoted, *out;
+
+	if (!at || needs_no_quotes(local))
+		return arena_strdup(arena, plain);
+	out = quoted = arena_alloc(arena, 2 * local.len + 2 + strlen(at) + 1);
+	*out++ = '"';
+	for (size_t i = 0; i < local.len; i++) {
+		if (local.ptr[i] == '"' || local.ptr[i] == '\\')
+			*out++ = '\\';
+		*out++ = local.ptr[i];
+	}
+	*out++ = '"';
+	strcpy(out, at);
+	return quoted;
+}
+
+static bool ends_nocase(struct slice s, struct slice end)
+{
+	return s.len > end.len && slice_equal_nocase(slice_skip(s, s.len - end.len), end);
+}
+
+static bool is_never_split(struct slice local, const char *delimiters)
+{
+	if (slice_equal_nocase(local, SLICE("postmaster")) ||
+	    slice_equal_nocase(local, SLICE("mailer-daemon")) ||
+	    slice_equal_nocase(local, SLICE("double-bounce")))
+		return true;
+	return strchr(delimiters, '-') && (slice_starts_nocase(local, SLICE("owner-")) ||
+					   ends_nocase(local, SLICE("-request")));
+}
+
+char *smtp_address_without_extension(struct arena *arena, const char *plain, const char *delimiters)
+{
+	const char *at = strrchr(plain, '@');
+	size_t local_len = at ? (size_t)(at - plain) : strlen(plain), len;
+
+	len = strcspn(plain, delimiters);
+	if (len == 0 || len >= local_len || is_never_split(slice_of(plain, local_len), delimiters))
+		return NULL;
+	return arena_printf(arena, "%.*s%s", (int)len, plain, at ? at : "");
+}

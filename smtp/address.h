@@ -38,3 +38,22 @@ bool smtp_address_is_ascii(const char *address);
 
 /* Lower-case copy of ASCII letters, for look-ups: the domain always, the local part too. */
 char *smtp_address_fold(struct arena *arena, const char *address);
+
+/*
+ * One mailbox can be written in many ways: "bob"@x is bob@x (RFC 5321 section
+ * 4.1.2). plain() takes the quotes and backslashes off the local part, for
+ * comparisons; quoted() puts them back where they are needed, and nowhere else.
+ * Without a domain an address stays as it is.
+ */
+char *smtp_address_plain(struct arena *arena, const char *address);
+char *smtp_address_quoted(struct arena *arena, const char *plain);
+
+/*
+ * A plain address without the extension of its local part, which begins with
+ * the first of the delimiters: "bob+lists@x" is "bob@x". NULL when it has none.
+ * As in Postfix, nothing is left without a local part, postmaster,
+ * mailer-daemon and double-bounce are never split, and with "-" among the
+ * delimiters owner-LIST and LIST-request are not.
+ */
+char *smtp_address_without_extension(struct arena *arena, const char *plain,
+				     const char *delimiters);

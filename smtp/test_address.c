@@ -174,6 +174,81 @@ static void test_fold(void **state)
 	arena_done(&arena);
 }
 
+static void test_forms(void **state)
+{
+	static const struct {
+		const char *address, *plain, *quoted;
+	} forms[] = {
+		{ "bob@x", "bob@x", "bob@x" },
+		{ "\"bob\"@x", "bob@x", "bob@x" },
+		{ "\"b\\ob\"@x", "bob@x", "bob@x" },
+		{ "\"bob b\"@x", "bob b@x", "\"bob b\"@x" },
+		{ "\"a@y\"@x", "a@y@x", "\"a@y\"@x" },
+		{ "\"a\\\"b\\\\\"@x", "a\"b\\@x", "\"a\\\"b\\\\\"@x" },
+		{ "\".a\"@x", ".a@x", "\".a\"@x" },
+		{ "\"a.\"@x", "a.@x", "\"a.\"@x" },
+		{ "\"a..b\"@x", "a..b@x", "\"a..b\"@x" },
+		{ "\"\"@x", "@x", "\"\"@x" },
+		{ "b\xc3\xb6@x", "b\xc3\xb6@x", "b\xc3\xb6@x" },
+		{ "a@[IPv6:::1]", "a@[IPv6:::1]", "a@[IPv6:::1]" },
+		{ "alice", "alice", "alice" },
+		{ "\"a@x\"", "\"a@x\"", NULL },
+		{ "", "", "" },
+	};
+	struct arena arena = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		const char *plain = smtp_address_plain(&arena, forms[i].address);
+
+		if (strcmp(plain, forms[i].plain) != 0)
+			fail_msg("%s: plain is %s", forms[i].address, plain);
+		if (forms[i].quoted &&
+		    strcmp(smtp_address_quoted(&arena, plain), forms[i].quoted) != 0)
+			fail_msg("%s: quoted is %s", plain, smtp_address_quoted(&arena, plain));
+	}
+	arena_done(&arena);
+}
+
+static void test_extension(void **state)
+{
+	static const struct {
+		const char *address, *delimiters, *want;
+	} splits[] = {
+		{ "bob+lists@x", "+", "bob@x" },
+		{ "bob+a+b@x", "+", "bob@x" },
+		{ "bob+@x", "+", "bob@x" },
+		{ "bob-lists@x", "+", NULL },
+		{ "bob-lists@x", "+-", "bob@x" },
+		{ "bob@x", "+", NULL },
+		{ "+bob@x", "+", NULL },
+		{ "bob@x+y", "+", NULL },
+		{ "a@y+z@x", "+", "a@y@x" },
+		{ "bob+lists@x", "", NULL },
+		{ "bob+lists", "+", "bob" },
+		{ "postmaster@x", "t", NULL },
+		{ "MAILER-DAEMON@x", "-", NULL },
+		{ "double-bounce@x", "-", NULL },
+		{ "owner-list@x", "-", NULL },
+		{ "list-request@x", "-", NULL },
+		{ "-request@x", "-", NULL },
+		{ "owner-list+x@x", "+", "owner-list@x" },
+		{ "", "+", NULL },
+	};
+	struct arena arena = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(splits); i++) {
+		const char *got = smtp_address_without_extension(&arena, splits[i].address,
+								 splits[i].delimiters);
+
+		if (!got != !splits[i].want || (got && strcmp(got, splits[i].want) != 0))
+			fail_msg("%s by %s: got %s", splits[i].address, splits[i].delimiters,
+				 got ? got : "nothing");
+	}
+	arena_done(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +257,8 @@ int main(void)
 		cmocka_unit_test(test_without_append_domain),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_fold),
+		cmocka_unit_test(test_forms),
+		cmocka_unit_test(test_extension),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
