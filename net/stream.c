@@ -30,6 +30,7 @@
 
 #include "base/macros.h"
 #include "net/internal.h"
+#include "net/unix.h"
 
 #define INPUT_LIMIT ((size_t)64 * 1024)
 
@@ -553,6 +554,27 @@ struct stream *stream_connect(struct loop *loop, const struct net_address *addre
 	s->phase = CONNECTING;
 	s->peer = *address;
 	r = start_connect(s, source);
+	if (r < 0)
+		socket_failed(s, r);
+	loop_defer(loop, &s->round);
+	return s;
+}
+
+struct stream *stream_connect_unix(struct loop *loop, const char *path,
+				   const struct stream_events *events, void *arg)
+{
+	struct stream *s = stream_new(loop, events, arg);
+	struct error err;
+	int r;
+
+	s->phase = CONNECTING;
+	r = unix_connect_at_once(path, &err);
+	if (r >= 0) {
+		s->fd = r;
+		r = poller_new(loop, s->fd, on_ready, s, &s->poller);
+	}
+	if (r == -EAGAIN)
+		over(s, r, "too many connections wait to be accepted");
 	if (r < 0)
 		socket_failed(s, r);
 	loop_defer(loop, &s->round);

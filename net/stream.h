@@ -84,6 +84,10 @@ struct stream *stream_connect(struct loop *loop, const struct net_address *addre
 			      const struct net_address *source, const struct stream_events *events,
 			      void *arg);
 
+/* The same to a UNIX socket. It is connected or fails at once, and stream_peer() has no address. */
+struct stream *stream_connect_unix(struct loop *loop, const char *path,
+				   const struct stream_events *events, void *arg);
+
 /*
  * Close and free; inside any callback too. What is in the output is still
  * sent, followed by the filter's farewell, and the peer's end is awaited so

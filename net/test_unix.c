@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,12 +132,75 @@ static void test_stream(void **state)
 	test_end(loop, &server, NULL);
 }
 
+static void test_connect_stream(void **state)
+{
+	static const struct listener_events events = { on_accepted, on_failed };
+	struct place *p = *state;
+	struct loop *loop = test_start();
+	struct end server = { .loop = loop }, client = { .loop = loop };
+	struct listener *listener;
+	struct error err;
+	int fd = unix_listen(p->path, 0600, &err);
+
+	assert_int_equal(listener_new(loop, fd, &events, &server, &listener, &err), 0);
+	close(fd);
+	client.stream = stream_connect_unix(loop, p->path, &end_events, &client);
+	RUN_UNTIL(loop, server.stream && end_has(&client, "connected"));
+	end_send(&client, "hello");
+	RUN_UNTIL(loop, end_received(&server, "hello"));
+	end_send(&server, "there");
+	RUN_UNTIL(loop, end_received(&client, "there"));
+	listener_free(listener);
+	test_end(loop, &client, &server);
+}
+
+static void expect_refusal(struct loop *loop, const char *path, int code, const char *text)
+{
+	struct end client = { .loop = loop };
+
+	client.stream = stream_connect_unix(loop, path, &end_events, &client);
+	RUN_UNTIL(loop, end_has(&client, "closed"));
+	assert_string_equal(client.log, "closed ");
+	assert_int_equal(client.error.code, code);
+	assert_string_equal(client.error.text, text);
+	stream_free(client.stream, 0);
+	buf_done(&client.received);
+}
+
+/* Nothing is waited for, not even by the loop: there may be nobody who accepts. */
+static void test_connect_stream_fails(void **state)
+{
+	enum { MANY = 4096 };
+	struct place *p = *state;
+	struct loop *loop = test_start();
+	struct end none = { .loop = loop };
+	int fd, count = 0, *fds = calloc(MANY, sizeof(*fds));
+	struct error err;
+
+	expect_refusal(loop, p->path, -ENOENT, "No such file or directory");
+	fd = unix_listen(p->path, 0600, &err);
+	assert_int_equal(listen(fd, 1), 0);
+	while (count < MANY && (fds[count] = unix_connect_at_once(p->path, &err)) >= 0)
+		count++;
+	assert_in_range(count, 1, MANY - 1);
+	assert_int_equal(fds[count], -EAGAIN);
+	expect_refusal(loop, p->path, -EAGAIN, "too many connections wait to be accepted");
+	close(fd);
+	expect_refusal(loop, p->path, -ECONNREFUSED, "Connection refused");
+	while (count > 0)
+		close(fds[--count]);
+	free(fds);
+	test_end(loop, &none, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_outcomes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stream, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connect_stream, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connect_stream_fails, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

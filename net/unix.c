@@ -71,14 +71,14 @@ int unix_listen(const char *path, mode_t mode, struct error *err)
 	return r;
 }
 
-int unix_connect(const char *path, struct error *err)
+static int connect_socket(const char *path, int flags, struct error *err)
 {
 	CLEANUP(close_fdp) int fd = -1, directory_fd = -1;
 	struct sockaddr_un address;
 	int r = make_address(path, &address, &directory_fd);
 
 	if (r == 0) {
-		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 		if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 			r = -errno;
 	}
@@ -87,4 +87,14 @@ int unix_connect(const char *path, struct error *err)
 	r = fd;
 	fd = -1;
 	return r;
+}
+
+int unix_connect(const char *path, struct error *err)
+{
+	return connect_socket(path, 0, err);
+}
+
+int unix_connect_at_once(const char *path, struct error *err)
+{
+	return connect_socket(path, SOCK_NONBLOCK, err);
 }

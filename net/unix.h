@@ -22,3 +22,9 @@ int unix_listen(const char *path, mode_t mode, struct error *err);
  * is no file, -ECONNREFUSED where nobody listens any more.
  */
 int unix_connect(const char *path, struct error *err);
+
+/*
+ * The same without waiting: -EAGAIN where more connections wait to be accepted
+ * than the one who listens has room for.
+ */
+int unix_connect_at_once(const char *path, struct error *err);
