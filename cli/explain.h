@@ -73,8 +73,11 @@ bool explain_is_failing(const struct explanation *e);
 
 const char *explain_action_name(enum explain_action action);
 
-/* "relay" and the like have next hops and a TLS policy. */
+/* "relay" and the like have next hops, */
 bool explain_is_relayed(const struct explanation *e);
+
+/* and where these are no UNIX sockets, a TLS policy. */
+bool explain_has_tls(const struct explanation *e);
 
 /* Whether it is names that decide at this level; else they are only recorded. */
 bool explain_checks_names(const struct tls_policy *policy);

@@ -13,7 +13,8 @@ static json_t *hops_value(const struct explanation *e)
 		json_t *object = json_object();
 
 		json_object_set_new(object, "host", cli_json_text(hop->host));
-		json_object_set_new(object, "port", json_integer(hop->port));
+		json_object_set_new(object, "port",
+				    hop->path ? json_null() : json_integer(hop->port));
 		json_object_set_new(object, "mx", json_boolean(hop->mx));
 		json_array_append_new(array, object);
 	}
@@ -138,7 +139,7 @@ void explain_json(const struct explanation *e, struct buf *out)
 	json_object_set_new(object, "transport", cli_json_text(transport_name(e)));
 	json_object_set_new(object, "next_hops", hops_value(e));
 	json_object_set_new(object, "source", cli_json_text(e->source));
-	json_object_set_new(object, "tls", explain_is_relayed(e) ? tls_value(e) : json_null());
+	json_object_set_new(object, "tls", explain_has_tls(e) ? tls_value(e) : json_null());
 	json_object_set_new(object, "error", e->error ? cli_json_text(e->error) : json_null());
 	if (e->is_probed)
 		json_object_set_new(object, "probe", probe_value(e));

@@ -104,7 +104,7 @@ void explain_probe_text(const struct probe_result *result, enum tls_level level,
 		   result->peer);
 	if (result->encrypted)
 		buf_printf(out, ", %s with %s", tls->protocol, tls->cipher);
-	else if (result->ok)
+	else if (result->ok && !strstr(result->peer, "unix:"))
 		buf_append_string(out, ", in the clear");
 	if (result->encrypted && tls->verified)
 		buf_printf(out, ", verified by %s%s%s", tls->verified_by,

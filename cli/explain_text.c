@@ -31,6 +31,11 @@ bool explain_is_relayed(const struct explanation *e)
 	return e->action == EXPLAIN_RELAY;
 }
 
+bool explain_has_tls(const struct explanation *e)
+{
+	return explain_is_relayed(e) && !transport_route_is_unix(e->route);
+}
+
 bool explain_checks_names(const struct tls_policy *policy)
 {
 	return policy->level == TLS_LEVEL_VERIFY || policy->level == TLS_LEVEL_SECURE;
@@ -359,7 +364,10 @@ void explain_text(const struct explanation *e, int64_t now_s, struct buf *out)
 	if (!explain_is_relayed(e))
 		return;
 	write_hops(e, out);
-	write_level(e, out);
+	if (explain_has_tls(e))
+		write_level(e, out);
+	else
+		line(out, "TLS", "none, as a UNIX socket crosses no network");
 	if (e->route->mode != TLS_MODE_NONE)
 		write_demands(e, out);
 	if (e->is_probed)

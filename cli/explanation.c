@@ -120,6 +120,7 @@ static enum explain_action action_of(enum transport_kind kind)
 {
 	switch (kind) {
 	case TRANSPORT_VIRTUAL:
+	case TRANSPORT_LOCAL:
 		return EXPLAIN_LOCAL;
 	case TRANSPORT_ERROR:
 		return EXPLAIN_ERROR;

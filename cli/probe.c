@@ -189,7 +189,10 @@ static const struct smtp_client_events client_events = {
 
 static void start_client(struct probe *p)
 {
-	const struct smtp_client_options options = { .hello = p->options->hello };
+	const struct smtp_client_options options = {
+		.hello = p->options->hello,
+		.lmtp = p->route->kind == TRANSPORT_LMTP,
+	};
 
 	p->client = smtp_client_new(&options, &client_events, p, &p->commands);
 	p->state = PROBE_TALKING;
@@ -332,6 +335,7 @@ static void dial_hop(struct probe *p, unsigned int hop)
 		.first_hop = hop,
 		.hop_limit = 1,
 		.connect_timeout_ms = p->timeout_ms,
+		.hostname = p->options->hostname,
 	};
 
 	p->dial = dial_new(&options, &dial_events, p);

@@ -8,15 +8,16 @@
  */
 #pragma once
 
+#include "mta/dial.h"
 #include "mta/mta.h"
 #include "tls/session.h"
 
 struct probe_result {
 	bool ok; /* mail would be sent: the policy permits the connection as it was */
 	bool encrypted;
-	enum tls_level level;		  /* at this next hop: with DANE that is for DNS to say */
-	char peer[NET_ADDRESS_TEXT_SIZE]; /* "192.0.2.1:25"; "": it never came to an address */
-	struct tls_facts tls;		  /* after a failed handshake: as far as it came */
+	enum tls_level level;	   /* at this next hop: with DANE that is for DNS to say */
+	char peer[DIAL_PEER_SIZE]; /* as of the dialler; "": it never came to an address */
+	struct tls_facts tls;	   /* after a failed handshake: as far as it came */
 	struct tls_chain chain;
 	char error[600]; /* what is wrong, even where mail would be sent all the same; "" */
 };

@@ -137,6 +137,28 @@ static const struct {
 	  "               DNS can't tell            mail waits, nothing is sent\n" },
 };
 
+/* No level, and nothing that could fail. */
+static void test_socket(void **state)
+{
+	const struct transport_route *route = parse("lmtp:unix:/run/lmtp");
+	struct explain_hop hop = { &route->hops[0] };
+	struct explanation e = {
+		.address = "u@vm",
+		.route = route,
+		.senders = { .users = true, .source = "" },
+		.source = "",
+		.hops = &hop,
+		.hop_count = 1,
+	};
+
+	(void)state;
+	expect(&e, "u@vm\n"
+		   "  taken from   users that log in\n"
+		   "  action       relay by lmtp:\n"
+		   "  next hop     unix:/run/lmtp\n"
+		   "  TLS          none, as a UNIX socket crosses no network\n");
+}
+
 static void test_levels(void **state)
 {
 	static const char *const names[] = { "a" };
@@ -208,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_relay),
 		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_socket),
 		cmocka_unit_test(test_others),
 	};
 

@@ -59,6 +59,8 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		"where everything goes that is neither local nor in transport_maps" },
 	[CONFIG_DEFAULT_TRANSPORT] = { "default_transport", TYPE(TRANSPORT), BOTH("smtp"),
 		"where everything goes without a relayhost" },
+	[CONFIG_RECIPIENT_DELIMITER] = { "recipient_delimiter", TYPE(DELIMITER), BOTH(""),
+		"characters that an extension begins with: of bob+lists, bob is asked for next" },
 	[CONFIG_SMTPD_TLS_SECURITY_LEVEL] = { "smtpd_tls_security_level",
 		WORD("none may encrypt", ""), BOTH("may"),
 		"STARTTLS on smtp listeners: not offered, offered, or required" },

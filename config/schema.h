@@ -41,6 +41,7 @@ enum config_type {
 	CONFIG_TYPE_PASSDB,    /* passwd-file:FILE */
 	CONFIG_TYPE_LOG,       /* stderr, syslog or file:PATH */
 	CONFIG_TYPE_MAILBOX,   /* an address, completed with myorigin; may be empty */
+	CONFIG_TYPE_DELIMITER, /* characters of which any is one; may be empty */
 };
 
 /* Indices of config_schema, in its order, which is that of the manual page. */
@@ -61,6 +62,7 @@ enum config_parameter_id {
 	CONFIG_TRANSPORT_MAPS,
 	CONFIG_RELAYHOST,
 	CONFIG_DEFAULT_TRANSPORT,
+	CONFIG_RECIPIENT_DELIMITER,
 	CONFIG_SMTPD_TLS_SECURITY_LEVEL,
 	CONFIG_SMTPD_TLS_CERT_FILE,
 	CONFIG_SMTPD_TLS_KEY_FILE,

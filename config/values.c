@@ -337,6 +337,17 @@ static int check_mailbox(struct value *v, struct error *err)
 	return 0;
 }
 
+/* Whatever names of mailboxes do not as a rule consist of. */
+static int check_delimiter(struct value *v, struct error *err)
+{
+	for (size_t i = 0; i < v->text.len; i++)
+		if (v->text.ptr[i] == '\0' || !strchr("!#$%&'*+-./=?^_`{|}~", v->text.ptr[i]))
+			return error_set(
+				err, -EINVAL,
+				"expected characters that no name of a mailbox has, as + or -");
+	return 0;
+}
+
 int config_value_check(struct config *c, const struct config_parameter *p, const char *value,
 		       const char **ret_value, struct error *err)
 {
@@ -365,6 +376,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_PASSDB] = check_passdb,
 		[CONFIG_TYPE_LOG] = check_log,
 		[CONFIG_TYPE_MAILBOX] = check_mailbox,
+		[CONFIG_TYPE_DELIMITER] = check_delimiter,
 	};
 	struct value v = { c, p, slice_from(value), value };
 	int r = checks[p->type](&v, err);

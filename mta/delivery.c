@@ -47,6 +47,20 @@ void delivery_reroute(struct delivery *d)
 	d->owner->rerouted(d->owner, d);
 }
 
+const char *delivery_program(const struct transport_route *route)
+{
+	switch (route->kind) {
+	case TRANSPORT_ERROR:
+	case TRANSPORT_RETRY:
+		return "error";
+	case TRANSPORT_RELAY:
+	case TRANSPORT_RELAY_SMTPS:
+		return "smtp";
+	default:
+		return route->name;
+	}
+}
+
 const char *delivery_next_hop(const struct transport_route *route)
 {
 	if (route->hop_count == 0)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "mta/dial.h"
 #include "mta/worker.h"
 #include "tls/session.h"
 
@@ -22,12 +23,13 @@ struct active {
 
 /* How the attempt went on the wire, for the log and the ledger. */
 struct delivery_attempt {
-	char relay[320]; /* "host[192.0.2.1]:25", "virtual", "none" */
-	char peer[NET_ADDRESS_TEXT_SIZE];
-	bool connected;	      /* envelope commands could be sent */
-	bool dsn;	      /* the peer reports to senders itself (RFC 3461) */
-	bool encrypted;	      /* then tls says how; else, what certificate a peer showed */
-	struct tls_facts tls; /*   in a handshake that failed; strings outlive the session */
+	char relay
+		[DIAL_RELAY_SIZE]; /* "host[192.0.2.1]:25", "host[/run/lmtp]", "virtual", "none" */
+	char peer[DIAL_PEER_SIZE]; /* "192.0.2.1:25", "unix:/run/lmtp"; "" where there is none */
+	bool connected;		   /* envelope commands could be sent */
+	bool dsn;		   /* the peer reports to senders itself (RFC 3461) */
+	bool encrypted;		   /* then tls says how; else, what certificate a peer showed */
+	struct tls_facts tls;	   /*   in a handshake that failed; strings outlive the session */
 	int64_t connect_ms, send_ms, done_ms; /* wall clock; 0: never got so far */
 };
 
@@ -85,6 +87,9 @@ struct delivery {
  * own domain has no name of its own. "" where nothing is relayed.
  */
 const char *delivery_next_hop(const struct transport_route *route);
+
+/* The program of Postfix's that would do it, as the log has it: "smtp", "lmtp", "virtual". */
+const char *delivery_program(const struct transport_route *route);
 
 /* Set one recipient's status; the first one counts. index is the place in recipients[]. */
 void delivery_report(struct delivery *d, unsigned int index, const struct smtp_status *status);

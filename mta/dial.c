@@ -127,6 +127,22 @@ static void connect_address(struct dial *d)
 	d->stream = stream_connect(d->options.loop, &target->address, NULL, &stream_events, d);
 }
 
+/* A UNIX socket is a next hop whose only address is itself. */
+static void connect_unix(struct dial *d)
+{
+	struct dial_target *target = &d->target;
+
+	target->host = d->options.hostname;
+	target->policy = &d->options.route->tls;
+	target->began_ms = loop_now_ms(d->options.loop);
+	snprintf(target->peer, sizeof(target->peer), "%.*s", DIAL_PEER_SIZE - 1, target->hop->text);
+	snprintf(target->relay, sizeof(target->relay), "%.120s[%.190s]", target->host,
+		 target->hop->path);
+
+	d->state = DIAL_CONNECTING;
+	d->stream = stream_connect_unix(d->options.loop, target->hop->path, &stream_events, d);
+}
+
 /* ---- next hops ---- */
 
 /* A name that does not exist is final only where the recipient's own domain led to it. */
@@ -184,6 +200,10 @@ static void next_hop(struct dial *d)
 		.relay = "none",
 	};
 	d->target.host = d->target.hop->host;
+	if (d->target.hop->path) {
+		connect_unix(d);
+		return;
+	}
 	d->state = DIAL_RESOLVING;
 	d->search = transport_search_hop(d->options.dns, route, d->target.hop, on_found, d);
 }

@@ -22,15 +22,19 @@
 
 struct dial;
 
+#define DIAL_PEER_SIZE	256
+#define DIAL_RELAY_SIZE 320
+
 /* Where a connection leads. Valid until the next call of dial_next(), dial_again(), dial_free(). */
 struct dial_target {
-	const struct transport_hop *hop;  /* of the route, whose index is hop - route->hops */
-	const char *host;		  /* that has the address: the name for TLS */
-	struct net_address address;	  /* with the port of the hop; len 0: none was found */
-	const struct tls_policy *policy;  /* as it holds for this host; NULL without an address */
-	int64_t began_ms;		  /* to connect, on the loop's clock */
-	char peer[NET_ADDRESS_TEXT_SIZE]; /* "192.0.2.7:25"; "" without an address */
-	char relay[320]; /* "mx.example[192.0.2.7]:25"; "none" without an address */
+	const struct transport_hop *hop; /* of the route, whose index is hop - route->hops */
+	const char *host;		 /* that has the address: the name for TLS */
+	struct net_address
+		address; /* with the port of the hop; len 0: a socket, or none was found */
+	const struct tls_policy *policy; /* as it holds for this host; NULL without an address */
+	int64_t began_ms;		 /* to connect, on the loop's clock */
+	char peer[DIAL_PEER_SIZE];   /* "192.0.2.7:25", "unix:/run/lmtp"; "" without an address */
+	char relay[DIAL_RELAY_SIZE]; /* "mx.example[192.0.2.7]:25"; "none" without an address */
 };
 
 struct dial_options {
@@ -40,6 +44,7 @@ struct dial_options {
 	unsigned int first_hop;		     /* hops are tried in a circle from here, */
 	unsigned int hop_limit;		     /*   at most so many; 0: all */
 	int64_t connect_timeout_ms;	     /* for each address; 0: 30 s */
+	const char *hostname;		     /* of this machine: who listens on a UNIX socket */
 };
 
 struct dial_events {

@@ -470,7 +470,8 @@ static void tell_passage(const struct lane *lane, const struct delivery_attempt 
 
 	if (attempt->encrypted)
 		passage.tls = attempt->tls;
-	snprintf(passage.peer, sizeof(passage.peer), "%s", attempt->peer);
+	snprintf(passage.peer, sizeof(passage.peer), "%.*s", (int)sizeof(passage.peer) - 1,
+		 attempt->peer); /* an address, as it is no socket */
 	health_passed(lane->health, &passage);
 }
 
@@ -478,7 +479,7 @@ static void tell_success(const struct lane *lane, struct lane_connection *c,
 			 const struct delivery_attempt *attempt)
 {
 	health_succeeded(lane->health, mta_now_ms(lane->worker));
-	if (!c->has_passage)
+	if (!c->has_passage && !transport_route_is_unix(lane->route))
 		tell_passage(lane, attempt);
 	c->has_passage = true;
 }

@@ -99,7 +99,7 @@ void local_push(struct local *local, struct delivery *d)
 {
 	struct smtp_status status;
 
-	snprintf(d->attempt.relay, sizeof(d->attempt.relay), "virtual");
+	snprintf(d->attempt.relay, sizeof(d->attempt.relay), "%s", d->route->name);
 	if (!local->worker->options->policy->deliver) {
 		smtp_status_set(&status, 451, ESC(4, 3, 5), "no mailboxes in this mode");
 		delivery_report_rest(d, &status);

@@ -289,41 +289,44 @@ void maillog_delivery(struct log *log, const struct maillog_delivery *d)
 	buf_done(&line);
 }
 
-/* ---- smtp ---- */
+/* ---- smtp, lmtp ---- */
 
-void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls)
+void maillog_tls_out(struct log *log, const char *program, const char *relay,
+		     const struct tls_facts *tls)
 {
-	log_write(log, "smtp", LOG_LEVEL_INFO,
+	log_write(log, program, LOG_LEVEL_INFO,
 		  "%s TLS connection %s to %s: %s with cipher %s (%u/%u bits)%s%s", trust_word(tls),
 		  tls->resumed ? "reused" : "established", relay, tls->protocol, tls->cipher,
 		  tls->bits, tls->bits, tls->trouble[0] ? ", " : "", tls->trouble);
 }
 
-void maillog_tls_stranger(struct log *log, const char *relay, const struct tls_facts *tls)
+void maillog_tls_stranger(struct log *log, const char *program, const char *relay,
+			  const struct tls_facts *tls)
 {
-	log_write(log, "smtp", LOG_LEVEL_INFO,
+	log_write(log, program, LOG_LEVEL_INFO,
 		  "no TLS session with %s, which showed a certificate%s%s: fingerprint=%s, "
 		  "pkey_fingerprint=%s",
 		  relay, tls->peer_name[0] ? " of " : "", tls->peer_name, tls->fingerprint,
 		  tls->pubkey_fingerprint);
 }
 
-void maillog_next_address(struct log *log, const char *relay, const struct smtp_status *why,
-			  bool by_peer)
+void maillog_next_address(struct log *log, const char *program, const char *relay,
+			  const struct smtp_status *why, bool by_peer)
 {
 	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
 
 	if (by_peer)
-		log_write(log, "smtp", LOG_LEVEL_INFO,
+		log_write(log, program, LOG_LEVEL_INFO,
 			  "host %s said: %d %s %s; trying the next address", relay, why->code,
 			  smtp_status_enhanced_text(why, enhanced), why->text);
 	else
-		log_write(log, "smtp", LOG_LEVEL_INFO, "%s; trying the next address", why->text);
+		log_write(log, program, LOG_LEVEL_INFO, "%s; trying the next address", why->text);
 }
 
-void maillog_tls_fallback(struct log *log, const char *relay, const char *reason)
+void maillog_tls_fallback(struct log *log, const char *program, const char *relay,
+			  const char *reason)
 {
-	log_write(log, "smtp", LOG_LEVEL_WARNING,
+	log_write(log, program, LOG_LEVEL_WARNING,
 		  "TLS handshake with %s failed (%s); level may: sending in the clear", relay,
 		  reason);
 }

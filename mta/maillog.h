@@ -58,7 +58,7 @@ void maillog_removed(struct log *log, const char *id);
 
 /* One attempt for one recipient; times are Unix milliseconds. */
 struct maillog_delivery {
-	const char *program; /* "smtp", "virtual", "error", "discard" */
+	const char *program; /* "smtp", "lmtp", "virtual", "error", "discard" */
 	const char *id;
 	const struct queue_recipient *recipient;
 	const char *relay;  /* "host[192.0.2.1]:25", "virtual", "none" */
@@ -83,15 +83,18 @@ struct maillog_delivery {
 void maillog_delivery(struct log *log, const struct maillog_delivery *d);
 
 /* smtp: why an address was of no use, when the next is tried; the last is told with the delivery. */
-void maillog_next_address(struct log *log, const char *relay, const struct smtp_status *why,
-			  bool by_peer);
+void maillog_next_address(struct log *log, const char *program, const char *relay,
+			  const struct smtp_status *why, bool by_peer);
 
-/* smtp: "Verified TLS connection established to hub[192.0.2.1]:587: TLSv1.3 with cipher ..." */
-void maillog_tls_out(struct log *log, const char *relay, const struct tls_facts *tls);
+/* smtp or lmtp: "Verified TLS connection established to hub[192.0.2.1]:587: TLSv1.3 with cipher ..." */
+void maillog_tls_out(struct log *log, const char *program, const char *relay,
+		     const struct tls_facts *tls);
 /* Of a handshake that failed: "no TLS session with RELAY, which showed a certificate of NAME, ..." */
-void maillog_tls_stranger(struct log *log, const char *relay, const struct tls_facts *tls);
+void maillog_tls_stranger(struct log *log, const char *program, const char *relay,
+			  const struct tls_facts *tls);
 /* "warning: TLS handshake with RELAY failed (REASON); level may: sending in the clear" */
-void maillog_tls_fallback(struct log *log, const char *relay, const char *reason);
+void maillog_tls_fallback(struct log *log, const char *program, const char *relay,
+			  const char *reason);
 /*
  * bounce: "ID: sender non-delivery notification: OTHER"; "sender delay
  * notification", "sender delivery status notification", "postmaster

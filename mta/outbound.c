@@ -52,6 +52,11 @@ static const struct smtp_timeouts *timeouts_of(const struct outbound *o)
 	return &o->lane->view->options->timeouts;
 }
 
+static const char *program_of(const struct outbound *o)
+{
+	return delivery_program(o->lane->route);
+}
+
 static struct log *log_of(const struct outbound *o)
 {
 	return o->worker->options->log;
@@ -230,7 +235,7 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 
 	if (fallback_of(o, TLS_FAILURE_REFUSED) == TLS_FALLBACK_CLEAR) {
 		o->stay_clear = true;
-		maillog_tls_fallback(log_of(o), o->attempt.relay, status->text);
+		maillog_tls_fallback(log_of(o), program_of(o), o->attempt.relay, status->text);
 		become_ready(o);
 		return;
 	}
@@ -320,6 +325,7 @@ static void start_client(struct outbound *o)
 {
 	struct smtp_client_options options = {
 		.hello = o->lane->view->options->hello,
+		.lmtp = o->lane->route->kind == TRANSPORT_LMTP,
 		.timeouts = *timeouts_of(o),
 	};
 
@@ -334,7 +340,8 @@ static void note_target(struct outbound *o, const struct dial_target *target)
 	struct loop *loop = o->worker->loop;
 
 	if (o->is_trouble_new) /* that of the last is told with the delivery */
-		maillog_next_address(log_of(o), o->attempt.relay, &o->trouble, o->is_trouble_said);
+		maillog_next_address(log_of(o), program_of(o), o->attempt.relay, &o->trouble,
+				     o->is_trouble_said);
 	o->is_trouble_new = false;
 	o->target = target;
 	memset(&o->attempt, 0, sizeof(o->attempt));
@@ -364,7 +371,7 @@ static void on_secured(void *arg)
 
 	o->attempt.encrypted = true;
 	o->attempt.tls = *tls_session_facts(stream_filter(o->stream));
-	maillog_tls_out(log_of(o), o->attempt.relay, &o->attempt.tls);
+	maillog_tls_out(log_of(o), program_of(o), o->attempt.relay, &o->attempt.tls);
 	o->state = OUTBOUND_TALKING;
 	if (o->client)
 		smtp_client_secured(o->client);
@@ -426,14 +433,14 @@ static void keep_stranger(struct outbound *o)
 	memcpy(kept->fingerprint, found->fingerprint, sizeof(kept->fingerprint));
 	memcpy(kept->pubkey_fingerprint, found->pubkey_fingerprint,
 	       sizeof(kept->pubkey_fingerprint));
-	maillog_tls_stranger(log_of(o), o->attempt.relay, kept);
+	maillog_tls_stranger(log_of(o), program_of(o), o->attempt.relay, kept);
 }
 
 /* A handshake failed. Where the level permits, at once again in the clear (interface.md section 5.3). */
 static void handshake_failed(struct outbound *o, const char *why, bool is_smtp)
 {
 	if (fallback_of(o, TLS_FAILURE_HANDSHAKE) == TLS_FALLBACK_CLEAR_ANEW) {
-		maillog_tls_fallback(log_of(o), o->attempt.relay, why);
+		maillog_tls_fallback(log_of(o), program_of(o), o->attempt.relay, why);
 		o->retry_clear = true;
 	} else {
 		keep_stranger(o);
@@ -538,6 +545,7 @@ struct lane_connection *outbound_open(struct lane *lane)
 		.route = lane->route,
 		.first_hop = lane_first_hop(lane),
 		.connect_timeout_ms = lane->view->options->connect_timeout_ms,
+		.hostname = lane->view->options->hostname,
 	};
 
 	o->lane = lane;

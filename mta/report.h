@@ -27,7 +27,8 @@ struct report_recipient {
 	bool is_discarded; /* as its route says, and so is nowhere */
 	bool by_peer;	   /* the status is what relay said, "host[ip]:25"; else what we say */
 	const char *relay;
-	bool expired; /* tried for the whole lifetime, and the last answer was temporary */
+	bool is_in_mailbox; /* of a success: nobody hands it on any more */
+	bool expired;	    /* tried for the whole lifetime, and the last answer was temporary */
 	int64_t attempted_ms;
 };
 

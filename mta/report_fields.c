@@ -81,7 +81,7 @@ static const char *action(enum report_kind kind, const struct report_recipient *
 	if (kind == REPORT_DELAY)
 		return "delayed";
 	if (kind == REPORT_SUCCESS)
-		return r->by_peer ? "relayed" : "delivered";
+		return r->by_peer && !r->is_in_mailbox ? "relayed" : "delivered";
 	return "failed";
 }
 

@@ -221,7 +221,7 @@ static void succeeded(struct buf *out, const struct report_recipient *r)
 			"to this address.");
 		return;
 	}
-	if (!r->by_peer) {
+	if (r->is_in_mailbox) {
 		buf_append_string(out, "    It is in the mailbox.\r\n");
 		return;
 	}

@@ -180,9 +180,11 @@ static void dispatch(struct scheduler *s, struct delivery *d)
 	case TRANSPORT_RELAY:
 	case TRANSPORT_RELAY_SMTPS:
 	case TRANSPORT_SMTP:
+	case TRANSPORT_LMTP:
 		lane_push(lane_of(s, d->route), d);
 		break;
 	case TRANSPORT_VIRTUAL:
+	case TRANSPORT_LOCAL:
 		local_push(s->local, d);
 		break;
 	case TRANSPORT_ERROR:

@@ -60,26 +60,18 @@ static bool is_relayed(const struct delivery *d)
 	return d->route->hop_count > 0;
 }
 
-static const char *program(const struct delivery *d)
+/* By LMTP it may be relayed to a program of this machine. */
+static bool crosses_network(const struct delivery *d)
 {
-	switch (d->route->kind) {
-	case TRANSPORT_VIRTUAL:
-		return "virtual";
-	case TRANSPORT_ERROR:
-	case TRANSPORT_RETRY:
-		return "error";
-	case TRANSPORT_DISCARD:
-		return "discard";
-	default:
-		return "smtp";
-	}
+	return is_relayed(d) && !transport_route_is_unix(d->route);
 }
 
+/* Who takes mail by LMTP and reports nothing has put it into a mailbox, as Postfix sees it. */
 static enum fate_place place_of(const struct delivery *d)
 {
 	if (d->route->kind == TRANSPORT_DISCARD)
 		return FATE_NOWHERE;
-	if (!is_relayed(d))
+	if (!is_relayed(d) || (d->route->kind == TRANSPORT_LMTP && !d->attempt.dsn))
 		return FATE_MAILBOX;
 	return d->attempt.dsn ? FATE_NEXT_HOP : FATE_SILENT_HOP;
 }
@@ -119,6 +111,7 @@ static void add_news(struct settlement *t, unsigned int i, const struct fate *fa
 		.relay = d->attempt.relay,
 		.by_peer = r->by_peer,
 		.is_discarded = place_of(d) == FATE_NOWHERE,
+		.is_in_mailbox = place_of(d) == FATE_MAILBOX,
 		.expired = fate->is_expired,
 		.attempted_ms = now_ms,
 	};
@@ -157,7 +150,7 @@ static void log_outcome(struct settlement *t, unsigned int i)
 {
 	const struct delivery *d = t->delivery;
 	struct maillog_delivery line = {
-		.program = program(d),
+		.program = delivery_program(d->route),
 		.id = d->message->name,
 		.recipient = &d->message->recipients[d->recipients[i].index],
 		.relay = d->attempt.relay,
@@ -166,7 +159,7 @@ static void log_outcome(struct settlement *t, unsigned int i)
 		.connect_ms = d->attempt.connect_ms,
 		.send_ms = d->attempt.send_ms,
 		.done_ms = d->attempt.done_ms,
-		.policy = is_relayed(d) ? &d->route->tls : NULL,
+		.policy = crosses_network(d) ? &d->route->tls : NULL,
 		.tls = d->attempt.encrypted ? &d->attempt.tls : NULL,
 		.connected = d->attempt.connected,
 		.by_peer = d->recipients[i].by_peer,
@@ -210,7 +203,7 @@ static const char *reply_text(struct settlement *t, const struct smtp_status *st
 
 static bool is_tried(const struct delivery *d, unsigned int i)
 {
-	return !d->recipients[i].untried && (is_relayed(d) || d->route->kind == TRANSPORT_VIRTUAL);
+	return !d->recipients[i].untried && (is_relayed(d) || transport_route_is_mailbox(d->route));
 }
 
 static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
@@ -230,12 +223,13 @@ static void fill_ledger(struct settlement *t, unsigned int i, int64_t now_ms)
 		.source = d->recipients[i].route->source,
 		.reply = reply_text(t, &d->recipients[i].status),
 		.by_peer = d->recipients[i].by_peer,
-		.has_tls_policy = is_relayed(d),
-		.level = is_relayed(d) ? tls_level_name(d->route->tls.level) : "",
-		.mode = is_relayed(d) ? tls_mode_name(mode_used(d)) : "",
+		.has_tls_policy = crosses_network(d),
+		.level = crosses_network(d) ? tls_level_name(d->route->tls.level) : "",
+		.mode = crosses_network(d) ? tls_mode_name(mode_used(d)) : "",
 		.protocol = a->encrypted ? a->tls.protocol : "",
 		.cipher = a->encrypted ? a->tls.cipher : "",
-		.in_clear = is_relayed(d) && (d->was_in_clear || (a->connected && !a->encrypted)),
+		.in_clear =
+			crosses_network(d) && (d->was_in_clear || (a->connected && !a->encrypted)),
 		.verified = a->encrypted && a->tls.verified,
 		.verified_by = a->encrypted ? a->tls.verified_by : "",
 		.resumed = a->encrypted && a->tls.resumed,

@@ -35,6 +35,11 @@ static void check_port(const struct check *c, const struct transport_route *rout
 		     "%s: at port 465 TLS starts with the first byte, which %s: does not; "
 		     "relay-smtps: does",
 		     hop->text, route->name);
+	if (route->kind == TRANSPORT_LMTP && hop->port == 25)
+		warn(c, route->source,
+		     "%s: port 25 is SMTP's, and no lmtp: is spoken there (RFC 2033 section 5); "
+		     "relay: is",
+		     hop->text);
 	if (route->kind == TRANSPORT_RELAY_SMTPS && (hop->port == 25 || hop->port == 587))
 		warn(c, route->source,
 		     "%s: at port %u TLS starts with STARTTLS, which relay-smtps: does not use; "
@@ -70,7 +75,7 @@ static void check_route(const struct check *c, const struct rule *rule,
 {
 	for (unsigned int i = 0; i < route->hop_count; i++)
 		check_port(c, route, &route->hops[i]);
-	if (type_of(route->kind)->is_smtp)
+	if (type_of(route->kind)->is_smtp && !transport_route_is_unix(route))
 		check_attributes(c, rule->attributes, &route->tls, route->source);
 }
 
@@ -151,7 +156,7 @@ static int find_policy(const struct check *c, const char *key, const struct rule
 				  : slice_from(at ? at + 1 : key),
 	};
 
-	if (!rule->type || !rule->type->is_smtp)
+	if (!rule->type || !rule->type->is_smtp || hop_text_is_unix(rule->nexthop))
 		return MAP_NOT_FOUND;
 	return lookup_policy(&l, rule->nexthop, ret, err);
 }

@@ -222,6 +222,8 @@ static bool accepts_more(const struct tls_policy *old, const struct tls_policy *
 
 static bool is_weaker(const struct transport_route *old, const struct transport_route *new)
 {
+	if (transport_route_is_unix(new))
+		return false; /* it has left the network */
 	if (!type_of(old->kind)->is_smtp || !type_of(new->kind)->is_smtp ||
 	    old->tls.level == TLS_LEVEL_NONE)
 		return false;
@@ -333,7 +335,7 @@ static void format_policy(const struct tls_policy *policy, struct buf *out)
 
 static void format_route(const struct transport_route *route, struct buf *out)
 {
-	bool is_smtp = type_of(route->kind)->is_smtp;
+	bool is_smtp = type_of(route->kind)->is_smtp && !transport_route_is_unix(route);
 
 	buf_printf(out, "%s:", route->name);
 	escape_text(out, slice_from(route->nexthop), SHOWN_MAX);

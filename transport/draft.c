@@ -15,8 +15,17 @@ static const char *source_of(const char *source, const char *name)
 	return source ? source : name;
 }
 
-static int draft_hops(struct slice nexthop, const struct transport_type *type, struct arena *arena,
-		      struct transport_route *ret, struct error *err)
+static int draft_hop(const struct drafting *d, const struct transport_type *type, struct slice word,
+		     struct transport_hop *ret, struct error *err)
+{
+	if (type->kind == TRANSPORT_LMTP)
+		return hop_parse_lmtp(word, d->options, d->arena, ret, err);
+	return hop_parse(word, type->port, d->arena, ret, err);
+}
+
+static int draft_hops(const struct drafting *d, struct slice nexthop,
+		      const struct transport_type *type, struct transport_route *ret,
+		      struct error *err)
 {
 	struct slice rest = nexthop, word;
 	struct transport_hop *hops;
@@ -24,14 +33,19 @@ static int draft_hops(struct slice nexthop, const struct transport_type *type, s
 
 	while (slice_next_word(&rest, ", \t\r\n", &word))
 		count++;
-	hops = arena_alloc(arena, count * sizeof(*hops));
+	hops = arena_alloc(d->arena, count * sizeof(*hops));
 	ret->hops = hops;
 	ret->hop_count = count;
-	while (slice_next_word(&nexthop, ", \t\r\n", &word)) {
-		int r = hop_parse(word, type->port, arena, hops++, err);
+	for (unsigned int i = 0; slice_next_word(&nexthop, ", \t\r\n", &word); i++) {
+		int r = draft_hop(d, type, word, &hops[i], err);
 
 		if (r < 0)
 			return r;
+		/* For all there is one TLS policy, or none at all. */
+		if (!hops[i].path != !hops[0].path)
+			return error_set(err, -EINVAL,
+					 "the next hops of a route are all hosts, or all UNIX "
+					 "sockets");
 	}
 	return 0;
 }
@@ -90,6 +104,17 @@ int policy_draft(const struct drafting *d, struct tls_policy *ret, struct error 
 	return r;
 }
 
+/* What stays on this machine needs no TLS, whatever the general level is. */
+static int draft_no_tls(struct slice attributes, struct transport_route *route, struct error *err)
+{
+	if (attributes.len)
+		return error_set(err, -EINVAL,
+				 "a UNIX socket takes no TLS attributes, as it crosses no network");
+	route->tls = (struct tls_policy){ .level = TLS_LEVEL_NONE, .source = route->source };
+	route->mode = TLS_MODE_NONE;
+	return 0;
+}
+
 /* route->tls is where the policy starts from. */
 static int draft_tls(const struct drafting *d, struct slice attributes,
 		     struct transport_route *route, struct error *err)
@@ -97,6 +122,8 @@ static int draft_tls(const struct drafting *d, struct slice attributes,
 	bool level_given = false;
 	int r;
 
+	if (transport_route_is_unix(route))
+		return draft_no_tls(attributes, route, err);
 	r = tls_policy_parse(attributes, d->arena, &route->tls, &level_given, err);
 	if (r < 0)
 		return r;
@@ -120,7 +147,7 @@ static void draft_status(struct slice text, struct transport_route *route)
 	bool is_final = route->kind == TRANSPORT_ERROR;
 	struct smtp_enhanced enhanced = { 0 };
 
-	if (route->kind == TRANSPORT_VIRTUAL)
+	if (transport_route_is_mailbox(route))
 		return;
 	if (route->kind == TRANSPORT_DISCARD) {
 		smtp_status_set(&route->status, 250, ESC(2, 0, 0), "discarded%s%.*s",
@@ -147,6 +174,21 @@ static int draft_as_base(const struct drafting *d, const struct rule *rule,
 	return draft_tls(d, rule->attributes, ret, err);
 }
 
+static int draft_without_hops(const struct drafting *d, const struct rule *rule,
+			      struct transport_route *ret, struct error *err)
+{
+	if (rule->type && rule->attributes.len)
+		return error_set(err, -EINVAL, "%s: takes no attributes, as it sends nothing",
+				 ret->name);
+	if (transport_route_is_mailbox(ret) && d->options->lacks_mailboxes)
+		return error_set(
+			err, -EINVAL,
+			"%s: a hub has no mailboxes; expected a next hop, as in relay:HOST",
+			ret->name);
+	draft_status(rule->nexthop, ret);
+	return 0;
+}
+
 int rule_draft(const struct drafting *d, const struct rule *rule,
 	       const struct transport_route *base, const char *source, struct transport_route *ret,
 	       struct error *err)
@@ -157,22 +199,18 @@ int rule_draft(const struct drafting *d, const struct rule *rule,
 	if (!type && base && rule->nexthop.len == 0)
 		return draft_as_base(d, rule, base, source, ret, err);
 	if (!type)
-		type = type_of(base ? base->kind : TRANSPORT_RELAY);
+		type = type_of(base				 ? base->kind
+			       : hop_text_is_unix(rule->nexthop) ? TRANSPORT_LMTP
+								 : TRANSPORT_RELAY);
 	*ret = (struct transport_route){
 		.kind = type->kind,
 		.name = type->name,
 		.nexthop = arena_slicedup(d->arena, rule->nexthop),
 		.source = source,
 	};
-	if (!type->is_smtp) {
-		if (rule->type && rule->attributes.len)
-			return error_set(err, -EINVAL,
-					 "%s: takes no attributes, as it sends nothing",
-					 type->name);
-		draft_status(rule->nexthop, ret);
-		return 0;
-	}
-	r = draft_hops(rule->nexthop, type, d->arena, ret, err);
+	if (!type->is_smtp)
+		return draft_without_hops(d, rule, ret, err);
+	r = draft_hops(d, rule->nexthop, type, ret, err);
 	if (r == 0)
 		r = policy_draft(d, &ret->tls, err);
 	return r < 0 ? r : draft_tls(d, rule->attributes, ret, err);

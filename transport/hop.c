@@ -4,6 +4,9 @@
  * As in Postfix's smtp(8), brackets or an address mean that there is no MX to
  * look for. Unlike there, an IPv6 address must stand in brackets: in
  * "2001:db8::1:25" nobody can tell whether 25 is a port.
+ *
+ * Next hops of lmtp: have a kind in front, as in Postfix's lmtp(8), and no MX;
+ * the path of a socket is then all that follows, so it has no comma or blank.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -22,10 +25,8 @@ static const struct {
 	const char *name;
 	uint16_t port;
 } services[] = {
-	{ "smtp", 25 },
-	{ "submission", 587 },
-	{ "smtps", 465 },
-	{ "submissions", 465 },
+	{ "smtp", 25 },	  { "lmtp", 24 },	  { "submission", 587 },
+	{ "smtps", 465 }, { "submissions", 465 },
 };
 
 /* What is being parsed, for errors. */
@@ -57,8 +58,8 @@ static int parse_port(struct slice s, uint16_t *ret, const struct hop_text *text
 		return error_set(text->err, -EINVAL, "%s: unknown service \"%s\"; did you mean %s?",
 				 text->shown, name, near);
 	return error_set(text->err, -EINVAL,
-			 "%s: bad port \"%s\"; expected 1 to 65535, smtp, submission, smtps or "
-			 "submissions",
+			 "%s: bad port \"%s\"; expected 1 to 65535, smtp, lmtp, submission, smtps "
+			 "or submissions",
 			 text->shown, name);
 }
 
@@ -183,6 +184,11 @@ static int parse_bare(struct slice s, struct arena *arena, struct transport_hop 
 	return parse_host(slice_first(s, colon), arena, ret, text);
 }
 
+bool hop_text_is_unix(struct slice s)
+{
+	return slice_equal(slice_first(s, 5), SLICE("unix:"));
+}
+
 int hop_parse(struct slice s, uint16_t default_port, struct arena *arena, struct transport_hop *ret,
 	      struct error *err)
 {
@@ -192,6 +198,9 @@ int hop_parse(struct slice s, uint16_t default_port, struct arena *arena, struct
 	int r;
 
 	escape_cstr(s, text.shown, sizeof(text.shown));
+	if (hop_text_is_unix(s) && slice_find(s, '/') < s.len)
+		return error_set(err, -EINVAL, "%s: a UNIX socket is reached by lmtp: alone",
+				 text.shown);
 	r = s.len && s.ptr[0] == '[' ? parse_bracketed(s, arena, &hop, &port, &text)
 				     : parse_bare(s, arena, &hop, &port, &text);
 	if (r >= 0 && port.len)
@@ -209,4 +218,53 @@ bool hop_is_address(const struct transport_hop *hop)
 
 	return inet_pton(AF_INET, hop->host, binary) == 1 ||
 	       inet_pton(AF_INET6, hop->host, binary) == 1;
+}
+
+/* Whose path is relative is found where the queue is, as with Postfix. */
+static int parse_socket(struct slice path, const char *directory, struct arena *arena,
+			struct transport_hop *ret, const struct hop_text *text)
+{
+	const char *copy = arena_slicedup(arena, path);
+
+	if (path.len == 0)
+		return error_set(text->err, -EINVAL, "%s: no path behind unix:", text->shown);
+	for (size_t i = 0; i < path.len; i++)
+		if ((unsigned char)path.ptr[i] < ' ' || path.ptr[i] == 127)
+			return error_set(text->err, -EINVAL, "%s: a control character in a path",
+					 text->shown);
+	if (copy[0] != '/' && !directory)
+		return error_set(text->err, -EINVAL, "%s: expected a path from the root",
+				 text->shown);
+	ret->path = copy[0] == '/' ? copy : arena_printf(arena, "%s/%s", directory, copy);
+	ret->text = ret->host = arena_printf(arena, "unix:%s", ret->path);
+	return 0;
+}
+
+int hop_parse_lmtp(struct slice s, const struct transport_options *options, struct arena *arena,
+		   struct transport_hop *ret, struct error *err)
+{
+	struct hop_text text = { .err = err };
+	struct transport_hop hop = { 0 };
+	int r;
+
+	escape_cstr(s, text.shown, sizeof(text.shown));
+	if (s.len && s.ptr[0] == '/')
+		return error_set(err, -EINVAL, "%s: a UNIX socket is written unix:%s", text.shown,
+				 text.shown);
+	if (hop_text_is_unix(s)) {
+		r = parse_socket(slice_skip(s, 5), options->socket_directory, arena, &hop, &text);
+	} else {
+		if (slice_equal(slice_first(s, 5), SLICE("inet:")))
+			s = slice_skip(s, 5);
+		if (s.len == 0)
+			return error_set(err, -EINVAL, "%s: no host behind inet:", text.shown);
+		r = hop_parse(s, type_of(TRANSPORT_LMTP)->port, arena, &hop, err);
+		if (r < 0)
+			return r;
+		hop.mx = false;
+		hop.text = arena_printf(arena, "[%s]:%u", hop.host, hop.port);
+	}
+	if (r == 0)
+		*ret = hop;
+	return r;
 }

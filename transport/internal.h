@@ -12,8 +12,7 @@
 struct transport_type {
 	const char *name;
 	enum transport_kind kind;
-	bool is_smtp;	   /* has next hops and a TLS policy */
-	bool is_available; /* else known, but not in this version */
+	bool is_smtp; /* has next hops and, but for UNIX sockets, a TLS policy */
 	uint16_t port;
 };
 
@@ -34,7 +33,9 @@ int rule_parse_relayhost(struct slice value, struct rule *ret, struct error *err
 struct lookup {
 	const struct transport_options *options;
 	struct arena *arena;
-	struct slice address, domain; /* folded; of the domain alone there may be no address */
+	struct slice address, domain;  /* folded; of the domain alone there may be no address */
+	struct slice plain;	       /* the address without quotes; empty: it has none */
+	struct slice bare, bare_plain; /* both without the extension; empty: it has none */
 	bool is_local;
 	transport_trace *trace; /* NULL: nobody asks */
 	void *trace_arg;
@@ -66,7 +67,7 @@ struct drafting {
 
 /*
  * What the rule means. What it inherits comes from base; without one (NULL)
- * only its form is checked, as that of a relay:. Strings go to the arena, or
+ * only its form is checked, as that of a relay: (of a UNIX socket, lmtp:). Strings go to the arena, or
  * are those of base, options and source. hop_count 0: the recipient's domain.
  */
 int rule_draft(const struct drafting *d, const struct rule *rule,
@@ -89,6 +90,13 @@ int draft_base(const struct drafting *d, struct rule *ret_rule, struct transport
 /* "host", "host:port", "[host]", "[host]:port" */
 int hop_parse(struct slice text, uint16_t default_port, struct arena *arena,
 	      struct transport_hop *ret, struct error *err);
+
+/* The same behind "inet:" or nothing, never with MX; or "unix:PATH". */
+int hop_parse_lmtp(struct slice text, const struct transport_options *options, struct arena *arena,
+		   struct transport_hop *ret, struct error *err);
+
+/* "unix:PATH", the first of them if there are several. */
+bool hop_text_is_unix(struct slice text);
 
 bool hop_is_address(const struct transport_hop *hop);
 

@@ -131,13 +131,27 @@ static int find_parent(const struct lookup *l, find_key *find, struct map_result
 	return r;
 }
 
+/* In both of its forms; then without its extension, which is less than the whole. */
+static int find_address(const struct lookup *l, struct map_result *ret, struct error *err)
+{
+	int r = find_route_address(l, l->address, ret, err);
+
+	if (r == MAP_NOT_FOUND && l->plain.len)
+		r = find_route_address(l, l->plain, ret, err);
+	if (r == MAP_NOT_FOUND && l->bare.len)
+		r = find_route_key(l, l->bare, ret, err);
+	if (r == MAP_NOT_FOUND && l->bare_plain.len)
+		r = find_route_key(l, l->bare_plain, ret, err);
+	return r;
+}
+
 int lookup_route(const struct lookup *l, struct map_result *ret, struct error *err)
 {
 	int r;
 
 	if (!l->options->transport_maps)
 		return MAP_NOT_FOUND;
-	r = find_route_address(l, l->address, ret, err);
+	r = find_address(l, ret, err);
 	if (r == MAP_NOT_FOUND && l->domain.len)
 		r = find_route_key(l, l->domain, ret, err);
 	if (r == MAP_NOT_FOUND && !l->is_local)

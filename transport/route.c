@@ -22,6 +22,11 @@ bool route_follows_domain(const struct transport_route *route)
 	return type_of(route->kind)->is_smtp && route->hop_count == 0;
 }
 
+bool transport_route_is_unix(const struct transport_route *route)
+{
+	return route->hop_count > 0 && route->hops[0].path;
+}
+
 static const struct transport_hop *copy_hops(const struct transport_route *route,
 					     struct arena *arena)
 {
@@ -31,6 +36,7 @@ static const struct transport_hop *copy_hops(const struct transport_route *route
 		hops[i] = route->hops[i];
 		hops[i].host = arena_strdup(arena, hops[i].host);
 		hops[i].text = arena_strdup(arena, hops[i].text);
+		hops[i].path = arena_strdup(arena, hops[i].path);
 	}
 	return hops;
 }
@@ -76,8 +82,9 @@ static const char *make_lane(const struct transport_route *route, struct arena *
 	if (type_of(route->kind)->is_smtp) {
 		for (unsigned int i = 0; i < route->hop_count; i++)
 			buf_printf(&lane, "%s%s", i == 0 ? "" : ",", route->hops[i].text);
-		print_policy(&route->tls, &lane);
-	} else if (route->kind != TRANSPORT_VIRTUAL) {
+		if (!transport_route_is_unix(route))
+			print_policy(&route->tls, &lane);
+	} else if (!transport_route_is_mailbox(route)) {
 		buf_printf(&lane, "%d %s %s", route->status.code,
 			   smtp_status_enhanced_text(&route->status, enhanced), route->status.text);
 	}

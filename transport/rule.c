@@ -15,24 +15,34 @@
 #define BLANK	  " \t\r\n"
 #define SEPARATOR ", \t\r\n"
 
-/* In the order of enum transport_kind; those behind are known, and not built yet. */
+/* In the order of enum transport_kind. */
 static const struct transport_type types[] = {
-	{ "relay", TRANSPORT_RELAY, true, true, 25 },
-	{ "relay-smtps", TRANSPORT_RELAY_SMTPS, true, true, 465 },
-	{ "smtp", TRANSPORT_SMTP, true, true, 25 },
-	{ "virtual", TRANSPORT_VIRTUAL, false, true, 0 },
-	{ "error", TRANSPORT_ERROR, false, true, 0 },
-	{ "retry", TRANSPORT_RETRY, false, true, 0 },
-	{ "discard", TRANSPORT_DISCARD, false, true, 0 },
-	{ "lmtp", 0, true, false, 24 },
-	{ "local", 0, false, false, 0 },
+	{ "relay", TRANSPORT_RELAY, true, 25 },
+	{ "relay-smtps", TRANSPORT_RELAY_SMTPS, true, 465 },
+	{ "smtp", TRANSPORT_SMTP, true, 25 },
+	{ "lmtp", TRANSPORT_LMTP, true, 24 },
+	{ "virtual", TRANSPORT_VIRTUAL, false, 0 },
+	{ "local", TRANSPORT_LOCAL, false, 0 },
+	{ "error", TRANSPORT_ERROR, false, 0 },
+	{ "retry", TRANSPORT_RETRY, false, 0 },
+	{ "discard", TRANSPORT_DISCARD, false, 0 },
 };
 
-#define TYPES_KNOWN "relay, relay-smtps, smtp, virtual, error, retry, discard"
+#define TYPES_KNOWN "relay, relay-smtps, smtp, lmtp, virtual, local, error, retry, discard"
 
 const struct transport_type *type_of(enum transport_kind kind)
 {
 	return &types[kind];
+}
+
+static bool is_mailbox(enum transport_kind kind)
+{
+	return kind == TRANSPORT_VIRTUAL || kind == TRANSPORT_LOCAL;
+}
+
+bool transport_route_is_mailbox(const struct transport_route *route)
+{
+	return is_mailbox(route->kind);
 }
 
 static const struct transport_type *find_type(struct slice name)
@@ -91,6 +101,12 @@ static unsigned int count_commas(const char *from, const char *end)
 	return count;
 }
 
+/* A socket's path may have a '=' in it. */
+static bool is_attribute(struct slice word)
+{
+	return slice_find(word, '=') < word.len && !hop_text_is_unix(word);
+}
+
 /*
  * "NEXTHOP[, NEXTHOP...] [NAME=VALUE...]"; a comma may stand in front of the
  * attributes. One with nothing between it and the next, or behind it, is most
@@ -107,7 +123,7 @@ static int split_attributes(struct slice s, struct rule *ret, struct error *err)
 	while (!has_attributes && slice_next_word(&rest, SEPARATOR, &word)) {
 		has_gap |= count_commas(end, word.ptr) > (ret->nexthop.len ? 1 : 0);
 		end = word.ptr + word.len;
-		has_attributes = slice_find(word, '=') < word.len;
+		has_attributes = is_attribute(word);
 		if (has_attributes) {
 			ret->attributes = slice_trim(slice_skip(s, (size_t)(word.ptr - s.ptr)));
 			continue;
@@ -140,11 +156,8 @@ int rule_parse(struct slice value, struct rule *ret, struct error *err)
 		ret->type = find_type(name);
 		if (!ret->type)
 			return unknown_type(name, value, err);
-		if (!ret->type->is_available)
-			return error_set(err, -ENOTSUP, "%s: is not available in this version",
-					 ret->type->name);
 	}
-	if (!ret->type || ret->type->is_smtp || ret->type->kind == TRANSPORT_VIRTUAL)
+	if (!ret->type || ret->type->is_smtp || is_mailbox(ret->type->kind))
 		return split_attributes(rest, ret, err);
 	ret->nexthop = rest;
 	return 0;

@@ -14,6 +14,7 @@ static const struct transport_options encrypt = {
 	.default_transport = "smtp",
 	.tls = { .level = TLS_LEVEL_ENCRYPT, .source = "main.conf:7" },
 	.can_verify = true,
+	.socket_directory = "/spool",
 };
 
 #define ENC " tls=encrypt protocols>=TLSv1.2"
@@ -68,7 +69,22 @@ static const struct {
 	{ "relay:[a] protocols=!SSLv2,!SSLv3,!TLSv1,!TLSv1.1", "[a]", "relay:[a]:25" ENC },
 	{ "relay-smtps:[a] tls=encrypt", "[a]", "relay-smtps:[a]:465" ENC },
 
+	/* lmtp: never MX; sockets have no TLS */
+	{ "lmtp:hub", "hub", "lmtp:[hub]:24" ENC },
+	{ "lmtp:[hub]:2424 tls=none", "[hub]:2424", "lmtp:[hub]:2424 tls=none protocols>=TLSv1.2" },
+	{ "lmtp:inet:hub", "inet:hub", "lmtp:[hub]:24" ENC },
+	{ "lmtp:inet:[192.0.2.1]:lmtp, b:26", "inet:[192.0.2.1]:lmtp, b:26",
+	  "lmtp:[192.0.2.1]:24,[b]:26" ENC },
+	{ "lmtp:inet", "inet", "lmtp:[inet]:24" ENC },
+	{ "lmtp:", "", "lmtp:" ENC },
+	{ "lmtp:unix:/run/lmtp", "unix:/run/lmtp", "lmtp:unix:/run/lmtp" },
+	{ "lmtp:unix:private/lmtp", "unix:private/lmtp", "lmtp:unix:/spool/private/lmtp" },
+	{ "lmtp:unix:/a=b:c", "unix:/a=b:c", "lmtp:unix:/a=b:c" },
+	{ "lmtp:unix:/a, unix:/b", "unix:/a, unix:/b", "lmtp:unix:/a,unix:/b" },
+
 	/* no next hop at all */
+	{ "local:", "", "local:" },
+	{ "local:vm1.vm", "vm1.vm", "local:" },
 	{ "virtual:", "", "virtual:" },
 	{ "virtual", "", "virtual:" },
 	{ "virtual:vm1.vm", "vm1.vm", "virtual:" },
@@ -112,7 +128,7 @@ static void test_good(void **state)
 	}
 }
 
-#define KNOWN "known: relay, relay-smtps, smtp, virtual, error, retry, discard"
+#define KNOWN "known: relay, relay-smtps, smtp, lmtp, virtual, local, error, retry, discard"
 
 #define GAP "an empty next hop; a host is missing, or there is a comma too many"
 
@@ -124,14 +140,28 @@ static const struct {
 	{ "smtps:[hub]", "unknown transport \"smtps\"; did you mean relay-smtps?" },
 	{ "RELAY:[hub]", "unknown transport \"RELAY\"; did you mean relay?" },
 	{ "uucp:host", "unknown transport \"uucp\"; " KNOWN },
-	{ "lmtp:unix:/x", "lmtp: is not available in this version" },
-	{ "local:", "local: is not available in this version" },
 	{ "[hub]:25", "unknown transport \"[hub]\"; a next hop stands behind its transport, as in "
 		      "relay:[hub]:25" },
 	{ "hub.example", "unknown transport \"hub.example\"; a next hop stands behind its "
 			 "transport, as in relay:hub.example" },
 	{ "", "expected TRANSPORT:NEXTHOP" },
 	{ "virtual: tls=verify", "virtual: takes no attributes, as it sends nothing" },
+	{ "local: tls=verify", "local: takes no attributes, as it sends nothing" },
+	{ "lmpt:unix:/x", "unknown transport \"lmpt\"; did you mean lmtp?" },
+
+	/* sockets */
+	{ "lmtp:/run/lmtp", "/run/lmtp: a UNIX socket is written unix:/run/lmtp" },
+	{ "lmtp:unix:", "unix:: no path behind unix:" },
+	{ "lmtp:unix:/a\tunix:/b\001", "unix:/b?: a control character in a path" },
+	{ "relay:unix:/run/lmtp", "unix:/run/lmtp: a UNIX socket is reached by lmtp: alone" },
+	{ "lmtp:unix:/a, b", "the next hops of a route are all hosts, or all UNIX sockets" },
+	{ "lmtp:b, unix:/a", "the next hops of a route are all hosts, or all UNIX sockets" },
+	{ "lmtp:unix:/a tls=encrypt",
+	  "a UNIX socket takes no TLS attributes, as it crosses no network" },
+	{ "lmtp:unix:/a tls=none",
+	  "a UNIX socket takes no TLS attributes, as it crosses no network" },
+	{ "lmtp:unix:/a,", "unix:/a,: " GAP },
+	{ "lmtp:inet:", "inet:: no host behind inet:" },
 
 	/* next hops */
 	{ "relay:2001:db8::1",
@@ -162,12 +192,13 @@ static const struct {
 	{ "relay:[a], [b]587", "[b]587: expected [host]:port" },
 	{ "relay::587", ":587: no host in front of the port" },
 	{ "relay:hub:0",
-	  "hub:0: bad port \"0\"; expected 1 to 65535, smtp, submission, smtps or submissions" },
+	  "hub:0: bad port \"0\"; expected 1 to 65535, smtp, lmtp, submission, smtps or "
+	  "submissions" },
 	{ "relay:hub:65536",
-	  "hub:65536: bad port \"65536\"; expected 1 to 65535, smtp, submission, smtps or "
+	  "hub:65536: bad port \"65536\"; expected 1 to 65535, smtp, lmtp, submission, smtps or "
 	  "submissions" },
 	{ "relay:[hub]:+25",
-	  "[hub]:+25: bad port \"+25\"; expected 1 to 65535, smtp, submission, smtps or "
+	  "[hub]:+25: bad port \"+25\"; expected 1 to 65535, smtp, lmtp, submission, smtps or "
 	  "submissions" },
 	{ "relay:hub:submision",
 	  "hub:submision: unknown service \"submision\"; did you mean submission?" },
@@ -233,6 +264,8 @@ static void test_hops(void **state)
 		{ "relay:192.0.2.1", "192.0.2.1", 25, false },
 		{ "relay-smtps:[2001:db8::0:1]", "2001:db8::1", 465, false },
 		{ "relay-smtps:hub", "hub", 465, true },
+		{ "lmtp:Hub", "hub", 24, false },
+		{ "lmtp:unix:/run/lmtp", "unix:/run/lmtp", 0, false },
 	};
 
 	(void)state;
@@ -275,6 +308,9 @@ static void test_levels(void **state)
 		{ TLS_LEVEL_VERIFY, "relay-smtps:[a] tls=encrypt", TLS_LEVEL_ENCRYPT,
 		  TLS_MODE_IMPLICIT, "ts:1" },
 		{ TLS_LEVEL_NONE, "relay-smtps:", TLS_LEVEL_ENCRYPT, TLS_MODE_IMPLICIT, "ts:1" },
+		{ TLS_LEVEL_ENCRYPT, "lmtp:a", TLS_LEVEL_ENCRYPT, TLS_MODE_STARTTLS, "general" },
+		{ TLS_LEVEL_VERIFY, "lmtp:a tls=may", TLS_LEVEL_MAY, TLS_MODE_STARTTLS, "ts:1" },
+		{ TLS_LEVEL_VERIFY, "lmtp:unix:/a", TLS_LEVEL_NONE, TLS_MODE_NONE, "ts:1" },
 	};
 
 	(void)state;
@@ -356,7 +392,8 @@ static const struct {
 	{ "[a],",
 	  "main.conf:9: [a],: an empty next hop; a host is missing, or there is a comma too "
 	  "many" },
-	{ "lmtp:hub:24", "main.conf:9: lmtp: is not available in this version" },
+	{ "lmtp:hub:24", "lmtp:[hub]:24" ENC },
+	{ "lmtp:unix:/a", "lmtp:unix:/a" },
 	{ ":[hub]", "main.conf:9: no transport in front of the colon" },
 	{ "relay-smtps:[hub] tls=may",
 	  "main.conf:9: tls=may: relay-smtps: is never weaker than encrypt; use relay: for "
@@ -384,6 +421,26 @@ static void test_relayhost(void **state)
 	}
 }
 
+/* Where there is no directory for relative sockets, and where there are no mailboxes. */
+static void test_places(void **state)
+{
+	struct transport_options options = encrypt;
+	const struct transport_route *route = NULL;
+	struct error error = { 0 };
+
+	(void)state;
+	options.socket_directory = NULL;
+	assert_true(transport_parse(&options, "lmtp:unix:lmtp", "ts:1", &route, &error) < 0);
+	assert_string_equal(error.text, "ts:1: unix:lmtp: expected a path from the root");
+	options.lacks_mailboxes = true;
+	assert_true(transport_parse(&options, "virtual:", "ts:1", &route, &error) < 0);
+	assert_string_equal(error.text, "ts:1: virtual: a hub has no mailboxes; expected a next "
+					"hop, as in relay:HOST");
+	assert_true(transport_parse(&options, "local:", "ts:1", &route, &error) < 0);
+	options.default_transport = "local";
+	assert_true(transport_parse(&options, ":", "ts:1", &route, &error) < 0);
+}
+
 static void test_retry_route(void **state)
 {
 	const struct transport_route *route;
@@ -405,7 +462,7 @@ int main(void)
 		cmocka_unit_test(test_good),	    cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_hops),	    cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_relayhost),   cmocka_unit_test(test_verify_without_ca),
-		cmocka_unit_test(test_retry_route),
+		cmocka_unit_test(test_retry_route), cmocka_unit_test(test_places),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

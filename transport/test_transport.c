@@ -81,6 +81,7 @@ static void expect(struct transport *t, const char *label, const char *address, 
 static const struct {
 	const char *maps, *relayhost, *default_transport;
 	const char *address, *want;
+	const char *delimiter;
 } cases[] = {
 	/* no maps */
 	{ NULL, "", "smtp", "u@vm2.vm", "smtp:vm2.vm:25 (main.conf:5)" },
@@ -144,6 +145,32 @@ static const struct {
 	{ "inline:{ vm2.vm=relay:[a] } static:relay:[s]", "", "smtp", "v@vm2.vm",
 	  "relay:[s]:25 (static:relay:[s])" },
 
+	/* the extension of an address */
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] }", "", "smtp", "u+x@vm2.vm",
+	  "relay:[b]:25 (inline:vm2.vm)" },
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] }", "", "smtp", "u+x@vm2.vm",
+	  "relay:[a]:25 (inline:u@vm2.vm)", "+" },
+	{ "inline:{ u@vm2.vm=relay:[a], u+x@vm2.vm=relay:[b] }", "", "smtp", "U+X@vm2.vm",
+	  "relay:[b]:25 (inline:u+x@vm2.vm)", "+" },
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] }", "", "smtp", "u-x@vm2.vm.",
+	  "relay:[a]:25 (inline:u@vm2.vm)", "+-" },
+	{ "inline:{ u@vm1.vm=relay:[a] }", "", "smtp", "u+x@vm1.vm",
+	  "relay:[a]:25 (inline:u@vm1.vm)", "+" },
+	{ "inline:{ vm2.vm=relay:[a] } inline:{ u@vm2.vm=relay:[b] }", "", "smtp", "u+x@vm2.vm",
+	  "relay:[b]:25 (inline:u@vm2.vm)", "+" },
+
+	/* quotes that are not needed are no way around a line */
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] }", "", "smtp", "\"u\"@vm2.vm",
+	  "relay:[a]:25 (inline:u@vm2.vm)" },
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] }", "", "smtp", "\"\\u\"@vm2.vm",
+	  "relay:[a]:25 (inline:u@vm2.vm)" },
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] }", "", "smtp", "\"u+x\"@vm2.vm",
+	  "relay:[a]:25 (inline:u@vm2.vm)", "+" },
+	{ "inline:{ {u v@vm2.vm=relay:[a]}, vm2.vm=relay:[b] }", "", "smtp", "\"u v\"@vm2.vm",
+	  "relay:[a]:25 (inline:u v@vm2.vm)" },
+	{ "inline:{ {\"u v\"@vm2.vm=relay:[a]}, {u v@vm2.vm=relay:[b]} }", "", "smtp",
+	  "\"u v\"@vm2.vm", "relay:[a]:25 (inline:\"u v\"@vm2.vm)" },
+
 	/* a local domain is captured by its own keys only */
 	{ "inline:{ .vm=relay:[a], *=relay:[b] } static:relay:[s]", "[hub]", "smtp", "u@vm1.vm",
 	  "virtual: (local)" },
@@ -180,6 +207,16 @@ static const struct {
 	  "error:550 Address is undeliverable (inline:*)" },
 	{ "inline:{ *=discard: }", "", "smtp", "u@vm2.vm", "discard:250 discarded (inline:*)" },
 	{ "inline:{ *=virtual: }", "", "smtp", "u@vm2.vm", "virtual: (inline:*)" },
+	{ "inline:{ *=local: }", "", "smtp", "u@vm2.vm", "local: (inline:*)" },
+	{ "inline:{ *=lmtp: }", "", "smtp", "u@vm2.vm", "lmtp:[vm2.vm]:24 (inline:*)" },
+	{ "inline:{ *=lmtp:unix:/a }", "", "smtp", "u@vm2.vm", "lmtp:unix:/a (inline:*)" },
+	{ "inline:{ vm2.vm=:unix:/b }", "lmtp:unix:/a", "smtp", "u@vm2.vm",
+	  "lmtp:unix:/b (inline:vm2.vm)" },
+	{ "inline:{ vm2.vm=:[x] }", "lmtp:unix:/a", "smtp", "u@vm2.vm",
+	  "lmtp:[x]:24 (inline:vm2.vm)" },
+	{ "inline:{ vm2.vm=:unix:/b }", "", "smtp", "u@vm2.vm",
+	  "retry:451 inline:vm2.vm: unix:/b: a UNIX socket is reached by lmtp: alone "
+	  "(inline:vm2.vm)" },
 
 	/* a bad line makes its own mail wait */
 	{ "inline:{ vm2.vm=relay-stmps:[x], vm3.vm=relay:[y] }", "", "smtp", "u@vm2.vm",
@@ -203,6 +240,7 @@ static void test_resolve(void **state)
 		options.transport_maps = maps;
 		options.relayhost = cases[i].relayhost;
 		options.default_transport = cases[i].default_transport;
+		options.recipient_delimiter = cases[i].delimiter;
 		t = open_transport(&options);
 		expect(t, cases[i].maps, cases[i].address, cases[i].want);
 		transport_free(t);
@@ -473,7 +511,9 @@ static void test_check(void **state)
 			 "user@ relay:[hub]587\n"
 			 "vm3.vm relay-smtps:[hub]:587\n"
 			 "vm6.vm relay-smtps:[hub] tls=may\n"
-			 "* lmtp:hub\n");
+			 "vm7.vm lmtp:hub:25\n"
+			 "vm8.vm :unix:/run/lmtp\n"
+			 "vm9.vm lmtp:unix:/run/lmtp tls=none\n");
 	assert_int_equal(maps_open(SLICE("hash:ts, static:relay:[hub]"), dir, &maps, NULL), 0);
 	options.transport_maps = maps;
 	check(&options,
@@ -491,7 +531,9 @@ static void test_check(void **state)
 	      "does not use; relay: does\n"
 	      "ts:8: error: tls=may: relay-smtps: is never weaker than encrypt; use relay: for "
 	      "STARTTLS by choice\n"
-	      "ts:9: error: lmtp: is not available in this version\n"
+	      "ts:9: warning: [hub]:25: port 25 is SMTP's, and no lmtp: is spoken there (RFC 2033 "
+	      "section 5); relay: is\n"
+	      "ts:11: error: a UNIX socket takes no TLS attributes, as it crosses no network\n"
 	      "static:relay:[hub]: warning: has every address, so domains in the other maps are "
 	      "never "
 	      "looked up; a key \"*\" comes last\n");

@@ -101,6 +101,8 @@ static bool find_nexthop(const struct transport *t, const struct lookup *l,
 	if (!d->is_base && rule_parse(slice_from(d->line.value), &rule, NULL) < 0)
 		return false;
 	*ret = rule.type || rule.nexthop.len ? rule.nexthop : slice_from(base->nexthop);
+	if (hop_text_is_unix(*ret))
+		return false;
 	return rule.type ? rule.type->is_smtp : type_of(base->kind)->is_smtp;
 }
 
@@ -184,6 +186,10 @@ route_to_domain(struct transport *t, const struct transport_route *route, struct
 
 	if (!hop_of_domain(domain, type_of(route->kind)->port, &t->arena, &hop))
 		return bad_domain(domain, route->source);
+	if (route->kind == TRANSPORT_LMTP) {
+		hop.mx = false;
+		hop.text = arena_printf(&t->arena, "[%s]:%u", hop.host, hop.port);
+	}
 	draft.hops = &hop;
 	draft.hop_count = 1;
 	return route_new(&draft);
@@ -307,14 +313,31 @@ static int decide(struct transport *t, struct lookup *l, const struct transport_
 	return 0;
 }
 
+/* A plain address as it is looked up: quoted, and then plain where that is another key. */
+static void read_key(struct lookup *l, const char *plain, struct slice *ret_key,
+		     struct slice *ret_plain)
+{
+	*ret_key = slice_from(smtp_address_quoted(l->arena, plain));
+	*ret_plain = slice_from(plain);
+	if (slice_equal(*ret_key, *ret_plain))
+		*ret_plain = SLICE("");
+}
+
 static void read_address(struct lookup *l, const char *folded)
 {
-	struct slice domain = trim_dot(smtp_address_domain(folded));
+	const char *delimiters = l->options->recipient_delimiter, *plain, *bare = NULL;
 
-	l->domain = domain;
+	l->domain = trim_dot(smtp_address_domain(folded));
 	l->address = slice_from(folded);
-	if (domain.len)
-		l->address.len = (size_t)(domain.ptr - folded) + domain.len;
+	if (!l->domain.len)
+		return;
+	l->address.len = (size_t)(l->domain.ptr - folded) + l->domain.len;
+	plain = smtp_address_plain(l->arena, arena_slicedup(l->arena, l->address));
+	read_key(l, plain, &l->address, &l->plain);
+	if (delimiters && delimiters[0])
+		bare = smtp_address_without_extension(l->arena, plain, delimiters);
+	if (bare)
+		read_key(l, bare, &l->bare, &l->bare_plain);
 }
 
 int transport_resolve(struct transport *t, const char *address,

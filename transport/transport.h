@@ -9,12 +9,14 @@
  * .parent for each parent of the domain, "*" (each key in all maps before the
  * next key, as in Postfix); for domains that this host delivers for only
  * their own keys count (no ".parent", no "*", no static:), and else they are
- * local; then relayhost; then default_transport.
+ * local; then relayhost; then default_transport. An address is looked up with
+ * quotes where its local part needs them, and then without any.
  *
  * A line is "TRANSPORT:NEXTHOP[, NEXTHOP...] [tls=...] [match=...] ...". As in
  * transport(5), ":" changes nothing, ":NEXTHOP" keeps the transport that
  * there would be without the line, and "relay:" or "smtp:" without a next hop
- * goes to the MX of the recipient's domain.
+ * goes to the MX of the recipient's domain. Next hops of lmtp: are never looked
+ * up for MX.
  *
  * What a line does not say of TLS comes from the entry of smtp_tls_policy_maps,
  * then from the options; not from the relayhost, but for ":". The entry is that
@@ -35,17 +37,20 @@ enum transport_kind {
 	TRANSPORT_RELAY,       /* relay: */
 	TRANSPORT_RELAY_SMTPS, /* relay-smtps: */
 	TRANSPORT_SMTP,	       /* smtp: */
+	TRANSPORT_LMTP,	       /* lmtp: RFC 2033, by TCP or a UNIX socket */
 	TRANSPORT_VIRTUAL,     /* virtual: Maildirs of this host */
+	TRANSPORT_LOCAL,       /* local: the same, for local users */
 	TRANSPORT_ERROR,       /* error: refuse */
 	TRANSPORT_RETRY,       /* retry: defer */
 	TRANSPORT_DISCARD,     /* discard: drop */
 };
 
 struct transport_hop {
-	const char *host; /* name in lower case or IP address, without brackets */
-	uint16_t port;
+	const char *host; /* name in lower case or IP address, without brackets; or text */
+	uint16_t port;	  /* 0: a UNIX socket */
 	bool mx;	  /* to be looked up for MX first */
-	const char *text; /* "[host]:port" for names that are final, "host:port" otherwise */
+	const char *text; /* "[host]:port" for names that are final, "host:port", "unix:PATH" */
+	const char *path; /* of a UNIX socket, absolute; NULL: host and port */
 };
 
 /*
@@ -75,6 +80,9 @@ struct transport_options {
 	const char *default_transport_source;
 	struct maps *tls_policy_maps; /* smtp_tls_policy_maps; NULL: none */
 	struct tls_policy tls;	      /* smtp_tls_security_level and friends, with their source */
+	const char *recipient_delimiter; /* any of these begins an extension; NULL: none does */
+	const char *socket_directory; /* of relative paths of UNIX sockets; NULL: there are none */
+	bool lacks_mailboxes;	      /* a hub: virtual: and local: are errors */
 	bool can_verify;	      /* there is a CA file, so levels verify and secure can work */
 	bool has_local_dns;	      /* all DNS servers are on this host, so dane can work */
 
@@ -125,6 +133,15 @@ typedef void transport_trace(void *arg, const struct transport_lookup *lookup);
 int transport_resolve_traced(struct transport *transport, const char *address,
 			     transport_trace *trace, void *arg,
 			     const struct transport_route **ret_route, struct error *err);
+
+/*
+ * Whether its next hops are UNIX sockets, which a route's are all or none: such
+ * mail stays on this machine, and there is no TLS to speak of.
+ */
+bool transport_route_is_unix(const struct transport_route *route);
+
+/* Whether mail goes to a mailbox of this host: virtual: and local: */
+bool transport_route_is_mailbox(const struct transport_route *route);
 
 const struct transport_route *transport_route_ref(const struct transport_route *route);
 void transport_route_unref(const struct transport_route *route); /* NULL is fine */

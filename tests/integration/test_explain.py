@@ -94,6 +94,27 @@ def test_recipients_domain_as_next_hop(host):
     assert "default_transport" in host.text("b@vm2.vm")
 
 
+def test_lmtp(host):
+    host.hub("vm2.vm lmtp:unix:lmtp\n.vm2.vm lmtp:a.example\n")
+    (socket, tcp) = host.json("b@vm2.vm", "b@x.vm2.vm")
+    path = f"unix:{host.directory}/queue/lmtp"
+    assert (socket["action"], socket["transport"], socket["tls"]) == ("relay", "lmtp", None)
+    assert socket["next_hops"] == [{"host": path, "port": None, "mx": False}]
+    assert tcp["next_hops"] == [{"host": "a.example", "port": 24, "mx": False}]
+    assert tcp["tls"]["mode"] == "starttls"
+    text = words(host.text("b@vm2.vm"))
+    assert "action relay by lmtp:, as of ts:1" in text and f"next hop {path}" in text
+
+
+def test_extension(host):
+    host.hub("b@vm2.vm relay:[a.example]\n", recipient_delimiter="+")
+    (got,) = host.json("b+lists@vm2.vm")
+    assert (got["action"], got["source"]) == ("relay", "ts:1")
+    text = words(host.text("b+lists@vm2.vm"))
+    assert "lookups local domains vm2.vm no" in text
+    assert "hash:ts b+lists@vm2.vm no" in text
+
+
 def test_relayhost(host):
     host.hub(relayhost="relay-smtps:[hub.example]")
     (got,) = host.json("b@vm2.vm")
@@ -127,6 +148,14 @@ def test_hub_relays_elsewhere_for_certificates(host):
     (got,) = host.json("b@other.example")
     assert (got["action"], got["source"]) == ("relay", "ts:1")
     assert "taken from mynetworks, relay_clientcerts" in words(host.text("b@other.example"))
+
+
+def test_local_transport(host):
+    """local: finds the mailbox that virtual: would."""
+    host.edge(virtual_mailbox_base="mail", transport_maps="inline:{ vm1.vm=local: }")
+    (got,) = host.json("alice@vm1.vm")
+    assert (got["action"], got["transport"]) == ("local", "local")
+    assert f"mailbox {host.directory}/mail/vm1.vm/alice/" in words(host.text("alice@vm1.vm"))
 
 
 def test_local(host):

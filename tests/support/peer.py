@@ -7,8 +7,12 @@ wire), DROP (close the connection), HANG (say nothing until the test is over),
 a list of these in a row, or a function of the session and the argument that
 returns one; None is the usual answer. Stages: GREETING, HANDSHAKE (with TLS),
 a verb, BODY (the message has begun), END (behind its final dot).
+
+With lmtp it speaks LMTP (RFC 2033): END is asked for once for each recipient,
+whom message.recipient names. path makes it listen on a UNIX socket.
 """
 
+import os
 import socket
 import ssl
 import threading
@@ -41,6 +45,8 @@ class Closed(Exception):
 class Message:
     def __init__(self, session, sender, recipients):
         self.session, self.sender, self.recipients = session, sender, recipients
+        self.recipient = None  # LMTP: the one whose reply is due
+        self.taken = []  # LMTP: those whose replies were good
         self.body = b""  # as it was before dots were stuffed
 
 
@@ -167,7 +173,9 @@ class Session:
         answer = self._peer.answer_for(stage, self, argument)
         if answer is not None:
             return answer
-        return self._peer.greeting() if stage == "EHLO" else USUAL.get(stage, "500 What?")
+        if stage == ("LHLO" if self._peer.lmtp else "EHLO"):
+            return self._peer.greeting()
+        return USUAL.get(stage, "500 What?")
 
     def _say(self, answer):
         if answer is HANG:
@@ -194,7 +202,7 @@ class Session:
             self._sender, self._recipients = address, []
         elif verb == "RCPT" and is_good:
             self._recipients.append(address)
-        elif verb in ("RSET", "EHLO", "HELO"):
+        elif verb in ("RSET", "EHLO", "HELO", "LHLO"):
             self._sender, self._recipients = None, []
         elif verb == "STARTTLS" and is_good:
             self._secure()
@@ -213,18 +221,32 @@ class Session:
             lines.append(line[1:] if line.startswith(b".") else line)
             line = self.read_line()
         message.body = b"".join(line + b"\r\n" for line in lines)
+        if self._peer.lmtp:
+            self._answer_each(message)
+            return
         answer = self._decide("END", message)
         if isinstance(answer, str) and answer.startswith("2"):
             self._peer.took(message)  # first: the client may tell its test at once
         self._say(answer)
+
+    def _answer_each(self, message):
+        answers = []
+        for message.recipient in message.recipients:
+            answers.append(self._decide("END", message))
+            if isinstance(answers[-1], str) and answers[-1].startswith("2"):
+                message.taken.append(message.recipient)
+        if message.taken:
+            self._peer.took(message)
+        for answer in answers:
+            self._say(answer)
 
 
 class Peer:
     """tls: "none", "starttls" (it is offered) or "implicit"; certificate: a path without .pem."""
 
     def __init__(self, tls="none", certificate=None, replies=None, host="127.0.0.1", port=0,
-                 extensions=("PIPELINING", "SIZE 52428800", "8BITMIME")):
-        self.tls, self.extensions = tls, list(extensions)
+                 extensions=("PIPELINING", "SIZE 52428800", "8BITMIME"), lmtp=False, path=None):
+        self.tls, self.extensions, self.lmtp = tls, list(extensions), lmtp
         self.sessions, self.messages = [], []
         self._replies = dict(replies or {})
         self._news = threading.Condition()
@@ -234,13 +256,25 @@ class Peer:
             self.context.load_cert_chain(f"{certificate}.pem", f"{certificate}.key")
         if tls == "starttls":
             self.extensions.append("STARTTLS")
-        self._socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((host, port))
+        self._socket = self._bind_path(path) if path else self._bind(host, port)
         self._socket.listen(128)
-        self.port = self._socket.getsockname()[1]
         self._connections, self._threads = [], []
         self._start(self._accept)
+
+    def _bind(self, host, port):
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        self.port = listener.getsockname()[1]
+        return listener
+
+    def _bind_path(self, path):
+        """By its name alone, as whole paths may be too long."""
+        listener = socket.socket(socket.AF_UNIX)
+        folder = os.open(os.path.dirname(path), os.O_PATH)
+        listener.bind(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
+        os.close(folder)
+        return listener
 
     def _start(self, function, *arguments):
         thread = threading.Thread(target=function, args=arguments, daemon=True)
@@ -253,7 +287,8 @@ class Peer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return  # close() has shut the socket down
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if connection.family != socket.AF_UNIX:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._connections.append(connection)
             self._start(self._serve, connection)
 
