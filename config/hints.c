@@ -15,6 +15,8 @@
 #define USE_LISTEN    "use listen"
 #define BY_ROUTE      "use transport_maps or smtp_tls_policy_maps with "
 #define USE_TRANSPORT "use transport_maps"
+#define LOGIN_REFUSED "not needed here: a refused login defers, and one connection tries again"
+#define LOGIN_TLS     "not needed here: passwords never go without TLS; see smtp_sasl_mechanism_filter"
 #define OWNED_BY_USER "not needed here: mailboxes belong to the account that user names"
 
 static const struct {
@@ -54,6 +56,14 @@ static const struct {
 	{ "setgid_group", NOT_NEEDED },
 	{ "smtp_dns_support_level", "not needed: levels dane and dane-only ask for DNSSEC" },
 	{ "smtp_enforce_tls", "use smtp_tls_security_level" },
+	{ "smtp_sasl_auth_cache_name", LOGIN_REFUSED },
+	{ "smtp_sasl_auth_cache_time", LOGIN_REFUSED },
+	{ "smtp_sasl_auth_soft_bounce", LOGIN_REFUSED },
+	{ "smtp_sasl_path", NOT_NEEDED },
+	{ "smtp_sasl_security_options", LOGIN_TLS },
+	{ "smtp_sasl_tls_security_options", LOGIN_TLS },
+	{ "smtp_sasl_tls_verified_security_options", LOGIN_TLS },
+	{ "smtp_sasl_type", NOT_NEEDED },
 	{ "smtp_tls_CApath", "use smtp_tls_CAfile" },
 	{ "smtp_tls_chain_files", "use smtp_tls_cert_file and smtp_tls_key_file" },
 	{ "smtp_tls_ciphers", TLS_PRESET },

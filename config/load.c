@@ -219,6 +219,8 @@ void config_free(struct config *config)
 	maps_free(config->tls_policy_maps);
 	maps_free(config->mailbox_maps);
 	maps_free(config->sender_login_maps);
+	maps_free(config->password_maps);
+	sasl_free(config->sasl);
 	domains_free(config->relay_domains);
 	domains_free(config->mailbox_domains);
 	clientcerts_free(config->relay_clientcerts);

@@ -120,6 +120,7 @@ static void sending_options(const struct config *c, struct mta_options *ret)
 {
 	ret->client_tls = c->tls->client;
 	config_transport_options(c, &ret->transport);
+	config_credentials_options(c, &ret->credentials);
 	ret->dns = (struct dns_options){ .servers = config_value(c, CONFIG_RESOLVER) };
 	ret->hello = config_value(c, CONFIG_SMTP_HELO_NAME);
 	time_limits(c, ret);

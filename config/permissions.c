@@ -166,3 +166,26 @@ void config_check_secret(struct config *c, enum config_parameter_id id, const ch
 				      "by chmod o-r, so that the server's account still may",
 				      path);
 }
+
+void config_check_passwords(struct config *c, enum config_parameter_id id, const char *path)
+{
+	const struct passwd *account = account_of(c);
+	struct stat st;
+	bool needs_group;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	needs_group = account && account->pw_uid != 0 && account->pw_uid != st.st_uid &&
+		      is_member(account, st.st_gid);
+	if (st.st_mode & S_IROTH)
+		config_report_setting(
+			c, id, CONFIG_WARNING,
+			"%s: every account of this host may read the passwords in it; "
+			"chmod o-r",
+			path);
+	else if ((st.st_mode & S_IRGRP) && !needs_group)
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s: a group may read the passwords in it, which the server "
+				      "does not need; chmod g-r",
+				      path);
+}

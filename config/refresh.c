@@ -54,6 +54,8 @@ static bool refresh_map(const struct refresh *refresh, enum config_parameter_id 
 	struct error err = { 0 };
 	int r = map_refresh(map, &err);
 
+	if (r < 0 && id == CONFIG_SMTP_SASL_PASSWORD_MAPS)
+		config_hide_secret(&err);
 	if (r < 0)
 		tell_failure(refresh, id, &err);
 	if (r == 0)
@@ -161,5 +163,6 @@ void config_refresh(struct config *config,
 	refresh_domains(&refresh, CONFIG_VIRTUAL_MAILBOX_DOMAINS, config->mailbox_domains);
 	refresh_maps(&refresh, CONFIG_VIRTUAL_MAILBOX_MAPS, config->mailbox_maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_SENDER_LOGIN_MAPS, config->sender_login_maps);
+	refresh_maps(&refresh, CONFIG_SMTP_SASL_PASSWORD_MAPS, config->password_maps);
 	refresh_routes(&refresh);
 }

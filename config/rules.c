@@ -148,6 +148,7 @@ void config_check_rules(struct config *c)
 	check_certificate(c);
 	check_sending_tls(c);
 	config_check_clients(c);
+	config_check_logins(c);
 	check_passwords_in_the_clear(c);
 	check_schedule(c);
 	check_user(c);

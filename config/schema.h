@@ -38,6 +38,7 @@ enum config_type {
 	CONFIG_TYPE_TRANSPORT, /* TRANSPORT:NEXTHOP (transport/transport.h); may be empty */
 	CONFIG_TYPE_LEVEL,     /* a TLS level (tls/policy.h) */
 	CONFIG_TYPE_PROTOCOLS, /* TLS versions (tls/policy.h) */
+	CONFIG_TYPE_SASL,      /* a list of mechanisms (sasl/sasl.h) */
 	CONFIG_TYPE_PASSDB,    /* passwd-file:FILE */
 	CONFIG_TYPE_LOG,       /* stderr, syslog or file:PATH */
 	CONFIG_TYPE_MAILBOX,   /* an address, completed with myorigin; may be empty */
@@ -93,6 +94,8 @@ enum config_parameter_id {
 	CONFIG_SMTP_QUIT_TIMEOUT,
 	CONFIG_SMTP_SASL_AUTH_ENABLE,
 	CONFIG_SMTP_SASL_PASSWORD_MAPS,
+	CONFIG_SMTP_SENDER_DEPENDENT_AUTHENTICATION,
+	CONFIG_SMTP_SASL_MECHANISM_FILTER,
 	CONFIG_VIRTUAL_MAILBOX_DOMAINS,
 	CONFIG_VIRTUAL_MAILBOX_BASE,
 	CONFIG_VIRTUAL_MAILBOX_MAPS,

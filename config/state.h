@@ -75,6 +75,8 @@ struct config {
 
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
+	struct maps *password_maps; /* where somebody logs in at next hops, and with */
+	struct sasl *sasl;
 	struct domains *relay_domains, *mailbox_domains;
 	struct clientcerts *relay_clientcerts;
 	struct config_tls *tls;	     /* NULL until certificates are opened */
@@ -161,6 +163,9 @@ void config_check_map_readable(struct config *c, enum config_parameter_id id, st
 /* A file of secrets that others may read deserves a warning. */
 void config_check_secret(struct config *c, enum config_parameter_id id, const char *path);
 
+/* The same for passwords in the clear: nobody but the server's account needs to read them. */
+void config_check_passwords(struct config *c, enum config_parameter_id id, const char *path);
+
 /* A key that is read as root at the start, and by the account at a reload. */
 void config_check_key_readable(struct config *c, enum config_parameter_id id, const char *path);
 
@@ -229,6 +234,14 @@ static inline bool config_has_certificate(const struct config *c)
 bool config_asks_clients(const struct config *c);
 void config_check_clients(struct config *c);
 void config_open_clients(struct config *c);
+
+/* logins.c: what contradicts itself; and, when the routes are open, the passwords. */
+void config_check_logins(struct config *c);
+void config_open_logins(struct config *c);
+void config_credentials_options(const struct config *c, struct credentials_options *ret);
+
+/* Of an error about a password map: what it quotes may be a password. */
+void config_hide_secret(struct error *err);
 
 /* options.c: what the resolver is told, also while there are errors elsewhere. */
 void config_transport_options(const struct config *c, struct transport_options *ret);

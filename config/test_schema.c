@@ -41,6 +41,8 @@ static const char *const promised[] = {
 	"smtpd_tls_protocols",
 	"smtp_sasl_auth_enable",
 	"smtp_sasl_password_maps",
+	"smtp_sender_dependent_authentication",
+	"smtp_sasl_mechanism_filter",
 	"virtual_mailbox_domains",
 	"virtual_mailbox_base",
 	"virtual_mailbox_maps",

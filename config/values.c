@@ -289,6 +289,11 @@ static int check_protocols(struct value *v, struct error *err)
 	return tls_protocols_parse(v->text, &version, err);
 }
 
+static int check_mechanisms(struct value *v, struct error *err)
+{
+	return sasl_filter_check(v->normal, err);
+}
+
 /* "PREFIX:PATH", with the path made absolute; false when it is something else. */
 static bool take_prefixed_path(struct value *v, struct slice prefix)
 {
@@ -373,6 +378,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_TRANSPORT] = check_any,
 		[CONFIG_TYPE_LEVEL] = check_level,
 		[CONFIG_TYPE_PROTOCOLS] = check_protocols,
+		[CONFIG_TYPE_SASL] = check_mechanisms,
 		[CONFIG_TYPE_PASSDB] = check_passdb,
 		[CONFIG_TYPE_LOG] = check_log,
 		[CONFIG_TYPE_MAILBOX] = check_mailbox,

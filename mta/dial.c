@@ -265,6 +265,12 @@ void dial_next(struct dial *d)
 	walk_on(d);
 }
 
+void dial_skip_hop(struct dial *d)
+{
+	assert(d->state == DIAL_RESTING);
+	d->address_next = d->address_count;
+}
+
 void dial_again(struct dial *d)
 {
 	assert(d->state == DIAL_RESTING && d->address_next > 0);

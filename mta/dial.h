@@ -72,5 +72,8 @@ void dial_free(struct dial *d);
 /* Connect to the next address. Not while that is on. */
 void dial_next(struct dial *d);
 
+/* The other addresses of this hop are not to be tried: the next dial_next() goes on behind it. */
+void dial_skip_hop(struct dial *d);
+
 /* Connect to the same address as last time once more. */
 void dial_again(struct dial *d);

@@ -273,8 +273,20 @@ static void on_timer(void *arg)
 
 /* ---- connections ---- */
 
+/* Whether it takes a password to be ready anywhere. */
+static bool has_login(const struct lane *lane)
+{
+	for (unsigned int i = 0; i < lane->route->hop_count; i++)
+		if (lane->route->hops[i].login)
+			return true;
+	return false;
+}
+
 static bool may_connect(const struct lane *lane)
 {
+	/* A wrong password is tried once, not by twenty connections: that might lock the account. */
+	if (lane->connecting > 0 && lane->connecting == lane->connections && has_login(lane))
+		return false;
 	if (is_down(lane))
 		return lane->is_probing && lane->connections == 0;
 	/* One has failed: what the others find out decides. If it were replaced, they never ended. */

@@ -330,3 +330,20 @@ void maillog_tls_fallback(struct log *log, const char *program, const char *rela
 		  "TLS handshake with %s failed (%s); level may: sending in the clear", relay,
 		  reason);
 }
+
+void maillog_login(struct log *log, const char *relay, const char *user, const char *mechanism)
+{
+	char name[SMTP_STATUS_TEXT_SIZE];
+
+	log_write(log, "smtp", LOG_LEVEL_INFO, "logged in to %s by %s, sasl_username=%s", relay,
+		  mechanism, safe(user, name));
+}
+
+void maillog_login_failed(struct log *log, const char *relay, const char *user, const char *why)
+{
+	char name[SMTP_STATUS_TEXT_SIZE], reason[SMTP_STATUS_TEXT_SIZE];
+
+	log_write(log, "smtp", LOG_LEVEL_WARNING,
+		  "%s: SASL authentication failed; %s, sasl_username=%s", relay, safe(why, reason),
+		  safe(user, name));
+}

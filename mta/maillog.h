@@ -95,6 +95,10 @@ void maillog_tls_stranger(struct log *log, const char *program, const char *rela
 /* "warning: TLS handshake with RELAY failed (REASON); level may: sending in the clear" */
 void maillog_tls_fallback(struct log *log, const char *program, const char *relay,
 			  const char *reason);
+/* "logged in to RELAY by SCRAM-SHA-256, sasl_username=alice" */
+void maillog_login(struct log *log, const char *relay, const char *user, const char *mechanism);
+/* "warning: RELAY: SASL authentication failed; server RELAY said: 535 ..., sasl_username=alice" */
+void maillog_login_failed(struct log *log, const char *relay, const char *user, const char *why);
 /*
  * bounce: "ID: sender non-delivery notification: OTHER"; "sender delay
  * notification", "sender delivery status notification", "postmaster

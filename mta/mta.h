@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "mta/clientcerts.h"
+#include "mta/credentials.h"
 #include "mta/policy.h"
 #include "net/address.h"
 #include "net/dns.h"
@@ -68,6 +69,7 @@ struct mta_options {
 	/* sending */
 	struct tls_context *client_tls;
 	struct transport_options transport;
+	struct credentials_options credentials; /* at next hops */
 	struct dns_options dns;
 	const char *hello;	       /* our name in EHLO */
 	int64_t connect_timeout_ms;    /* to connect to one address; 0: 30 seconds */

@@ -2,12 +2,12 @@
  * A dialler (mta/dial.h) connects to one address after the other until one of
  * them is ready:
  *
- *	dial -> [implicit TLS] -> greeting, EHLO -> [STARTTLS, EHLO] -> ready ->
- *	deliveries ... -> QUIT
+ *	dial -> [implicit TLS] -> greeting, EHLO -> [STARTTLS, EHLO] -> [AUTH] ->
+ *	ready -> deliveries ... -> QUIT
  *
  * Whatever goes wrong before it has ever been ready leads to the next address;
  * after that, the connection ends and the lane decides. Objects are never
- * freed inside their own callbacks: give_up_address() and outbound_end() only
+ * freed inside their own callbacks: outbound_give_up() and outbound_end() only
  * mark, and step_task does the work when the callback has returned.
  *
  * The protocol engine writes to commands; transmit() alone moves bytes from
@@ -65,7 +65,8 @@ static struct log *log_of(const struct outbound *o)
 /*
  * The one place where bytes for the peer leave. While a delivery is on, they
  * are envelope or message, and the connection must be what the policy wants;
- * over implicit TLS nothing at all is ever sent in the clear. The assertions
+ * over implicit TLS nothing at all is ever sent in the clear, and so it is with
+ * what a login consists of, whatever the policy. The assertions
  * are the promise of docs/tls.md: better no process than a leak. test_choke.c
  * notices when one of them goes.
  */
@@ -80,8 +81,12 @@ void outbound_transmit(struct outbound *o)
 	if (o->delivery)
 		assert(tls_policy_permits(policy_of(o), secured,
 					  secured && o->attempt.tls.verified));
+	if (o->login)
+		assert(secured);
 
 	buf_append_slice(stream_output(o->stream), buf_slice(&o->commands));
+	if (o->login)
+		buf_wipe(&o->commands);
 	buf_clear(&o->commands);
 	stream_flush(o->stream);
 }
@@ -97,6 +102,7 @@ static void break_off(struct outbound *o)
 
 static void close_stream(struct outbound *o)
 {
+	outbound_login_end(o);
 	if (o->stream)
 		stream_free(o->stream, limit_ms(timeouts_of(o)->quit_ms, LINGER_MS));
 	o->stream = NULL;
@@ -152,14 +158,20 @@ void outbound_end(struct outbound *o, const struct smtp_status *trouble)
 	loop_defer(o->worker->loop, &o->step_task);
 }
 
-/* This address is no good, o->trouble says why: on to the next when the callback has returned. */
-static void give_up_address(struct outbound *o)
+void outbound_give_up(struct outbound *o, bool is_hop_over)
 {
 	o->is_trouble_new = !o->retry_clear;
 	o->is_trouble_said = false;
 	close_stream(o);
+	if (is_hop_over)
+		dial_skip_hop(o->dial);
 	o->state = OUTBOUND_RETRYING;
 	loop_defer(o->worker->loop, &o->step_task);
+}
+
+static void give_up_address(struct outbound *o)
+{
+	outbound_give_up(o, false);
 }
 
 static void arm_timer(struct outbound *o)
@@ -189,11 +201,20 @@ void outbound_after_engine(struct outbound *o)
 
 /* ---- what the engine says ---- */
 
-static void become_ready(struct outbound *o)
+void outbound_ready(struct outbound *o)
 {
 	o->ready_ms = mta_now_ms(o->worker);
 	lane_answered(o->lane, (unsigned int)(o->target->hop - o->lane->route->hops));
 	outbound_mail_next(o);
+}
+
+/* TLS is as the policy wants it. */
+static void after_tls(struct outbound *o)
+{
+	if (o->target->hop->login)
+		outbound_login(o);
+	else
+		outbound_ready(o);
 }
 
 static enum tls_fallback fallback_of(const struct outbound *o, enum tls_failure failure)
@@ -217,11 +238,11 @@ static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 
 	if (o->lane->route->mode != TLS_MODE_STARTTLS || stream_is_secured(o->stream) ||
 	    o->stay_clear) {
-		become_ready(o);
+		after_tls(o);
 	} else if (capabilities->starttls) {
 		smtp_client_starttls(o->client);
 	} else if (fallback_of(o, TLS_FAILURE_NOT_OFFERED) == TLS_FALLBACK_CLEAR) {
-		become_ready(o);
+		after_tls(o);
 	} else {
 		snprintf(why, sizeof(why), "was not offered by host %s", o->attempt.relay);
 		require_tls(o, why);
@@ -236,7 +257,7 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 	if (fallback_of(o, TLS_FAILURE_REFUSED) == TLS_FALLBACK_CLEAR) {
 		o->stay_clear = true;
 		maillog_tls_fallback(log_of(o), program_of(o), o->attempt.relay, status->text);
-		become_ready(o);
+		after_tls(o);
 		return;
 	}
 	snprintf(why, sizeof(why), "host %s refused to start TLS: %d %.300s", o->attempt.relay,
@@ -313,6 +334,8 @@ static const struct smtp_client_events client_events = {
 	.ready = on_ready,
 	.starttls = on_starttls,
 	.starttls_refused = on_starttls_refused,
+	.challenge = outbound_login_challenge,
+	.authenticated = outbound_login_authenticated,
 	.body_wanted = outbound_mail_body_wanted,
 	.recipient = outbound_mail_recipient,
 	.done = outbound_mail_done,

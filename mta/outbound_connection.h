@@ -34,6 +34,7 @@ struct outbound {
 	struct stream *stream;
 	struct smtp_client *client;
 	struct buf commands;
+	struct outbound_login *login;	 /* NULL: none is under way */
 	struct delivery_attempt attempt; /* what is known of the connection so far */
 	struct smtp_status trouble;	 /* why the last address was no good */
 	bool is_trouble_new;		 /* and the log does not have it yet */
@@ -76,6 +77,24 @@ void outbound_end(struct outbound *o, const struct smtp_status *trouble);
 
 /* Say QUIT and end. */
 void outbound_quit(struct outbound *o);
+
+/*
+ * This address is no good, o->trouble says why: on to the next when the callback
+ * has returned; or with is_hop_over to the next hop.
+ */
+void outbound_give_up(struct outbound *o, bool is_hop_over);
+
+/* All that is needed in front of mail has been done: TLS and AUTH. */
+void outbound_ready(struct outbound *o);
+
+/*
+ * outbound_login.c: log in, where the next hop has a login. The connection is
+ * given up unless outbound_ready() follows.
+ */
+void outbound_login(struct outbound *o);
+void outbound_login_challenge(void *arg, struct slice challenge);
+void outbound_login_authenticated(void *arg, const struct smtp_status *status);
+void outbound_login_end(struct outbound *o); /* whatever it has come to; wipes */
 
 /* outbound_mail.c: the connection is ready for deliveries, or for the next */
 void outbound_mail_next(struct outbound *o);

@@ -269,20 +269,36 @@ static struct delivery *find_delivery(struct list *deliveries, const struct tran
 	return NULL;
 }
 
+/* With the logins that its sender has there. Where they are not known, nothing is sent. */
+static const struct transport_route *find_route(struct scheduler *s, const char *sender,
+						const char *address)
+{
+	struct mta_view *view = s->worker->view;
+	const struct transport_route *route = NULL;
+	struct error err = { 0 };
+	int r = transport_resolve(view->transport, address, &route, &err);
+
+	if (r >= 0)
+		r = credentials_add(&view->options->credentials, sender, &route, &err);
+	if (r >= 0)
+		return route;
+	transport_route_unref(route);
+	return no_route(&err, address);
+}
+
 static void route_recipient(struct scheduler *s, struct active *a, unsigned int index,
 			    struct list *deliveries)
 {
 	unsigned int limit = s->worker->options->destination_recipients;
 	const struct queue_recipient *r = &a->message->recipients[index];
 	const char *address = r->address;
-	const struct transport_route *route = NULL;
+	const struct transport_route *route;
 	struct delivery *d;
-	struct error err;
 
 	if (r->is_returning)
 		route = returning_route();
-	else if (transport_resolve(s->worker->view->transport, address, &route, &err) < 0)
-		route = no_route(&err, address);
+	else
+		route = find_route(s, a->message->sender, address);
 
 	d = find_delivery(deliveries, route, limit);
 	if (!d)

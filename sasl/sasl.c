@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -29,11 +30,14 @@
 #define HAS_EXPORTER 0
 #endif
 
+/* Counted, as an exchange may be on the thread pool when its user has gone. */
 struct sasl {
 	Gsasl *library;
+	atomic_uint references;
 };
 
 struct sasl_exchange {
+	struct sasl *sasl; /* a reference */
 	Gsasl_session *session;
 	char *user, *password;
 	bool is_scram;
@@ -87,6 +91,7 @@ int sasl_new(struct sasl **ret_sasl, struct error *err)
 		return error_set(err, -ENOMEM, "SASL: %s", gsasl_strerror(rc));
 	}
 	gsasl_callback_set(sasl->library, give);
+	atomic_init(&sasl->references, 1);
 	*ret_sasl = sasl;
 	return 0;
 }
@@ -98,7 +103,7 @@ bool sasl_can_bind(void)
 
 void sasl_free(struct sasl *sasl)
 {
-	if (!sasl)
+	if (!sasl || atomic_fetch_sub_explicit(&sasl->references, 1, memory_order_acq_rel) > 1)
 		return;
 	gsasl_done(sasl->library);
 	free(sasl);
@@ -145,6 +150,8 @@ int sasl_client_new(struct sasl *sasl, const char *mechanism,
 		return error_set(err, -EPROTO, "%s: %s", mechanism, gsasl_strerror(rc));
 	}
 	gsasl_session_hook_set(x->session, x);
+	atomic_fetch_add_explicit(&sasl->references, 1, memory_order_relaxed);
+	x->sasl = sasl;
 	x->is_scram = slice_starts_nocase(slice_from(mechanism), SLICE("SCRAM-"));
 	x->user = slice_strdup(slice_from(credentials->user));
 	x->password = slice_strdup(slice_from(credentials->password));
@@ -183,6 +190,7 @@ void sasl_exchange_free(struct sasl_exchange *x)
 	gsasl_finish(x->session);
 	wipe_string(x->password);
 	free(x->user);
+	sasl_free(x->sasl);
 	free(x);
 }
 

@@ -22,7 +22,7 @@
 struct sasl;
 
 int sasl_new(struct sasl **ret_sasl, struct error *err);
-void sasl_free(struct sasl *sasl); /* all exchanges must have been freed; NULL is fine */
+void sasl_free(struct sasl *sasl); /* exchanges may outlive it; NULL is fine */
 DEFINE_CLEANUP(struct sasl *, sasl_free);
 
 /*
@@ -39,7 +39,7 @@ const char *sasl_choose(const char *offered, const char *filter, bool can_bind);
 
 /* Whether a filter is one. Errors say what is wrong with it; it may admit nothing. */
 int sasl_filter_check(const char *filter, struct error *err);
-bool sasl_filter_admits(const char *filter, const char *mechanism);
+bool sasl_filter_admits_any(const char *filter);
 
 /* Whether this library's version binds to TLS sessions, by tls-exporter (RFC 9266). */
 bool sasl_can_bind(void);

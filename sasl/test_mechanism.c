@@ -58,6 +58,8 @@ static void test_filters(void **state)
 	struct error err;
 
 	(void)state;
+	assert_true(sasl_filter_admits_any("!plain, static:all"));
+	assert_false(sasl_filter_admits_any("!plain, gssapi"));
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
 		assert_int_equal(sasl_filter_check(good[i], &err), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)

@@ -37,6 +37,8 @@ static const struct transport_hop *copy_hops(const struct transport_route *route
 		hops[i].host = arena_strdup(arena, hops[i].host);
 		hops[i].text = arena_strdup(arena, hops[i].text);
 		hops[i].path = arena_strdup(arena, hops[i].path);
+		hops[i].login = arena_strdup(arena, hops[i].login);
+		hops[i].login_key = arena_strdup(arena, hops[i].login_key);
 	}
 	return hops;
 }
@@ -71,6 +73,18 @@ static void print_policy(const struct tls_policy *policy, struct buf *out)
 		buf_printf(out, " servername=%s", policy->servername);
 }
 
+/* With their lengths, as a name may hold anything; so each hop that has one is told by its place. */
+static void print_logins(const struct transport_route *route, struct buf *out)
+{
+	for (unsigned int i = 0; i < route->hop_count; i++) {
+		const struct transport_hop *hop = &route->hops[i];
+
+		if (hop->login)
+			buf_printf(out, " login%u=%zu:%s by %zu:%s", i + 1, strlen(hop->login),
+				   hop->login, strlen(hop->login_key), hop->login_key);
+	}
+}
+
 /* "relay:[a]:25,b:25 tls=encrypt protocols>=TLSv1.2": all that tells routes apart. */
 static const char *make_lane(const struct transport_route *route, struct arena *arena)
 {
@@ -84,6 +98,7 @@ static const char *make_lane(const struct transport_route *route, struct arena *
 			buf_printf(&lane, "%s%s", i == 0 ? "" : ",", route->hops[i].text);
 		if (!transport_route_is_unix(route))
 			print_policy(&route->tls, &lane);
+		print_logins(route, &lane);
 	} else if (!transport_route_is_mailbox(route)) {
 		buf_printf(&lane, "%d %s %s", route->status.code,
 			   smtp_status_enhanced_text(&route->status, enhanced), route->status.text);
@@ -108,6 +123,15 @@ const struct transport_route *route_new(const struct transport_route *draft)
 	route->lane = make_lane(route, &arena);
 	owned->arena = arena;
 	return route;
+}
+
+const struct transport_route *transport_route_with_logins(const struct transport_route *route,
+							  const struct transport_hop *hops)
+{
+	struct transport_route draft = *route;
+
+	draft.hops = hops;
+	return route_new(&draft);
 }
 
 static const struct transport_route *new_with_status(enum transport_kind kind,

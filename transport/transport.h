@@ -51,6 +51,7 @@ struct transport_hop {
 	bool mx;	  /* to be looked up for MX first */
 	const char *text; /* "[host]:port" for names that are final, "host:port", "unix:PATH" */
 	const char *path; /* of a UNIX socket, absolute; NULL: host and port */
+	const char *login, *login_key; /* who logs in there, by which key; NULL: nobody does */
 };
 
 /*
@@ -152,6 +153,14 @@ void transport_route_unref(const struct transport_route *route); /* NULL is fine
  */
 const struct transport_route *transport_route_new_retry(const struct smtp_status *status);
 const struct transport_route *transport_route_new_error(const struct smtp_status *status);
+
+/*
+ * The same with other logins: these hops are the route's own, but for that. The
+ * resolver knows of none (mta/credentials.h). What is sent by one login never
+ * shares a connection with what another one sends, as it is another lane.
+ */
+const struct transport_route *transport_route_with_logins(const struct transport_route *route,
+							  const struct transport_hop *hops);
 
 /*
  * Parse one right-hand side: "TRANSPORT:NEXTHOP[, NEXTHOP] [tls=...]". Errors
