@@ -194,7 +194,7 @@ def test_the_hub_sends_to_postfix(site, neighbour, transport):
         message_id = relay(hub, "alice@vm1.vm", "carol@vm9.vm",
                            text("carol@vm9.vm", f"no {i}") + body)
         line = hub.delivered("carol@vm9.vm", message_id)
-        assert ", tls=verify:TLSv1.3:verified, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued" in line
+        assert ", tls=verify:TLSv1.3:verified, dsn=2.0.0, status=sent (250 2.0.0 Ok: " in line
         postfix_id = re.search(r"queued as (\w+)\)", line)[1]
         postfix.wait_for(rf"{postfix_id}: to=<carol@vm9\.vm>.* status=sent")
     message_id = relay(hub, "alice@vm1.vm", "nobody@vm9.vm")

@@ -6,7 +6,8 @@ replies says by stage what to answer: a text (its lines end in CRLF on the
 wire), DROP (close the connection), HANG (say nothing until the test is over),
 a list of these in a row, or a function of the session and the argument that
 returns one; None is the usual answer. Stages: GREETING, HANDSHAKE (with TLS),
-a verb, BODY (the message has begun), END (behind its final dot).
+a verb (BDAT for all but the last chunk), BODY (the message has begun), END (behind
+its final dot, or BDAT LAST).
 
 With lmtp it speaks LMTP (RFC 2033): END is asked for once for each recipient,
 whom message.recipient names. path makes it listen on a UNIX socket.
@@ -29,6 +30,7 @@ USUAL = {
     "MAIL": "250 2.1.0 Ok",
     "RCPT": "250 2.1.5 Ok",
     "DATA": "354 Go ahead",
+    "BDAT": "250 2.0.0 Ok: chunk",
     "END": "250 2.0.0 Ok: taken",
     "RSET": "250 2.0.0 Ok",
     "NOOP": "250 2.0.0 Ok",
@@ -61,6 +63,7 @@ class Session:
         self.handshake_error = None
         self._input = bytearray()
         self._sender, self._recipients = None, []
+        self._chunks = bytearray()
 
     # ---- bytes ----
 
@@ -105,12 +108,21 @@ class Session:
     def read_line(self):
         """Without its CRLF."""
         while b"\n" not in self._input:
-            try:
-                self._input += self._pump(self._read_tls) if self.tls else self._receive_raw()
-            except ssl.SSLError as error:
-                raise Closed from error
+            self._read_more()
         line, _, self._input = self._input.partition(b"\n")
         return bytes(line.rstrip(b"\r"))
+
+    def read_octets(self, count):
+        while len(self._input) < count:
+            self._read_more()
+        octets, self._input = self._input[:count], self._input[count:]
+        return octets
+
+    def _read_more(self):
+        try:
+            self._input += self._pump(self._read_tls) if self.tls else self._receive_raw()
+        except ssl.SSLError as error:
+            raise Closed from error
 
     def _read_tls(self):
         data = self.tls.read(65536)
@@ -190,6 +202,9 @@ class Session:
         verb, _, argument = line.partition(" ")
         verb = verb.upper()
         self.commands.append(line)
+        if verb == "BDAT":
+            self._receive_chunk(argument)
+            return
         answer = self._decide(verb, argument)
         if verb == "RCPT" and self._sender is None and answer == USUAL["RCPT"]:
             answer = "503 5.5.1 need MAIL command"
@@ -199,7 +214,7 @@ class Session:
         is_good = isinstance(answer, str) and answer[0] in "23"
         address = argument.partition("<")[2].partition(">")[0]
         if verb == "MAIL" and is_good:
-            self._sender, self._recipients = address, []
+            self._sender, self._recipients, self._chunks = address, [], bytearray()
         elif verb == "RCPT" and is_good:
             self._recipients.append(address)
         elif verb in ("RSET", "EHLO", "HELO", "LHLO"):
@@ -221,6 +236,28 @@ class Session:
             lines.append(line[1:] if line.startswith(b".") else line)
             line = self.read_line()
         message.body = b"".join(line + b"\r\n" for line in lines)
+        self._end(message)
+
+    def _receive_chunk(self, argument):
+        """The octets are there whatever is said of them (RFC 3030 section 2)."""
+        size, _, last = argument.partition(" ")
+        if not self._chunks:
+            self._answer("BODY")
+        self._chunks += self.read_octets(int(size))
+        if not self._recipients:
+            self._say("503 5.5.1 no valid recipients")
+        elif last.upper() == "LAST":
+            message = Message(self, self._sender, self._recipients)
+            self._sender, self._recipients = None, []
+            message.body = bytes(self._chunks)
+            self._end(message)
+        else:
+            answer = self._decide("BDAT", argument)
+            if not isinstance(answer, str) or answer[0] != "2":
+                self._recipients = []
+            self._say(answer)
+
+    def _end(self, message):
         if self._peer.lmtp:
             self._answer_each(message)
             return
