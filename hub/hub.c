@@ -55,6 +55,25 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
 }
 
+/* Whose mail anybody may bring, for that anybody may ask: it goes where it always goes. */
+static void check_etrn(void *arg, const struct mta_client *client, const char *domain,
+		       bool *ret_is_trusted, struct smtp_status *ret)
+{
+	struct hub *hub = arg;
+	struct error err;
+	int r = MAP_NOT_FOUND;
+
+	*ret_is_trusted = is_trusted(hub, client);
+	if (hub->options.relay_domains)
+		r = domains_match(hub->options.relay_domains, slice_from(domain), &err);
+	if (r == MAP_FOUND)
+		smtp_status_set(ret, 250, ESC(2, 0, 0), "Queuing started");
+	else if (r < 0)
+		smtp_status_set(ret, 458, ESC(4, 3, 0), "<%s>: Temporary lookup failure", domain);
+	else
+		smtp_status_set(ret, 459, ESC(4, 7, 1), "<%s>: service unavailable", domain);
+}
+
 static int is_local(void *arg, struct slice domain, struct error *err)
 {
 	(void)arg;
@@ -66,6 +85,7 @@ static int is_local(void *arg, struct slice domain, struct error *err)
 const struct mta_policy hub_policy = {
 	.check_sender = check_sender,
 	.check_recipient = check_recipient,
+	.check_etrn = check_etrn,
 	.is_local = is_local,
 };
 

@@ -56,9 +56,52 @@ static void test_relay(void **state)
 	domains_free(options.relay_domains);
 }
 
+static const struct {
+	const char *client, *domain;
+	int code;
+	bool is_trusted;
+} etrn_cases[] = {
+	{ "192.0.2.7", "vm2.vm", 250, false },	 { "192.0.2.7", "VM2.VM", 250, false },
+	{ "192.0.2.7", "a.vm3.vm", 250, false }, { "192.0.2.7", "vm3.vm", 459, false },
+	{ "10.1.2.3", "vm2.vm", 250, true },	 { "10.1.2.3", "elsewhere.example", 459, true },
+};
+
+/* Only what we relay for anybody; who may send anywhere may not ask for everything. */
+static void test_etrn(void **state)
+{
+	struct hub_options options = { 0 };
+	struct net_prefix network;
+	struct hub *hub = NULL;
+	struct error err;
+
+	(void)state;
+	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), &network, &err), 0);
+	assert_return_code(
+		domains_open(SLICE("vm2.vm, .vm3.vm"), "/", &options.relay_domains, &err), 0);
+	options.networks = &network;
+	options.network_count = 1;
+	assert_return_code(hub_new(&options, &hub, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(etrn_cases); i++) {
+		struct net_address address;
+		struct mta_client client = { .address = &address, .hello = "" };
+		struct smtp_status status;
+		bool is_trusted;
+
+		assert_true(net_address_parse_ip(slice_from(etrn_cases[i].client), 1, &address));
+		hub_policy.check_etrn(hub, &client, etrn_cases[i].domain, &is_trusted, &status);
+		assert_int_equal(status.code, etrn_cases[i].code);
+		assert_int_equal(is_trusted, etrn_cases[i].is_trusted);
+	}
+	hub_free(hub);
+	domains_free(options.relay_domains);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_relay) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_relay),
+		cmocka_unit_test(test_etrn),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -300,6 +300,19 @@ void health_retry(struct health *h, int64_t now_ms)
 	pthread_mutex_unlock(&h->mutex);
 }
 
+void health_hurry(struct health_entry *e, int64_t now_ms, int64_t gap_ms)
+{
+	int64_t at_ms;
+
+	pthread_mutex_lock(&e->health->mutex);
+	at_ms = MAX(now_ms, e->last_error_ms + gap_ms);
+	if (health_is_down(e) && !e->is_probing && at_ms < health_retry_ms(e)) {
+		atomic_store(&e->retry_ms, at_ms);
+		tell(e->health);
+	}
+	pthread_mutex_unlock(&e->health->mutex);
+}
+
 void health_each(struct health *h, void (*visit)(void *arg, const struct health_report *report),
 		 void *arg)
 {

@@ -101,6 +101,12 @@ void health_last_error(struct health_entry *e, struct smtp_status *ret);
 /* The operator says that all of them are worth a try now. */
 void health_retry(struct health *h, int64_t now_ms);
 
+/*
+ * Somebody says that it is worth a try: if it is down it is probed now, or as
+ * soon as gap_ms have passed since it last failed.
+ */
+void health_hurry(struct health_entry *e, int64_t now_ms, int64_t gap_ms);
+
 /* What is known of one. */
 struct health_report {
 	const char *name, *next_hop;

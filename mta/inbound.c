@@ -32,6 +32,12 @@ bool inbound_is_busy(const struct inbound *s)
 	return s->authenticating || s->writing || s->committing;
 }
 
+/* An ETRN goes on when its client has gone. */
+static bool is_done_with(const struct inbound *s)
+{
+	return !s->stream && !inbound_is_busy(s) && !s->etrn;
+}
+
 static void wipe(char **secret)
 {
 	if (*secret)
@@ -72,7 +78,7 @@ static void hang_up(struct inbound *s, int64_t linger_ms)
 	loop_timer_stop(s->timer);
 	if (s->counted)
 		inbound_limits_disconnect(s->worker->limits, &s->peer);
-	if (!inbound_is_busy(s))
+	if (is_done_with(s))
 		loop_defer(s->worker->loop, &s->free_task);
 }
 
@@ -82,7 +88,7 @@ void inbound_resume(struct inbound *s)
 		return;
 	if (s->stream)
 		inbound_continue(s);
-	else
+	else if (is_done_with(s))
 		loop_defer(s->worker->loop, &s->free_task);
 }
 
@@ -311,6 +317,7 @@ const struct smtp_server_events inbound_events = {
 	.hello = on_hello,
 	.starttls = on_starttls,
 	.auth = on_auth,
+	.etrn = inbound_etrn,
 	.mail = inbound_mail,
 	.rcpt = inbound_rcpt,
 	.data = inbound_data,
@@ -398,6 +405,7 @@ static void set_server_options(struct inbound *s)
 		.auth = options->policy->authenticate ? "PLAIN LOGIN" : NULL,
 		.auth_clear = !options->auth_only_with_tls,
 		.auth_required = submission,
+		.etrn = options->policy->check_etrn,
 		.discarded = options->discarded_extensions,
 	};
 }

@@ -1,7 +1,7 @@
 /*
  * inbound_session - what the files of an inbound session share:
- * inbound.c (connection, TLS, AUTH), inbound_certificate.c (who the client is)
- * and inbound_mail.c (mail transactions)
+ * inbound.c (connection, TLS, AUTH), inbound_certificate.c (who the client is),
+ * inbound_mail.c (mail transactions) and inbound_etrn.c (ETRN)
  */
 #pragma once
 
@@ -56,6 +56,8 @@ struct inbound {
 	bool writing;	 /* disk_work is with the thread pool */
 	bool committing; /* append is with the queue */
 	struct queue_append append;
+
+	struct inbound_etrn *etrn; /* under way; NULL: none */
 };
 
 extern const struct smtp_server_events inbound_events;
@@ -86,6 +88,9 @@ void inbound_body(void *arg, struct slice bytes);
 void inbound_end_of_data(void *arg);
 void inbound_reset(void *arg, const struct smtp_status *why);
 
+/* inbound_etrn.c: the engine's event */
+void inbound_etrn(void *arg, const char *domain, bool with_subdomains);
+
 /* inbound_limits.c. False: the address has too many connections. */
 bool inbound_limits_connect(struct inbound_limits *limits, const struct net_address *peer,
 			    unsigned int max);
@@ -93,3 +98,18 @@ void inbound_limits_disconnect(struct inbound_limits *limits, const struct net_a
 
 /* Account for body bytes in memory; *total is what all sessions hold afterwards. */
 uint64_t inbound_limits_add_bytes(struct inbound_limits *limits, int64_t bytes);
+
+/*
+ * Whether an ETRN may look through the queue now: one at a time, after a
+ * second for a tenth of the time, and not for a domain for which that was done lately. Times are of
+ * the loop's clock. NOW is to be followed by an end.
+ */
+enum inbound_turn {
+	INBOUND_TURN_NOW,
+	INBOUND_TURN_LATELY,
+	INBOUND_TURN_BUSY,
+};
+
+enum inbound_turn inbound_limits_etrn_begin(struct inbound_limits *limits, const char *domain,
+					    int64_t now_ms);
+void inbound_limits_etrn_end(struct inbound_limits *limits, int64_t took_ms);

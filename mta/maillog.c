@@ -61,6 +61,16 @@ void maillog_too_many(struct log *log, const struct net_address *client, unsigne
 		  client_text(client, &c), service);
 }
 
+void maillog_etrn(struct log *log, const struct net_address *client, const char *domain,
+		  unsigned int messages)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO, "%s: ETRN %s: %u message%s wait%s",
+		  client_text(client, &c), domain, messages, messages == 1 ? "" : "s",
+		  messages == 1 ? "s" : "");
+}
+
 static const char *trust_word(const struct tls_facts *tls)
 {
 	if (!tls->has_peer_cert && !tls->trusted)

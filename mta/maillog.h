@@ -38,6 +38,9 @@ struct maillog_certificate {
 
 void maillog_certificate(struct log *log, const struct net_address *client,
 			 const struct maillog_certificate *certificate);
+/* "unknown[...]: ETRN vm1.vm: 3 messages wait" */
+void maillog_etrn(struct log *log, const struct net_address *client, const char *domain,
+		  unsigned int messages);
 /* "SSL_accept error from unknown[...]: REASON" */
 void maillog_tls_failed(struct log *log, const struct net_address *client, const char *reason);
 /* "ID: client=unknown[192.0.2.1], sasl_method=PLAIN, sasl_username=alice@vm1.vm" */

@@ -333,6 +333,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	w->options = options;
 	w->limits = mta->limits;
 	w->health = mta->health;
+	w->mta = mta;
 	w->index = index;
 	list_init(&w->sessions);
 

@@ -36,6 +36,14 @@ struct mta_policy {
 	void (*check_recipient)(void *arg, const struct mta_client *client, const char *sender,
 				const char *recipient, struct smtp_status *ret);
 
+	/*
+	 * May this client ask for what waits for the domain (ETRN)? Sets 250 2.0.0,
+	 * or 459 or 458; *ret_is_trusted: and may hear how much that is. NULL: no
+	 * ETRN in this mode.
+	 */
+	void (*check_etrn)(void *arg, const struct mta_client *client, const char *domain,
+			   bool *ret_is_trusted, struct smtp_status *ret);
+
 	/* Whether this host delivers for the domain: MAP_FOUND, MAP_NOT_FOUND, or an error. */
 	int (*is_local)(void *arg, struct slice domain, struct error *err);
 

@@ -86,6 +86,39 @@ static void test_one_probe(void **state)
 	health_free(h);
 }
 
+/* Whoever asks for it, a next hop is not probed again at once. */
+static void test_hurry(void **state)
+{
+	struct health *h = health_new();
+	struct health_entry *e = health_get(h, "relay:[mx]:25");
+	unsigned int told = 0;
+
+	(void)state;
+	health_listen(h, count, &told);
+	health_hurry(e, START, 10000);
+	assert_int_equal(health_retry_ms(e), 0);
+	assert_int_equal(told, 0);
+
+	assert_true(fail_at(e, START, false));
+	assert_true(health_retry_ms(e) > START + 10000);
+	told = 0;
+	health_hurry(e, START + 1, 10000);
+	assert_int_equal(health_retry_ms(e), START + 10000);
+	assert_int_equal(told, 1);
+	health_hurry(e, START + 2, 10000);
+	assert_int_equal(told, 1);
+	assert_int_equal(health_ask(e, START + 9999), HEALTH_DOWN);
+	assert_int_equal(health_ask(e, START + 10000), HEALTH_PROBE);
+	health_hurry(e, START + 10001, 10000); /* it is being probed */
+	assert_int_equal(told, 1);
+
+	assert_true(fail_at(e, START + 10002, true));
+	health_hurry(e, START + 30000, 10000);
+	assert_int_equal(health_ask(e, START + 30000), HEALTH_PROBE);
+	health_put(e);
+	health_free(h);
+}
+
 /* The next probe comes after a quarter of the time that it was down, within the limits. */
 static void test_interval(void **state)
 {
@@ -252,6 +285,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_one_probe, setup),
+		cmocka_unit_test_setup(test_hurry, setup),
 		cmocka_unit_test_setup(test_interval, setup),
 		cmocka_unit_test_setup(test_shut_out, setup),
 		cmocka_unit_test_setup(test_report, setup),

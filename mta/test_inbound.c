@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
+#include "mta/inbound_session.h"
 #include "mta/test_rig.h"
 
 /* Send as much as is taken, up to max bytes of these lines; returns how many lines went. */
@@ -84,12 +85,48 @@ static void test_drip_data(void **state)
 	check_drip("bob@local", "x\r\n");
 }
 
+/* Looking through the queue for clients takes a tenth of the time, after a first second. */
+static void test_etrn_turns(void **state)
+{
+	struct inbound_limits *limits = inbound_limits_new();
+	int64_t now_ms = 500000;
+	char name[20];
+
+	(void)state;
+	assert_int_equal(inbound_limits_etrn_begin(limits, "a", now_ms), INBOUND_TURN_NOW);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "b", now_ms), INBOUND_TURN_BUSY);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "a", now_ms), INBOUND_TURN_LATELY);
+	inbound_limits_etrn_end(limits, 400);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "a", now_ms + 9999),
+			 INBOUND_TURN_LATELY);
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof(name), "c%d", i);
+		assert_int_equal(inbound_limits_etrn_begin(limits, name, now_ms), INBOUND_TURN_NOW);
+		inbound_limits_etrn_end(limits, 400);
+	}
+	assert_int_equal(inbound_limits_etrn_begin(limits, "d", now_ms), INBOUND_TURN_BUSY);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "d", now_ms + 1990), INBOUND_TURN_BUSY);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "d", now_ms + 2000), INBOUND_TURN_NOW);
+	inbound_limits_etrn_end(limits, 5000);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "a", now_ms + 50000), INBOUND_TURN_BUSY);
+	assert_int_equal(inbound_limits_etrn_begin(limits, "a", now_ms + 53000), INBOUND_TURN_NOW);
+	inbound_limits_etrn_end(limits, 0);
+
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "name%d", i);
+		inbound_limits_etrn_begin(limits, name, now_ms + 100000 + i);
+		inbound_limits_etrn_end(limits, 0);
+	}
+	inbound_limits_free(limits);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replies_not_read),
 		cmocka_unit_test(test_drip_command),
 		cmocka_unit_test(test_drip_data),
+		cmocka_unit_test(test_etrn_turns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@ struct mta_worker {
 	struct inbound_limits
 		*limits;       /* connections for each client address, shared by all workers */
 	struct health *health; /* of next hops, shared by all workers */
+	struct mta *mta;       /* for wishes to all workers */
 	unsigned int index;
 	struct loop *loop;
 	struct queue_port *port;

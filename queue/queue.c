@@ -502,6 +502,11 @@ void queue_submit_active(struct queue_port *port, struct queue_active *active)
 	submit_from_port(port, &active->request, QUEUE_REQUEST_ACTIVE);
 }
 
+const char *queue_directory(const struct queue *q)
+{
+	return q->directory;
+}
+
 bool queue_has_room(const struct queue *q, uint64_t size)
 {
 	return queue_room_has(&q->room, size);

@@ -46,6 +46,9 @@ struct queue_options {
  */
 int queue_open(const struct queue_options *options, struct queue **ret_queue, struct error *err);
 
+/* As it was given to queue_open(): for readers (queue/reader.h). */
+const char *queue_directory(const struct queue *q);
+
 /* Finishes what was submitted, stops the thread, closes. All ports must have been freed. */
 void queue_close(struct queue *q);
 
