@@ -296,7 +296,7 @@ def test_discarded_keywords(site):
                    smtpd_discard_ehlo_keywords="CHUNKING dsn, silent-discard")
     with greeted(hub) as raw:
         assert raw.extensions == [
-            "PIPELINING", "SIZE 52428800", "VRFY", "STARTTLS", "ENHANCEDSTATUSCODES",
+            "PIPELINING", "SIZE 52428800", "VRFY", "ETRN", "STARTTLS", "ENHANCEDSTATUSCODES",
             "8BITMIME", "SMTPUTF8", "LIMITS RCPTMAX=7"]
         assert raw.ask(f"MAIL FROM:<{SENDER}> BODY=BINARYMIME").startswith("555 ")
         raw.begin()
