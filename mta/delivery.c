@@ -1,6 +1,9 @@
 #include "mta/delivery.h"
 
 #include <assert.h>
+#include <stdio.h>
+
+#include "base/memory.h"
 
 void delivery_report(struct delivery *d, unsigned int index, const struct smtp_status *status)
 {
@@ -59,6 +62,38 @@ const char *delivery_program(const struct transport_route *route)
 	default:
 		return route->name;
 	}
+}
+
+struct delivery *delivery_split(struct delivery *d, const bool *moves)
+{
+	struct delivery *part =
+		memory_zeroed(sizeof(*part) + d->count * sizeof(part->recipients[0]));
+	unsigned int kept = 0;
+
+	list_init(&part->link);
+	part->owner = d->owner;
+	part->active = d->active;
+	part->message = d->message;
+	part->route = transport_route_ref(d->route);
+	part->room = d->count;
+	snprintf(part->attempt.relay, sizeof(part->attempt.relay), "none");
+
+	for (unsigned int i = 0; i < d->count; i++) {
+		const struct delivery_recipient *r = &d->recipients[i];
+
+		assert(!moves[i] || !r->known);
+		if (moves[i])
+			part->recipients[part->count++] =
+				(struct delivery_recipient){ .index = r->index, .route = r->route };
+		else
+			d->recipients[kept++] = *r;
+	}
+	assert(kept > 0 && part->count > 0);
+	d->count = kept;
+	d->unknown -= part->count;
+	part->unknown = part->count;
+	part->owner->split(part->owner, part);
+	return part;
 }
 
 const char *delivery_next_hop(const struct transport_route *route)

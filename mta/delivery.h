@@ -64,6 +64,9 @@ struct delivery_owner {
 
 	/* Not tried, and its route is out of date. */
 	void (*rerouted)(struct delivery_owner *owner, struct delivery *d);
+
+	/* Part of a delivery has become one of its own, which is the owner's, too. */
+	void (*split)(struct delivery_owner *owner, struct delivery *part);
 };
 
 struct delivery {
@@ -108,3 +111,9 @@ void delivery_drop(struct delivery *d);
 
 /* Not tried, as there are new options: the owner finds another route. */
 void delivery_reroute(struct delivery *d);
+
+/*
+ * What one transaction cannot carry becomes a delivery of its own, untried:
+ * the recipients that moves[] names, none of which has a status; some, not all.
+ */
+struct delivery *delivery_split(struct delivery *d, const bool *moves);

@@ -295,6 +295,17 @@ static bool may_connect(const struct lane *lane)
 	return lane->connections < lane->limit && lane->connecting < lane->ready_count;
 }
 
+/* What is left waiting may go behind what is on its way. */
+static void offer_ahead(struct lane *lane)
+{
+	LIST_FOREACH (item, &lane->busy) {
+		struct lane_connection *c = CONTAINER_OF(item, struct lane_connection, link);
+
+		if (c->is_fruitful && !list_is_empty(&lane->ready))
+			outbound_offer(c);
+	}
+}
+
 static void lane_run(struct loop_task *task)
 {
 	struct lane *lane = CONTAINER_OF(task, struct lane, run_task);
@@ -319,6 +330,7 @@ static void lane_run(struct loop_task *task)
 			lane->connecting++;
 			health_opened(lane->health);
 		} else {
+			offer_ahead(lane);
 			break;
 		}
 	}
@@ -457,6 +469,23 @@ struct delivery *lane_take(struct lane *lane, struct lane_connection *c)
 	d = CONTAINER_OF(link, struct delivery, link);
 	d->is_probe = lane->is_probing;
 	return d;
+}
+
+struct delivery *lane_take_ahead(struct lane *lane, struct lane_connection *c)
+{
+	unsigned int waiting = lane->ready_count - MIN(lane->ready_count, lane->connecting);
+
+	if (lane_is_closing(lane) || lane->is_probing || is_down(lane) || !c->is_fruitful ||
+	    !list_is_empty(&lane->idle) || may_connect(lane))
+		return NULL;
+	/* Each connection that comes free takes one; ahead goes what is more than that. */
+	if (waiting < lane->connections)
+		return NULL;
+	if (lane->connections > 1 && c->in_flight > waiting / lane->connections)
+		return NULL;
+	lane->ready_count--;
+	lane->taken++;
+	return CONTAINER_OF(list_pop(&lane->ready), struct delivery, link);
 }
 
 unsigned int lane_first_hop(const struct lane *lane)

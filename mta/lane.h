@@ -21,11 +21,12 @@
 
 /* The lane's part of a connection (struct outbound). */
 struct lane_connection {
-	struct list link; /* of idle or busy */
-	bool ready;	  /* has been ready for deliveries */
-	bool is_fruitful; /* a transaction has gone through */
-	bool has_passage; /* mail was taken over it, and its health knows how that went */
-	bool is_broken;	  /* it failed in mid-delivery; the lane's status says how */
+	struct list link;	/* of idle or busy */
+	bool ready;		/* has been ready for deliveries */
+	bool is_fruitful;	/* a transaction has gone through */
+	bool has_passage;	/* mail was taken over it, and its health knows how that went */
+	bool is_broken;		/* it failed in mid-delivery; the lane's status says how */
+	unsigned int in_flight; /* deliveries that are on */
 };
 
 struct lane {
@@ -116,6 +117,14 @@ void lane_moves_on(struct lane *lane, struct lane_connection *c);
 
 /* The session that carries it has failed: if it was a probe, it waits with the rest. */
 void lane_defer_probe(const struct lane *lane, struct delivery *d);
+
+/*
+ * A connection that carries mail could send one more behind it. Only when that
+ * is faster than any other way: no connection is idle, none can be opened, and
+ * all have their share of what waits; and not before the first one has gone
+ * through. NULL: not now.
+ */
+struct delivery *lane_take_ahead(struct lane *lane, struct lane_connection *c);
 
 /* A delivery could not be begun on its connection: it goes first on another. */
 void lane_put_back(struct lane *lane, struct delivery *d);

@@ -78,7 +78,7 @@ void outbound_transmit(struct outbound *o)
 		return;
 	if (o->lane->route->mode == TLS_MODE_IMPLICIT)
 		assert(secured);
-	if (o->delivery)
+	if (o->lane_connection.in_flight > 0)
 		assert(tls_policy_permits(policy_of(o), secured,
 					  secured && o->attempt.tls.verified));
 	if (o->login)
@@ -94,8 +94,6 @@ void outbound_transmit(struct outbound *o)
 /* The rest of a message that has failed or is dropped may not follow: it would come twice. */
 static void break_off(struct outbound *o)
 {
-	if (!o->delivery || !o->body_begun)
-		return;
 	stream_abort(o->stream);
 	o->stream = NULL;
 }
@@ -117,7 +115,7 @@ static void free_outbound(struct outbound *o)
 	loop_defer_cancel(&o->step_task);
 	buf_done(&o->commands);
 	buf_done(&o->piece);
-	free(o->recipients);
+	outbound_mail_free(o);
 	free(o);
 }
 
@@ -295,7 +293,7 @@ static void on_failed(void *arg, const struct smtp_status *status)
 {
 	struct outbound *o = arg;
 
-	if (o->lane_connection.ready && outbound_mail_moves(o, status)) {
+	if (o->lane_connection.ready && outbound_mail_moves(o)) {
 		lane_moves_on(o->lane, &o->lane_connection);
 		o->trouble = *status;
 		give_up_address(o);
@@ -304,8 +302,9 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	}
 	if (o->lane_connection.ready) {
 		lane_connection_broke(o->lane, &o->lane_connection, status, &o->attempt);
-		break_off(o);
-		outbound_mail_failed(o, status);
+		if (o->is_broken_off)
+			break_off(o);
+		outbound_mail_return(o);
 		outbound_end(o, NULL);
 		return;
 	}
@@ -336,9 +335,10 @@ static const struct smtp_client_events client_events = {
 	.starttls_refused = on_starttls_refused,
 	.challenge = outbound_login_challenge,
 	.authenticated = outbound_login_authenticated,
-	.body_wanted = outbound_mail_body_wanted,
+	.body_wanted = outbound_body_wanted,
 	.recipient = outbound_mail_recipient,
 	.done = outbound_mail_done,
+	.broken = outbound_mail_broken,
 	.failed = on_failed,
 };
 
@@ -405,7 +405,7 @@ static void on_secured(void *arg)
 
 static void on_drained(void *arg)
 {
-	outbound_mail_drained(arg);
+	outbound_body_drained(arg);
 }
 
 static void on_readable(void *arg)
@@ -436,6 +436,8 @@ static void on_readable(void *arg)
 			outbound_transmit(o);
 		return;
 	}
+	if (o->state == OUTBOUND_TALKING)
+		outbound_body_unblock(o);
 	/* A reply that comes byte by byte gets no more time for it. */
 	if (took_any)
 		outbound_after_engine(o);
@@ -591,6 +593,16 @@ void outbound_wake(struct lane_connection *c)
 	outbound_after_engine(o);
 }
 
+void outbound_offer(struct lane_connection *c)
+{
+	struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
+
+	if (o->state != OUTBOUND_TALKING || !smtp_client_has_room(o->client))
+		return;
+	outbound_mail_next(o);
+	outbound_after_engine(o);
+}
+
 void outbound_close_idle(struct lane_connection *c)
 {
 	outbound_quit(CONTAINER_OF(c, struct outbound, lane_connection));
@@ -600,7 +612,8 @@ void outbound_abort(struct lane_connection *c)
 {
 	struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
 
-	break_off(o);
+	if (outbound_mail_is_begun(o))
+		break_off(o);
 	outbound_mail_drop(o);
 	if (o->stream)
 		stream_free(o->stream, 0);
@@ -612,6 +625,5 @@ bool outbound_is_owed(struct lane_connection *c)
 {
 	const struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);
 
-	return o->state == OUTBOUND_TALKING && smtp_client_has_sent_message(o->client) &&
-	       buf_len(&o->commands) == 0 && stream_pending(o->stream) == 0;
+	return o->state == OUTBOUND_TALKING && outbound_mail_is_owed(o);
 }

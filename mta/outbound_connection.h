@@ -40,24 +40,39 @@ struct outbound {
 	bool is_trouble_new;		 /* and the log does not have it yet */
 	bool is_trouble_said;		 /* in the words of the peer */
 
-	struct delivery *delivery;
-	struct smtp_transaction transaction;
-	struct smtp_recipient *recipients; /* of the transaction; its array is kept and grown */
-	unsigned int recipients_size;
-	struct delivery *moving; /* its connection broke: it goes along to the next address */
-	bool taking;		 /* inside outbound_mail_next() */
-	bool body_begun;	 /* the peer has asked for the message */
-	unsigned int deliveries;
-	int64_t ready_ms;
+	struct list flights;	   /* those under way, in the order of their answers */
+	struct list returned;	   /* struct delivery: those that go back to the lane */
+	struct delivery *moving;   /* its connection broke: it goes along to the next address */
+	bool taking;		   /* inside outbound_mail_next() */
+	bool went_through;	   /* a transaction has */
+	bool is_spent;		   /* it takes no more deliveries */
+	bool is_broken_off;	   /* amid a message */
+	unsigned int transactions; /* begun */
+	unsigned int rcpt_max;	   /* recipients of one; 0: no limit */
+	char **domains;		   /* of recipients so far, where the peer limits them */
+	size_t domain_count;
+	int64_t ready_ms, idle_ms;
 
+	struct flight *giving;	  /* whose message is read from its file for the engine */
+	struct delivery *read_of; /* whom the reader is for */
 	struct queue_body_reader reader;
 	struct loop_work read_work;
 	struct error read_error;
 	struct buf piece;
 	int64_t piece_len;
-	bool reading;		 /* read_work is with the thread pool: the message must stay, */
-	struct delivery *parked; /*   so its delivery is handed back when that is done, */
-	bool parked_drop;	 /*   dropped instead of finished */
+	bool reading; /* read_work is with the thread pool: the message must stay, */
+	void (*parked_end)(struct delivery *d); /*   so the end of its delivery waits for that */
+};
+
+/* A transaction under way, with its delivery. */
+struct flight {
+	struct list link;
+	struct delivery *delivery;
+	struct smtp_transaction transaction;
+	bool body_begun; /* the engine has asked for the message */
+	bool is_sent;	 /* all of it was given to the engine, */
+	bool has_left;	 /*   and the kernel has taken it */
+	struct smtp_recipient recipients[];
 };
 
 /*
@@ -96,27 +111,52 @@ void outbound_login_challenge(void *arg, struct slice challenge);
 void outbound_login_authenticated(void *arg, const struct smtp_status *status);
 void outbound_login_end(struct outbound *o); /* whatever it has come to; wipes */
 
-/* outbound_mail.c: the connection is ready for deliveries, or for the next */
+/*
+ * outbound_mail.c. The connection is ready for deliveries, or for more: it
+ * takes what the lane has for it.
+ */
 void outbound_mail_next(struct outbound *o);
 
 /*
- * The session has failed. Whether its delivery may be tried at the next
- * address at once: then it is outbound_mail_next() that goes on with it, or
+ * The session has failed. Whether a delivery may be tried at the next address
+ * at once: then it is outbound_mail_next() that goes on with it, or
  * outbound_mail_moved_in_vain() when there is no address left.
  */
-bool outbound_mail_moves(struct outbound *o, const struct smtp_status *status);
+bool outbound_mail_moves(const struct outbound *o);
 void outbound_mail_moved_in_vain(struct outbound *o, const struct smtp_status *status);
 
-/* The session has failed; a delivery that was on gets this status. */
-void outbound_mail_failed(struct outbound *o, const struct smtp_status *status);
+/* What broken() has left goes back to the lane. */
+void outbound_mail_return(struct outbound *o);
 
-/* A delivery that is on goes back to the queue untried. */
+/* Deliveries that are on go back to the queue untried. */
 void outbound_mail_drop(struct outbound *o);
 
-void outbound_mail_drained(struct outbound *o);
+/* A delivery that cannot go on ends with the status that all of its recipients have. */
+void outbound_mail_give_up(struct outbound *o, struct flight *f);
 
-/* The engine's events, and the steps of reading a body. */
-void outbound_mail_body_wanted(void *arg);
-void outbound_mail_recipient(void *arg, unsigned int index, const struct smtp_status *status);
-void outbound_mail_done(void *arg);
+/* Whether part of a message is on its way; and whether the peer has all of one. */
+bool outbound_mail_is_begun(const struct outbound *o);
+bool outbound_mail_is_owed(const struct outbound *o);
+
+/* The engine's events. */
+void outbound_mail_recipient(void *arg, const struct smtp_transaction *t, unsigned int index,
+			     const struct smtp_status *status);
+void outbound_mail_done(void *arg, const struct smtp_transaction *t);
+void outbound_mail_broken(void *arg, const struct smtp_transaction *t, enum smtp_break how,
+			  const struct smtp_status *status);
 void outbound_mail_init(struct outbound *o);
+void outbound_mail_free(struct outbound *o);
+
+/* outbound_body.c: the engine wants a message; the kernel has taken all there was */
+void outbound_body_wanted(void *arg, const struct smtp_transaction *t);
+void outbound_body_drained(struct outbound *o);
+
+/* A flight has ended: what was waiting for it goes on. */
+void outbound_body_unblock(struct outbound *o);
+
+/* Whether the message of d is being read now. */
+bool outbound_body_is_read(const struct outbound *o, const struct delivery *d);
+
+/* The same; if so, end(d) is called when that is done. For deliveries that have no flight any more. */
+bool outbound_body_holds(struct outbound *o, struct delivery *d, void (*end)(struct delivery *d));
+void outbound_body_init(struct outbound *o);

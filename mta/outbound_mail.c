@@ -1,109 +1,256 @@
 /*
- * Deliveries over a ready connection. A body in memory goes to the engine
- * whole; one in a file is read piece by piece on the thread pool, the next
- * piece when the kernel has taken the last.
+ * Deliveries over a ready connection. Each transaction of the engine is a
+ * flight here: several are under way where the peer lets us send ahead. They
+ * are over when the engine says done() or broken().
  *
- * While a piece is being read, the message must stay: a delivery that ends
- * meanwhile (the connection broke) is parked and handed back afterwards.
+ * A flight has a delivery of its own. Recipients that the peer does not take
+ * in the same transaction are split off first, and are in front of the lane.
+ * What has come to nothing through no fault of its own goes back there, too; or
+ * along to the next address, where it was the first on its connection.
  */
 #include "mta/outbound_connection.h"
 
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/memory.h"
+#include "mta/snapshot.h"
 
 #define IDLE_TIMEOUT_MS 5000
 #define MAX_AGE_MS	300000
 #define MAX_DELIVERIES	1000
-#define PIECE_BYTES	262144
 
-static void hand_back(struct outbound *o, struct delivery *d, bool drop)
+/* A peer that we have not heard of for longer may have closed the connection. */
+#define TRUST_MS 1000
+
+/* ---- what a transaction can carry ---- */
+
+static bool *moves_of(const struct delivery *d)
 {
-	if (o->reading) {
-		o->parked = d;
-		o->parked_drop = drop;
+	return memory_zeroed(d->count * sizeof(bool));
+}
+
+/* What moves goes first, on this connection or another. */
+static void split_off(struct outbound *o, struct delivery *d, const bool *moves)
+{
+	lane_put_back(o->lane, delivery_split(d, moves));
+}
+
+static const char *domain_of(const struct delivery *d, unsigned int i)
+{
+	const char *address = d->message->recipients[d->recipients[i].index].address;
+	const char *at = strrchr(address, '@');
+
+	return at ? at + 1 : "";
+}
+
+static bool has_met_domain(const struct outbound *o, const char *domain)
+{
+	for (size_t i = 0; i < o->domain_count; i++)
+		if (strcasecmp(o->domains[i], domain) == 0)
+			return true;
+	return false;
+}
+
+static void forget_domains(struct outbound *o)
+{
+	for (size_t i = 0; i < o->domain_count; i++)
+		free(o->domains[i]);
+	o->domain_count = 0;
+}
+
+/* RCPTDOMAINMAX (RFC 9422): whether the connection may have a recipient of this domain, too. */
+static bool admit_domain(struct outbound *o, const char *domain)
+{
+	unsigned int max = smtp_client_capabilities(o->client)->limits.rcpt_domain_max;
+
+	if (max == 0 || has_met_domain(o, domain))
+		return true;
+	if (o->domain_count >= max)
+		return false;
+	o->domains = memory_grow(o->domains, (o->domain_count + 1) * sizeof(*o->domains));
+	o->domains[o->domain_count++] = strdup(domain);
+	return true;
+}
+
+/*
+ * Leave to the delivery what one transaction can carry here: RCPTMAX and
+ * RCPTDOMAINMAX as the peer announced them, or as it turned out. False: it can
+ * carry nothing, and the connection is of no more use for it.
+ */
+static bool fit(struct outbound *o, struct delivery *d)
+{
+	unsigned int count = 0;
+	bool *moves = moves_of(d);
+
+	for (unsigned int i = 0; i < d->count; i++) {
+		moves[i] = (o->rcpt_max > 0 && count == o->rcpt_max) ||
+			   !admit_domain(o, domain_of(d, i));
+		count += !moves[i];
+	}
+	if (count > 0 && count < d->count)
+		split_off(o, d, moves);
+	free(moves);
+	return count > 0;
+}
+
+/*
+ * RFC 5321 section 4.5.3.1.10: 452, and what some say instead, 552, is no word
+ * about the recipient; it goes with the next transaction. But the same codes
+ * are used for a full disk or mailbox, of which enhanced codes tell.
+ */
+static bool is_one_too_many(const struct outbound *o, const struct smtp_status *status)
+{
+	const struct smtp_enhanced *e = &status->enhanced;
+
+	return (status->code == 452 || status->code == 552) &&
+	       (e->class == 0 || (e->subject == 5 && e->detail == 3)) &&
+	       strcmp(smtp_client_stage(o->client), "RCPT TO") == 0;
+}
+
+/* The transaction is over. Has it done some good, those that were too many are tried again at once. */
+static void settle_too_many(struct outbound *o, struct delivery *d)
+{
+	bool *moves;
+
+	if (d->unknown == 0)
+		return;
+	if (!delivery_is_taken(d)) {
+		for (unsigned int i = 0; i < d->count; i++) {
+			struct smtp_status status = d->recipients[i].status;
+
+			delivery_report(d, i, &status);
+		}
 		return;
 	}
-	if (o->reader.body)
-		queue_body_reader_done(&o->reader);
-	memset(&o->reader, 0, sizeof(o->reader));
-	if (drop)
-		delivery_drop(d);
-	else
-		delivery_finish(d);
-}
-
-static void finish_delivery(struct outbound *o)
-{
-	struct delivery *d = o->delivery;
-
-	o->delivery = NULL;
-	d->attempt.done_ms = mta_now_ms(o->worker);
-	hand_back(o, d, false);
-}
-
-static struct smtp_recipient recipient_of(const struct delivery *d, unsigned int i)
-{
-	const struct queue_recipient *r = &d->message->recipients[d->recipients[i].index];
-
-	return (struct smtp_recipient){
-		.address = r->address,
-		.orcpt = r->orcpt,
-		.notify = r->notify,
-	};
-}
-
-static void begin_delivery(struct outbound *o, struct delivery *d)
-{
-	if (o->recipients_size < d->count) {
-		o->recipients_size = d->count;
-		o->recipients = memory_grow(o->recipients, d->count * sizeof(*o->recipients));
-	}
+	o->rcpt_max = d->count - d->unknown;
+	moves = moves_of(d);
 	for (unsigned int i = 0; i < d->count; i++)
-		o->recipients[i] = recipient_of(d, i);
+		moves[i] = !d->recipients[i].known;
+	split_off(o, d, moves);
+	free(moves);
+}
 
-	o->delivery = d;
-	o->deliveries++;
-	o->body_begun = false;
+/* ---- flights ---- */
+
+static struct flight *flight_of(const struct smtp_transaction *t)
+{
+	return CONTAINER_OF(t, struct flight, transaction);
+}
+
+static struct flight *flight_new(struct delivery *d)
+{
+	struct flight *f = memory_zeroed(sizeof(*f) + d->count * sizeof(struct smtp_recipient));
+	const struct queue_message *m = d->message;
+
+	f->delivery = d;
+	for (unsigned int i = 0; i < d->count; i++) {
+		const struct queue_recipient *r = &m->recipients[d->recipients[i].index];
+
+		f->recipients[i] = (struct smtp_recipient){
+			.address = r->address,
+			.orcpt = r->orcpt,
+			.notify = r->notify,
+		};
+	}
+	f->transaction = (struct smtp_transaction){
+		.sender = m->sender,
+		.recipients = f->recipients,
+		.recipient_count = d->count,
+		.size = m->size,
+		.body_8bit = m->body_8bit,
+		.body_binary = m->body_binary,
+		.requiretls = m->requiretls,
+		.smtputf8 = m->smtputf8,
+		.envelope_id = m->envelope_id,
+		.returning = m->returning,
+	};
+	return f;
+}
+
+static void add_flight(struct outbound *o, struct flight *f)
+{
+	list_push(&o->flights, &f->link);
+	o->lane_connection.in_flight++;
+}
+
+/* Its delivery is the caller's. */
+static struct delivery *end_flight(struct outbound *o, struct flight *f)
+{
+	struct delivery *d = f->delivery;
+
+	list_remove(&f->link);
+	o->lane_connection.in_flight--;
+	if (o->giving == f)
+		o->giving = NULL;
+	free(f);
+	return d;
+}
+
+/*
+ * Whether the peer will answer, as far as anybody can tell. Else the message is
+ * not sent before it has: what it cannot have can go another way.
+ */
+static bool is_trusted(const struct outbound *o, int64_t now_ms)
+{
+	return o->went_through && (o->state != OUTBOUND_IDLE || now_ms - o->idle_ms <= TRUST_MS);
+}
+
+static void begin(struct outbound *o, struct delivery *d)
+{
+	struct flight *f = flight_new(d);
+	int64_t now_ms = mta_now_ms(o->worker);
+
+	f->transaction.is_careful = !is_trusted(o, now_ms);
 	o->state = OUTBOUND_TALKING;
 	d->attempt = o->attempt;
 	d->attempt.connected = true;
 	d->attempt.dsn = smtp_client_capabilities(o->client)->dsn;
-	d->attempt.send_ms = mta_now_ms(o->worker);
-	if (o->deliveries > 1)
-		d->attempt.connect_ms = d->attempt.send_ms; /* nothing was spent on connecting */
+	d->attempt.send_ms = now_ms;
+	if (o->transactions > 0)
+		d->attempt.connect_ms = now_ms; /* nothing was spent on connecting */
 
-	o->transaction = (struct smtp_transaction){
-		.sender = d->message->sender,
-		.recipients = o->recipients,
-		.recipient_count = d->count,
-		.size = d->message->size,
-		.body_8bit = d->message->body_8bit,
-		.body_binary = d->message->body_binary,
-		.requiretls = d->message->requiretls,
-		.smtputf8 = d->message->smtputf8,
-		.envelope_id = d->message->envelope_id,
-		.returning = d->message->returning,
-	};
-	smtp_client_transaction(o->client, &o->transaction);
+	o->transactions++;
+	add_flight(o, f);
+	smtp_client_transaction(o->client, &f->transaction);
 }
 
 static bool is_worn_out(const struct outbound *o)
 {
-	return o->deliveries >= MAX_DELIVERIES || mta_now_ms(o->worker) - o->ready_ms > MAX_AGE_MS;
+	unsigned int mail_max = smtp_client_capabilities(o->client)->limits.mail_max;
+
+	return o->is_spent || o->transactions >= MAX_DELIVERIES ||
+	       (mail_max > 0 && o->transactions >= mail_max) ||
+	       mta_now_ms(o->worker) - o->ready_ms > MAX_AGE_MS;
 }
 
 /* Of its own, or else of the lane. */
-static struct delivery *next_delivery(struct outbound *o)
+static struct delivery *take(struct outbound *o)
 {
 	struct delivery *d = o->moving;
 
-	if (!d)
+	if (d) {
+		o->moving = NULL;
+		lane_ready(o->lane, &o->lane_connection);
+		return d;
+	}
+	if (is_worn_out(o) || !smtp_client_has_room(o->client))
+		return NULL;
+	if (list_is_empty(&o->flights))
 		return lane_take(o->lane, &o->lane_connection);
-	o->moving = NULL;
-	lane_ready(o->lane, &o->lane_connection);
-	return d;
+	return lane_take_ahead(o->lane, &o->lane_connection);
+}
+
+static void become_idle(struct outbound *o)
+{
+	if (o->state != OUTBOUND_IDLE)
+		o->idle_ms = mta_now_ms(o->worker);
+	o->state = OUTBOUND_IDLE;
+	if (is_worn_out(o) || lane_is_closing(o->lane))
+		outbound_quit(o);
+	else
+		loop_timer_start(o->timer, IDLE_TIMEOUT_MS);
 }
 
 /*
@@ -118,30 +265,106 @@ void outbound_mail_next(struct outbound *o)
 	if (o->taking)
 		return;
 	o->taking = true;
-	while (!o->delivery && !is_worn_out(o) && (d = next_delivery(o)) != NULL)
-		begin_delivery(o, d);
+	while ((d = take(o)) != NULL) {
+		if (fit(o, d)) {
+			begin(o, d);
+		} else {
+			o->is_spent = true;
+			lane_put_back(o->lane, d);
+		}
+	}
 	o->taking = false;
 
-	if (o->delivery)
-		return;
-	o->state = OUTBOUND_IDLE;
-	if (is_worn_out(o) || lane_is_closing(o->lane))
-		outbound_quit(o);
+	if (list_is_empty(&o->flights))
+		become_idle(o);
+}
+
+/* ---- how deliveries end ---- */
+
+static void finish(struct outbound *o, struct delivery *d)
+{
+	d->attempt.done_ms = mta_now_ms(o->worker);
+	if (!outbound_body_holds(o, d, delivery_finish))
+		delivery_finish(d);
+}
+
+void outbound_mail_recipient(void *arg, const struct smtp_transaction *t, unsigned int index,
+			     const struct smtp_status *status)
+{
+	struct delivery *d = flight_of(t)->delivery;
+	struct outbound *o = arg;
+
+	/* Of what needs no server to be refused, the client names no stage. */
+	d->recipients[index].by_peer = smtp_client_stage(o->client)[0] != '\0';
+	d->recipients[index].is_verdict = smtp_client_tells_verdict(o->client);
+	if (is_one_too_many(o, status))
+		d->recipients[index].status = *status;
 	else
-		loop_timer_start(o->timer, IDLE_TIMEOUT_MS);
+		delivery_report(d, index, status);
+}
+
+void outbound_mail_done(void *arg, const struct smtp_transaction *t)
+{
+	struct outbound *o = arg;
+	struct delivery *d = end_flight(o, flight_of(t));
+
+	d->is_probe = false; /* it has found the next hop up */
+	settle_too_many(o, d);
+	lane_went_through(o->lane, &o->lane_connection, d);
+	o->went_through = true;
+	finish(o, d);
+	if (o->state == OUTBOUND_TALKING)
+		outbound_mail_next(o);
 }
 
 /*
- * A connection that has carried mail before ends before this message was asked
- * for: the peer has had enough of the connection, or had closed it already. A
- * new one will show whether it wants the mail.
+ * A connection that has carried mail before ends before the peer was to take
+ * this message: it has had enough of the connection, or had closed it already.
+ * A new one will show whether it wants the mail.
  */
-static bool is_worth_another(const struct outbound *o, const struct smtp_status *status)
+static bool is_worth_another(const struct outbound *o, enum smtp_break how,
+			     const struct smtp_status *status)
 {
-	const struct delivery *d = o->delivery;
+	return how == SMTP_BREAK_BEHIND || (how == SMTP_BREAK_ENVELOPE && o->went_through &&
+					    smtp_status_class(status) == SMTP_DEFERRED);
+}
 
-	return o->deliveries > 1 && !o->body_begun && d->unknown == d->count &&
-	       smtp_status_class(status) == SMTP_DEFERRED;
+/* The recipients that have no status, as a delivery of their own. */
+static struct delivery *split_unknown(struct delivery *d)
+{
+	bool *moves = moves_of(d);
+	struct delivery *part;
+
+	for (unsigned int i = 0; i < d->count; i++)
+		moves[i] = !d->recipients[i].known;
+	part = delivery_split(d, moves);
+	free(moves);
+	return part;
+}
+
+/* While its message is being read it can't go to another connection: it takes the long way. */
+static void put_off(struct outbound *o, struct delivery *d, const struct smtp_status *why)
+{
+	for (unsigned int i = 0; i < d->count; i++) {
+		d->recipients[i].untried = true;
+		d->recipients[i].due_ms = mta_now_ms(o->worker);
+	}
+	delivery_report_rest(d, why);
+	finish(o, d);
+}
+
+static void give_back(struct outbound *o, struct delivery *d, const struct smtp_status *why)
+{
+	if (d->unknown > 0 && d->unknown < d->count) {
+		list_push(&o->returned, &split_unknown(d)->link);
+		finish(o, d);
+	} else if (d->unknown == 0) {
+		finish(o, d);
+	} else if (outbound_body_is_read(o, d)) {
+		put_off(o, d, why);
+	} else {
+		list_push(&o->returned, &d->link);
+	}
 }
 
 static void mark_words_of_peer(struct delivery *d, const struct smtp_status *status)
@@ -155,18 +378,26 @@ static void mark_words_of_peer(struct delivery *d, const struct smtp_status *sta
  * it: so nobody can have it. Where the peer has spoken about a recipient that
  * stands, and the rest waits.
  */
-bool outbound_mail_moves(struct outbound *o, const struct smtp_status *status)
+static bool is_movable(const struct outbound *o, const struct delivery *d, enum smtp_break how,
+		       const struct smtp_status *status)
 {
-	struct delivery *d = o->delivery;
+	return how == SMTP_BREAK_ENVELOPE && !o->went_through && d->unknown == d->count &&
+	       smtp_status_class(status) == SMTP_DEFERRED;
+}
 
-	if (!d || o->lane_connection.is_fruitful || o->deliveries > 1 || o->body_begun ||
-	    d->unknown < d->count || smtp_status_class(status) != SMTP_DEFERRED)
-		return false;
+/* The next address is another peer: nothing is known of it. */
+static void move_on(struct outbound *o, struct delivery *d)
+{
 	d->was_in_clear |= !o->attempt.encrypted;
-	o->deliveries = 0;
-	o->delivery = NULL;
 	o->moving = d;
-	return true;
+	o->transactions = o->rcpt_max = 0;
+	o->is_spent = false;
+	forget_domains(o);
+}
+
+bool outbound_mail_moves(const struct outbound *o)
+{
+	return o->moving;
 }
 
 void outbound_mail_moved_in_vain(struct outbound *o, const struct smtp_status *status)
@@ -178,140 +409,99 @@ void outbound_mail_moved_in_vain(struct outbound *o, const struct smtp_status *s
 		d->attempt = o->attempt; /* another one had the last word */
 	else
 		mark_words_of_peer(d, status);
-	d->attempt.done_ms = mta_now_ms(o->worker);
 	lane_defer_probe(o->lane, d);
 	delivery_report_rest(d, status);
-	hand_back(o, d, false);
+	finish(o, d);
 }
 
-void outbound_mail_failed(struct outbound *o, const struct smtp_status *status)
+void outbound_mail_broken(void *arg, const struct smtp_transaction *t, enum smtp_break how,
+			  const struct smtp_status *status)
 {
-	struct delivery *d = o->delivery;
+	struct flight *f = flight_of(t);
+	struct outbound *o = arg;
+	struct delivery *d;
 
-	if (!d)
+	o->is_broken_off |= f->body_begun;
+	d = end_flight(o, f);
+	if (is_worth_another(o, how, status)) {
+		give_back(o, d, status);
 		return;
-	if (is_worth_another(o, status)) {
-		o->delivery = NULL;
-		lane_put_back(o->lane, d);
+	}
+	if (is_movable(o, d, how, status)) {
+		move_on(o, d);
 		return;
 	}
 	mark_words_of_peer(d, status);
 	lane_defer_probe(o->lane, d);
 	delivery_report_rest(d, status);
-	finish_delivery(o);
+	finish(o, d);
 }
 
-/* ---- the body ---- */
-
-static void read_piece(struct loop_work *work)
+void outbound_mail_return(struct outbound *o)
 {
-	struct outbound *o = CONTAINER_OF(work, struct outbound, read_work);
+	while (!list_is_empty(&o->returned)) {
+		struct list *last = o->returned.prev;
 
-	o->piece_len = queue_body_read(&o->reader, PIECE_BYTES, &o->piece, &o->read_error);
-}
-
-static void start_reading(struct outbound *o)
-{
-	o->reading = true;
-	buf_clear(&o->piece);
-	loop_work(o->worker->loop, &o->read_work);
-}
-
-static void read_failed(struct outbound *o)
-{
-	struct smtp_status status;
-
-	smtp_status_set(&status, 451, ESC(4, 3, 0), "cannot read the message: %s",
-			o->read_error.text);
-	o->delivery->damaged = o->piece_len == -EBADMSG;
-	delivery_report_rest(o->delivery, &status);
-	finish_delivery(o);
-	outbound_end(o, NULL); /* without the final dot the peer must drop what it has */
-}
-
-static void piece_done(struct loop_work *work)
-{
-	struct outbound *o = CONTAINER_OF(work, struct outbound, read_work);
-
-	o->reading = false;
-	if (o->parked) {
-		hand_back(o, o->parked, o->parked_drop);
-		o->parked = NULL;
-	}
-	if (o->state == OUTBOUND_DEAD) {
-		loop_defer(o->worker->loop, &o->step_task);
-		return;
-	}
-	if (o->piece_len < 0) {
-		read_failed(o);
-		return;
-	}
-	if (o->piece_len == 0) {
-		smtp_client_body_end(o->client);
-		outbound_after_engine(o);
-		return;
-	}
-	smtp_client_body(o->client, buf_slice(&o->piece));
-	outbound_after_engine(o);
-	if (stream_pending(o->stream) == 0)
-		start_reading(o);
-}
-
-void outbound_mail_drained(struct outbound *o)
-{
-	if (o->state == OUTBOUND_TALKING && o->reader.body && !o->reading && o->piece_len > 0) {
-		outbound_after_engine(o);
-		start_reading(o);
+		list_remove(last);
+		lane_put_back(o->lane, CONTAINER_OF(last, struct delivery, link));
 	}
 }
 
-void outbound_mail_body_wanted(void *arg)
+/* What the peer is known to have taken is recorded; the rest was not tried. */
+static void drop(struct outbound *o, struct delivery *d)
 {
-	struct outbound *o = arg;
-	struct queue_body *body = o->delivery->message->body;
-
-	o->body_begun = true;
-	if (!queue_body_in_file(body)) {
-		smtp_client_body(o->client, queue_body_memory(body));
-		smtp_client_body_end(o->client);
-		return;
-	}
-	queue_body_reader_init(&o->reader, body);
-	start_reading(o);
+	if (d->unknown > 0 && delivery_is_taken(d))
+		delivery_drop(split_unknown(d));
+	if (d->unknown == 0)
+		finish(o, d);
+	else if (!outbound_body_holds(o, d, delivery_drop))
+		delivery_drop(d);
 }
 
 void outbound_mail_drop(struct outbound *o)
 {
-	struct delivery *d = o->delivery ? o->delivery : o->moving;
+	while (!list_is_empty(&o->flights))
+		drop(o, end_flight(o, CONTAINER_OF(o->flights.next, struct flight, link)));
+	if (o->moving)
+		drop(o, o->moving);
+	o->moving = NULL;
+}
 
-	o->delivery = o->moving = NULL;
-	if (d)
-		hand_back(o, d, true);
+void outbound_mail_give_up(struct outbound *o, struct flight *f)
+{
+	finish(o, end_flight(o, f));
+}
+
+bool outbound_mail_is_begun(const struct outbound *o)
+{
+	LIST_FOREACH (item, &o->flights)
+		if (CONTAINER_OF(item, struct flight, link)->body_begun)
+			return true;
+	return false;
+}
+
+bool outbound_mail_is_owed(const struct outbound *o)
+{
+	bool all_left = buf_len(&o->commands) == 0 && stream_pending(o->stream) == 0;
+
+	LIST_FOREACH (item, &o->flights) {
+		const struct flight *f = CONTAINER_OF(item, struct flight, link);
+
+		if (f->has_left || (f->is_sent && all_left))
+			return true;
+	}
+	return false;
 }
 
 void outbound_mail_init(struct outbound *o)
 {
-	o->read_work = (struct loop_work){ .work = read_piece, .done = piece_done };
+	list_init(&o->flights);
+	list_init(&o->returned);
+	outbound_body_init(o);
 }
 
-/* ---- what the engine says ---- */
-
-void outbound_mail_recipient(void *arg, unsigned int index, const struct smtp_status *status)
+void outbound_mail_free(struct outbound *o)
 {
-	struct outbound *o = arg;
-
-	/* Of what needs no server to be refused, the client names no stage. */
-	o->delivery->recipients[index].by_peer = smtp_client_stage(o->client)[0] != '\0';
-	o->delivery->recipients[index].is_verdict = smtp_client_tells_verdict(o->client);
-	delivery_report(o->delivery, index, status);
-}
-
-void outbound_mail_done(void *arg)
-{
-	struct outbound *o = arg;
-
-	o->delivery->is_probe = false; /* it has found the next hop up */
-	lane_went_through(o->lane, &o->lane_connection, o->delivery);
-	finish_delivery(o);
-	outbound_mail_next(o);
+	forget_domains(o);
+	free(o->domains);
 }

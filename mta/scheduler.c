@@ -307,16 +307,21 @@ static void route_recipient(struct scheduler *s, struct active *a, unsigned int 
 	transport_route_unref(route);
 }
 
-static void hand_out(struct scheduler *s, struct active *a, struct list *deliveries)
+static void hold(struct scheduler *s, const struct delivery *d)
+{
+	d->active->bytes += delivery_bytes(d);
+	s->bytes += delivery_bytes(d);
+	d->active->holds++;
+}
+
+static void hand_out(struct scheduler *s, struct list *deliveries)
 {
 	struct list *item;
 
 	while ((item = list_pop(deliveries)) != NULL) {
 		struct delivery *d = CONTAINER_OF(item, struct delivery, link);
 
-		a->bytes += delivery_bytes(d);
-		s->bytes += delivery_bytes(d);
-		a->holds++;
+		hold(s, d);
 		dispatch(s, d);
 	}
 }
@@ -343,7 +348,7 @@ static void activate(struct scheduler *s, struct queue_message *m)
 	}
 
 	s->bytes += a->bytes;
-	hand_out(s, a, &deliveries);
+	hand_out(s, &deliveries);
 	unhold(s, a);
 }
 
@@ -633,8 +638,13 @@ static void delivery_rerouted(struct delivery_owner *owner, struct delivery *d)
 	a->bytes -= delivery_bytes(d);
 	s->bytes -= delivery_bytes(d);
 	delivery_free(d);
-	hand_out(s, a, &deliveries);
+	hand_out(s, &deliveries);
 	unhold(s, a);
+}
+
+static void delivery_was_split(struct delivery_owner *owner, struct delivery *part)
+{
+	hold(CONTAINER_OF(owner, struct scheduler, owner), part);
 }
 
 /* ---- life ---- */
@@ -654,7 +664,8 @@ struct scheduler *scheduler_new(struct mta_worker *worker)
 	s->owner = (struct delivery_owner){ .finished = delivery_finished,
 					    .settled = delivery_settled,
 					    .dropped = delivery_dropped,
-					    .rerouted = delivery_rerouted };
+					    .rerouted = delivery_rerouted,
+					    .split = delivery_was_split };
 	set_budget(s);
 	s->next_due_ms = INT64_MAX;
 	list_init(&s->active);

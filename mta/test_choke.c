@@ -131,9 +131,7 @@ static void play(const struct choke_case *c, const struct net_address *address)
 	struct outbound outbound = { .lane = &lane };
 	struct scene scene = { .c = c, .outbound = &outbound };
 
-	if (c->is_delivering)
-		outbound.delivery =
-			(struct delivery *)&scene; /* it is only asked whether there is one */
+	outbound.lane_connection.in_flight = c->is_delivering;
 	outbound.attempt.tls.verified = c->is_verified;
 	if (loop_new(&scene.loop, NULL) < 0)
 		_exit(2);

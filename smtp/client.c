@@ -94,6 +94,15 @@ static const struct row {
 		"", "end of data", "sending end of data", LIMIT(data_done),
 		2, client_empty_end_answered, client_empty_end_answered, client_empty_end_answered,
 	},
+	[AWAIT_CHUNK] = {
+		"BDAT ", "BDAT", "sending message body", LIMIT(data_xfer),
+		2, client_chunk_accepted, client_chunk_refused, client_chunk_refused,
+	},
+	[AWAIT_LAST] = {
+		"BDAT ", "end of data",
+		"sending end of data -- message may be sent more than once", LIMIT(data_done),
+		2, client_chunk_accepted, client_chunk_refused, client_chunk_refused,
+	},
 	[AWAIT_QUIT] = {
 		"QUIT", "QUIT", "sending QUIT", LIMIT(quit),
 		2, quit_answered, quit_answered, quit_answered,
@@ -129,6 +138,8 @@ struct smtp_client *smtp_client_new(const struct smtp_client_options *options,
 		.answering = AWAIT_NOTHING,
 		.capabilities.auth = "",
 	};
+	list_init(&c->envelopes);
+	list_init(&c->finished);
 	client_await(c, AWAIT_GREETING, NULL, 0);
 	return c;
 }
@@ -140,7 +151,7 @@ void smtp_client_free(struct smtp_client *c)
 	buf_wipe(&c->held_response);
 	buf_done(&c->awaited);
 	smtp_reply_done(&c->reply);
-	arena_done(&c->arena);
+	client_forget_envelopes(c);
 	free(c);
 }
 
@@ -150,13 +161,11 @@ void client_enter(struct smtp_client *c, enum client_state state)
 {
 	static const unsigned int origins[] = {
 		[CLIENT_OPENING] = FROM(HANDSHAKE),
-		[CLIENT_READY] = FROM(OPENING) | FROM(ASKING) | FROM(ENVELOPE) | FROM(RESULT),
+		[CLIENT_READY] = FROM(OPENING) | FROM(ASKING) | FROM(MAILING),
 		[CLIENT_ASKING] = FROM(READY) | FROM(CHALLENGED),
 		[CLIENT_CHALLENGED] = FROM(ASKING),
 		[CLIENT_HANDSHAKE] = FROM(ASKING),
-		[CLIENT_ENVELOPE] = FROM(READY),
-		[CLIENT_BODY] = FROM(ENVELOPE),
-		[CLIENT_RESULT] = FROM(ENVELOPE) | FROM(BODY),
+		[CLIENT_MAILING] = FROM(READY),
 		[CLIENT_REFUSED] = FROM(OPENING),
 		[CLIENT_LEAVING] = FROM(READY) | FROM(REFUSED),
 		[CLIENT_OVER] = ~0u,
@@ -166,9 +175,19 @@ void client_enter(struct smtp_client *c, enum client_state state)
 	c->state = state;
 }
 
+bool client_pipelines(const struct smtp_client *c)
+{
+	return c->capabilities.pipelining && !c->options.no_pipelining;
+}
+
 bool client_is_awaiting(const struct smtp_client *c)
 {
 	return buf_len(&c->awaited) > 0;
+}
+
+static size_t awaited_count(const struct smtp_client *c)
+{
+	return buf_len(&c->awaited) / sizeof(struct awaited);
 }
 
 static struct awaited first_awaited(const struct smtp_client *c)
@@ -186,6 +205,8 @@ void client_await(struct smtp_client *c, enum client_await what, struct envelope
 	struct awaited a = { .what = what, .recipient = recipient, .envelope = e };
 
 	buf_append(&c->awaited, &a, sizeof(a));
+	if (e)
+		e->owed++;
 }
 
 void client_ask(struct smtp_client *c, enum client_await what, struct envelope *e,
@@ -212,17 +233,45 @@ static void end_session(struct smtp_client *c, enum client_state state,
 			const struct smtp_status *status)
 {
 	bool is_told = c->state != CLIENT_LEAVING; /* after QUIT nobody wants to know */
+	enum client_await at = c->answering;
 
+	if (at == AWAIT_NOTHING)
+		at = first_awaited(c).what;
 	client_enter(c, state);
 	buf_clear(&c->awaited);
-	c->envelope.transaction = NULL;
-	if (is_told)
-		c->events->failed(c->arg, status);
+	if (!is_told)
+		return;
+	client_break(c, at, status);
+	c->events->failed(c->arg, status);
 }
 
 void client_fail(struct smtp_client *c, const struct smtp_status *status)
 {
 	end_session(c, CLIENT_OVER, status);
+}
+
+/* The transaction whose turn it is. */
+static const struct envelope *first_envelope(const struct smtp_client *c)
+{
+	if (list_is_empty(&c->envelopes))
+		return NULL;
+	return CONTAINER_OF(c->envelopes.next, struct envelope, link);
+}
+
+static bool has_sent_message(const struct smtp_client *c)
+{
+	const struct envelope *e = first_envelope(c);
+
+	return e && e->is_ended;
+}
+
+/* The server does not speak SMTP any more: what it has got it may have taken. */
+static void fail_unclear(struct smtp_client *c, struct smtp_status *status)
+{
+	if (has_sent_message(c))
+		smtp_status_set(status, status->code, status->enhanced,
+				"%s -- message may be sent more than once", status->text);
+	client_fail(c, status);
 }
 
 void client_protocol_error(struct smtp_client *c, enum client_await what)
@@ -233,7 +282,7 @@ void client_protocol_error(struct smtp_client *c, enum client_await what)
 	smtp_status_set(status, 0, ESC(4, 5, 0), "protocol error: server said \"%d %s\" %s%s",
 			status->code, status->text, asked ? "in reply to " : "unasked",
 			asked ? rows[what].stage : "");
-	client_fail(c, status);
+	fail_unclear(c, status);
 }
 
 static void greeted(struct smtp_client *c, const struct awaited *a)
@@ -251,7 +300,8 @@ static void session_refused(struct smtp_client *c, const struct awaited *a)
 static void hello_accepted(struct smtp_client *c, const struct awaited *a)
 {
 	if (a->what != AWAIT_HELO)
-		client_capabilities_parse(buf_slice(&c->reply.lines), &c->capabilities, c->auth);
+		client_capabilities_parse(buf_slice(&c->reply.lines), c->options.discard_keywords,
+					  &c->capabilities, c->auth);
 	client_enter(c, CLIENT_READY);
 	c->events->ready(c->arg, &c->capabilities);
 }
@@ -334,6 +384,12 @@ static void quit_answered(struct smtp_client *c, const struct awaited *a)
 	client_enter(c, CLIENT_OVER);
 }
 
+/* The owner has been asked for a message, and has not given all of it. */
+static bool is_giving_body(const struct smtp_client *c)
+{
+	return c->sending && c->sending->step == STEP_BODY;
+}
+
 void smtp_client_lost(struct smtp_client *c, const char *reason)
 {
 	enum client_await what = first_awaited(c).what;
@@ -344,8 +400,10 @@ void smtp_client_lost(struct smtp_client *c, const char *reason)
 		client_enter(c, CLIENT_OVER); /* failed() was told before */
 		return;
 	}
-	if (c->state == CLIENT_BODY)
-		doing = "sending message body";
+	if (has_sent_message(c))
+		doing = rows[AWAIT_END].doing;
+	else if (is_giving_body(c) && what == AWAIT_NOTHING)
+		doing = rows[AWAIT_CHUNK].doing;
 	else if (c->state == CLIENT_HANDSHAKE)
 		doing = "performing the TLS handshake";
 	else if (c->state == CLIENT_CHALLENGED)
@@ -365,7 +423,7 @@ void smtp_client_lost(struct smtp_client *c, const char *reason)
 static void handle_unasked(struct smtp_client *c)
 {
 	int digit = c->reply.status.code / 100;
-	bool is_in_body = c->state == CLIENT_BODY || c->state == CLIENT_RESULT;
+	bool is_in_body = is_giving_body(c) || has_sent_message(c);
 
 	if (digit == 4 || (digit == 5 && is_in_body))
 		client_fail(c, &c->reply.status);
@@ -404,8 +462,11 @@ static void handle_reply(struct smtp_client *c, bool more)
 		return;
 	}
 	buf_consume(&c->awaited, sizeof(a));
-	/* Judged now, since the handler may send commands that these bytes cannot answer. */
-	c->unasked = more && !client_is_awaiting(c);
+	if (a.envelope)
+		a.envelope->owed--;
+	/* What the handler sends cannot be answered by bytes that are here already. */
+	c->answerable--;
+	c->unasked = more && c->answerable == 0;
 
 	c->answering = a.what;
 	handle_asked(c, &a);
@@ -416,11 +477,13 @@ size_t smtp_client_input(struct smtp_client *c, struct slice input)
 {
 	struct slice rest = input;
 
+	if (!c->unasked)
+		c->answerable = awaited_count(c);
 	while (rest.len > 0) {
 		if (c->state == CLIENT_HANDSHAKE || c->state == CLIENT_REFUSED ||
 		    c->state == CLIENT_OVER)
 			return input.len;
-		if (!client_is_awaiting(c))
+		if (c->answerable == 0)
 			c->unasked = true;
 
 		switch (smtp_reply_take(&rest, &c->reply)) {
@@ -430,7 +493,7 @@ size_t smtp_client_input(struct smtp_client *c, struct slice input)
 		case SMTP_REPLY_PARTIAL:
 			return input.len - rest.len;
 		case SMTP_REPLY_MALFORMED:
-			client_fail(c, &c->reply.status);
+			fail_unclear(c, &c->reply.status);
 			return input.len;
 		}
 		/* The owner may have let go of the input: after STARTTLS, or with the session. */
@@ -453,27 +516,24 @@ int64_t smtp_client_timeout_ms(const struct smtp_client *c)
 {
 	if (client_is_awaiting(c))
 		return limit_of(c, rows[first_awaited(c).what].timeout);
-	if (c->state == CLIENT_BODY)
+	if (is_giving_body(c))
 		return limit_of(c, LIMIT(data_xfer));
 	if (c->state == CLIENT_HANDSHAKE)
 		return limit_of(c, LIMIT(starttls));
 	return 0;
 }
 
-bool smtp_client_has_sent_message(const struct smtp_client *c)
-{
-	return c->state == CLIENT_RESULT && first_awaited(c).what == AWAIT_END;
-}
-
 const char *smtp_client_stage(const struct smtp_client *c)
 {
 	enum client_await what = c->answering;
 
+	if (c->is_refusing)
+		return "";
 	if (what == AWAIT_NOTHING)
 		what = first_awaited(c).what;
 	if (what != AWAIT_NOTHING)
 		return rows[what].stage;
-	if (c->state == CLIENT_BODY)
+	if (is_giving_body(c))
 		return "message body";
 	if (c->state == CLIENT_HANDSHAKE)
 		return "TLS handshake";
@@ -484,7 +544,8 @@ const char *smtp_client_stage(const struct smtp_client *c)
 
 bool smtp_client_tells_verdict(const struct smtp_client *c)
 {
-	return c->answering == AWAIT_RCPT || c->answering == AWAIT_END;
+	return !c->is_refusing && (c->answering == AWAIT_RCPT || c->answering == AWAIT_END ||
+				   c->answering == AWAIT_CHUNK || c->answering == AWAIT_LAST);
 }
 
 const struct smtp_capabilities *smtp_client_capabilities(const struct smtp_client *c)

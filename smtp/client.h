@@ -13,13 +13,17 @@
  * 8689 section 5). That TLS was verified is up to the owner.
  *
  * Commands are pipelined where the server allows it (RFC 2920): MAIL, RCPT…
- * and DATA leave in one write. EHLO falls back to HELO on 5xx.
+ * and DATA leave in one write; and with CHUNKING (RFC 3030) the message, too.
+ * So does the next transaction: with smtp_client_has_room() it may be given
+ * before the last one is done, and goes behind the final dot, or behind BDAT
+ * LAST. Replies come in order, and each is taken for what it answers. EHLO
+ * falls back to HELO on 5xx.
  *
- * Events come from inside of smtp_client_input(), smtp_client_lost() and
- * smtp_client_transaction(). Inside an event the owner may ask for what comes
- * next, but not free the client. The input may go (as the connection is closed,
- * or turned into a TLS one) inside starttls() and failed(), and in any event
- * after smtp_client_quit(): it is not looked at again.
+ * Events come from inside of smtp_client_input(), smtp_client_lost(),
+ * smtp_client_transaction() and smtp_client_body(). Inside an event the owner
+ * may ask for what comes next, but not free the client. The input may go (as
+ * the connection is closed, or turned into a TLS one) inside starttls() and
+ * failed(), and in any event after smtp_client_quit(): it is not looked at again.
  */
 #pragma once
 
@@ -54,6 +58,9 @@ struct smtp_client_options {
 	bool lmtp;	    /* LHLO, one reply for each recipient after the data (RFC 2033) */
 	bool no_pipelining; /* for tests and broken peers */
 	struct smtp_timeouts timeouts;
+
+	/* EHLO keywords that are not believed, by spaces, tabs or commas; NULL: all are. */
+	const char *discard_keywords;
 };
 
 /* What a server takes at most (RFC 9422); 0: it has not said. */
@@ -77,18 +84,31 @@ struct smtp_recipient {
 	unsigned int notify; /* enum smtp_notify, or-ed; 0: not given */
 };
 
-/* One mail transaction. All memory is the caller's and must live until it is done. */
+/* One mail transaction. All memory is the caller's and must live until done() or broken(). */
 struct smtp_transaction {
 	const char *sender;
 	const struct smtp_recipient *recipients;
 	unsigned int recipient_count;
-	uint64_t size;		 /* for SIZE=, 0 unknown */
-	bool body_8bit;		 /* the data has bytes above 127 */
-	bool body_binary;	 /* it is no lines of text (BODY=BINARYMIME, RFC 3030) */
-	bool smtputf8;		 /* its header has; addresses that have are found here */
-	bool requiretls;	 /* the sender's REQUIRETLS (RFC 8689) */
+	uint64_t size;	  /* of the message; 0: unknown */
+	bool body_8bit;	  /* the data has bytes above 127 */
+	bool body_binary; /* it is no lines of text (BODY=BINARYMIME, RFC 3030) */
+	bool smtputf8;	  /* its header has; addresses that have are found here */
+	bool requiretls;  /* the sender's REQUIRETLS (RFC 8689) */
+
+	/*
+	 * Where the message could be sent without having heard of MAIL and
+	 * RCPT: wait for that. For connections that may be gone already.
+	 */
+	bool is_careful;
 	const char *envelope_id; /* decoded; NULL or "": not given */
 	enum smtp_return returning;
+};
+
+/* What the end of a session means for a transaction. */
+enum smtp_break {
+	SMTP_BREAK_ENVELOPE, /* it was its turn; the server does not have the message */
+	SMTP_BREAK_MESSAGE,  /* while the message was sent, or after: the server may have it */
+	SMTP_BREAK_BEHIND,   /* its turn never came: the server does not have the message */
 };
 
 struct smtp_client_events {
@@ -119,30 +139,42 @@ struct smtp_client_events {
 	 */
 	void (*authenticated)(void *arg, const struct smtp_status *status);
 
-	/* 354: call smtp_client_body() with all of the message, then smtp_client_body_end(). */
-	void (*body_wanted)(void *arg);
+	/*
+	 * Call smtp_client_body() with all of the message of this transaction,
+	 * now or later. Until the last piece was given it has no successor.
+	 */
+	void (*body_wanted)(void *arg, const struct smtp_transaction *t);
 
 	/*
-	 * The fate of one recipient of the running transaction, once for each.
+	 * The fate of one recipient of a transaction, once for each.
 	 * smtp_client_stage() names what decided it, "" where nothing was sent.
 	 */
-	void (*recipient)(void *arg, unsigned int index, const struct smtp_status *status);
+	void (*recipient)(void *arg, const struct smtp_transaction *t, unsigned int index,
+			  const struct smtp_status *status);
 
 	/*
-	 * Every recipient of the transaction has had its status. The client
-	 * can take the next transaction, inside this call too. A transaction
-	 * ends with done() or with failed(), never with both.
+	 * Every recipient of the transaction has had its status; its body, if
+	 * some is left, is not wanted any more. The next transaction can begin,
+	 * inside this call too. A transaction ends with done() or with
+	 * broken(), never with both.
 	 */
-	void (*done)(void *arg);
+	void (*done)(void *arg, const struct smtp_transaction *t);
+
+	/*
+	 * The session has ended amid transactions: told for each of them, the
+	 * oldest first; failed() follows. Recipients that have no status yet
+	 * get none from the client; the one given here is theirs. It is
+	 * deferred, unless the message was refused with 5xx while it was sent.
+	 */
+	void (*broken)(void *arg, const struct smtp_transaction *t, enum smtp_break how,
+		       const struct smtp_status *status);
 
 	/*
 	 * The session is of no more use: refused greeting or EHLO, 421, no
-	 * SMTP, connection lost. Recipients of a running transaction that had
-	 * no status yet get none from the client; the status given here is
-	 * theirs. It is deferred, unless the whole session was refused with
-	 * 5xx, or the message was while it was being sent. Told once, and not
-	 * after smtp_client_quit(). Close; smtp_client_quit() may come first
-	 * and says QUIT only where that is in order.
+	 * SMTP, connection lost. Deferred, unless the whole session was refused
+	 * with 5xx. Told once, and not after smtp_client_quit(). Close;
+	 * smtp_client_quit() may come first and says QUIT only where that is in
+	 * order.
 	 */
 	void (*failed)(void *arg, const struct smtp_status *status);
 };
@@ -190,16 +222,27 @@ void smtp_client_auth_answer(struct smtp_client *c, struct slice response);
 void smtp_client_auth_cancel(struct smtp_client *c);
 
 /*
- * Begin a transaction; after ready(), starttls_refused(), authenticated() or done(). Recipients
- * that need no server to be refused (message larger than the announced SIZE,
- * UTF-8 without SMTPUTF8, addresses that could break out of a command) have their status, and maybe
- * done() was told, before this returns.
+ * Begin a transaction; after ready(), starttls_refused(), authenticated() or done(), or while
+ * smtp_client_has_room(). Recipients that need no server to be refused
+ * (message larger than the announced SIZE, UTF-8 without SMTPUTF8, addresses
+ * that could break out of a command) have their status, and maybe done() was
+ * told, before this returns.
  */
 void smtp_client_transaction(struct smtp_client *c, const struct smtp_transaction *t);
 
-/* CRLF line ends; is dot-stuffed. Both do nothing after failed(). */
-void smtp_client_body(struct smtp_client *c, struct slice bytes);
-void smtp_client_body_end(struct smtp_client *c);
+/*
+ * Whether there are transactions, and one more can go behind them: the server
+ * pipelines, all of the last one is sent, and not too much is unanswered.
+ */
+bool smtp_client_has_room(const struct smtp_client *c);
+
+/*
+ * A piece of the message that is wanted, with CRLF line ends where it is text;
+ * is_last: nothing follows. By DATA it is dot-stuffed; by BDAT each piece is a
+ * chunk. Of a transaction that needs no message any more, and after failed(),
+ * it does nothing.
+ */
+void smtp_client_body(struct smtp_client *c, struct slice bytes, bool is_last);
 
 void smtp_client_rset(struct smtp_client *c); /* probe of an idle connection; ready() follows */
 
@@ -208,12 +251,9 @@ void smtp_client_quit(struct smtp_client *c);
 
 /*
  * Time to wait for what is awaited now (RFC 5321 section 4.5.3.2); 0: nothing
- * is. While the message is being sent it is the time for one block.
+ * is. While nothing but the message is being sent it is the time for one block.
  */
 int64_t smtp_client_timeout_ms(const struct smtp_client *c);
-
-/* Whether all of a message has been sent, and the peer has not yet said whether it takes it. */
-bool smtp_client_has_sent_message(const struct smtp_client *c);
 
 /* What is awaited, for messages: "initial greeting", "EHLO", "MAIL FROM", "end of data". */
 const char *smtp_client_stage(const struct smtp_client *c);

@@ -84,11 +84,24 @@ static void parse_limits(struct slice parameters, struct smtp_limits *limits)
 	}
 }
 
-static void parse_line(struct slice line, struct smtp_capabilities *c, char auth[AUTH_TEXT_SIZE])
+static bool is_discarded(struct slice keyword, const char *discard)
+{
+	struct slice rest = slice_from(discard ? discard : ""), word;
+
+	keyword = slice_first(keyword, slice_find(keyword, '=')); /* "AUTH=LOGIN" */
+	while (slice_next_word(&rest, " \t,", &word)) {
+		if (slice_equal_nocase(word, keyword))
+			return true;
+	}
+	return false;
+}
+
+static void parse_line(struct slice line, const char *discard, struct smtp_capabilities *c,
+		       char auth[AUTH_TEXT_SIZE])
 {
 	struct slice rest = line, word, parameter;
 
-	if (!slice_next_word(&rest, " \t", &word))
+	if (!slice_next_word(&rest, " \t", &word) || is_discarded(word, discard))
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(keywords); i++) {
 		if (slice_equal_nocase(word, slice_from(keywords[i].keyword)))
@@ -109,8 +122,8 @@ static void parse_line(struct slice line, struct smtp_capabilities *c, char auth
 		c->size_limit = 0;
 }
 
-void client_capabilities_parse(struct slice lines, struct smtp_capabilities *ret,
-			       char auth[AUTH_TEXT_SIZE])
+void client_capabilities_parse(struct slice lines, const char *discard,
+			       struct smtp_capabilities *ret, char auth[AUTH_TEXT_SIZE])
 {
 	auth[0] = '\0';
 	*ret = (struct smtp_capabilities){ .esmtp = true, .auth = auth };
@@ -120,7 +133,7 @@ void client_capabilities_parse(struct slice lines, struct smtp_capabilities *ret
 	while (lines.len > 0) {
 		size_t n = slice_find(lines, '\n');
 
-		parse_line(slice_trim(slice_first(lines, n)), ret, auth);
+		parse_line(slice_trim(slice_first(lines, n)), discard, ret, auth);
 		lines = slice_skip(lines, n + 1);
 	}
 }

@@ -8,11 +8,11 @@
  *
  * An entry names its envelope, and handlers look nowhere else, so that more
  * than one may be under way. What is sent when is decided in client_mail.c
- * alone.
+ * alone; client_body.c is about the message itself.
  */
 #pragma once
 
-#include "base/arena.h"
+#include "base/list.h"
 #include "smtp/client.h"
 #include "smtp/data.h"
 #include "smtp/reply.h"
@@ -25,9 +25,7 @@ enum client_state {
 	CLIENT_ASKING,	   /* STARTTLS, AUTH, or RSET outside of a transaction, was sent */
 	CLIENT_CHALLENGED, /* 334 came in reply to AUTH: the owner gives the response */
 	CLIENT_HANDSHAKE,  /* STARTTLS was accepted; the owner will say when TLS is up */
-	CLIENT_ENVELOPE,   /* a transaction, up to the reply to DATA */
-	CLIENT_BODY,	   /* 354 came: the owner gives the message */
-	CLIENT_RESULT,	   /* the end of data was sent */
+	CLIENT_MAILING,	   /* there are transactions */
 	CLIENT_REFUSED,	   /* failed() was told; QUIT is all that may be sent */
 	CLIENT_LEAVING,	   /* QUIT was sent */
 	CLIENT_OVER,	   /* nothing may be sent, and what comes is ignored */
@@ -48,6 +46,8 @@ enum client_await {
 	AWAIT_DATA,
 	AWAIT_END,	 /* the end of the message; with LMTP one for each recipient */
 	AWAIT_EMPTY_END, /* the end of a message that must go to nobody */
+	AWAIT_CHUNK,	 /* BDAT (RFC 3030) */
+	AWAIT_LAST,	 /* BDAT LAST */
 	AWAIT_QUIT,
 	AWAIT_NOTHING,
 };
@@ -66,23 +66,31 @@ enum fate {
 	FATE_TOLD,     /* the owner knows the status */
 };
 
-/* The next command of an envelope. */
+/* What an envelope sends next. */
 enum envelope_step {
 	STEP_RSET,
 	STEP_MAIL,
 	STEP_RCPT,
 	STEP_DATA,
-	STEP_NONE, /* all are sent */
+	STEP_ANSWER, /* DATA was sent: the message follows its reply */
+	STEP_CHUNKS, /* the message, by BDAT */
+	STEP_BODY,   /* the owner is asked for the message */
+	STEP_NONE,   /* all is sent */
 };
 
+/* A transaction from its beginning to done(). */
 struct envelope {
-	const struct smtp_transaction *transaction; /* the owner's; NULL: none is running */
-	unsigned char *fates;			    /* enum fate of each recipient */
-	unsigned int open;			    /* recipients without a told fate */
+	struct list link; /* of envelopes, or of finished */
+	const struct smtp_transaction *transaction;
 	enum envelope_step step;
 	unsigned int next_recipient; /* of STEP_RCPT */
 	unsigned int accepted;	     /* RCPTs that the server accepted */
-	bool mail_refused;
+	unsigned int owed;	     /* replies that are awaited for it */
+	unsigned int open;	     /* recipients without a told fate */
+	bool by_bdat;
+	bool mail_refused, chunk_refused;
+	bool is_ended;	       /* the end of the message was sent */
+	unsigned char fates[]; /* enum fate of each recipient */
 };
 
 struct smtp_client {
@@ -95,18 +103,23 @@ struct smtp_client {
 	struct buf awaited;	     /* struct awaited each, oldest first */
 	enum client_await answering; /* the reply that is being handled, for the stage */
 	struct smtp_reply reply;
-	bool unasked;	 /* the input starts with bytes that came before a question */
-	bool drop_input; /* what stands behind the reply that is being handled */
+	size_t answerable; /* so many of awaited were sent before the input came */
+	bool unasked;	   /* the input starts with bytes that came before a question */
+	bool drop_input;   /* what stands behind the reply that is being handled */
 
 	struct smtp_capabilities capabilities;
 	char auth[AUTH_TEXT_SIZE]; /* capabilities.auth */
 
 	struct buf held_response; /* the first one to AUTH, where the command has no room for it */
 
-	bool mail_open; /* the server has a MAIL that no end of data has finished */
-	bool telling_done, done_again;
-	struct envelope envelope;
-	struct arena arena; /* of the envelope */
+	bool mail_open;	       /* by its replies, the server has a MAIL that nothing has finished */
+	struct list envelopes; /* struct envelope: those that are not done, oldest first */
+	unsigned int envelope_count;
+	uint64_t envelope_bytes;  /* of their messages */
+	struct envelope *sending; /* the newest of them, until all of it is sent; NULL: none */
+	bool is_refusing;	  /* it tells what no server has said */
+	struct list finished;	  /* those whose done() is to be told */
+	bool telling_done;
 	struct smtp_data_writer writer;
 };
 
@@ -120,6 +133,7 @@ void client_await(struct smtp_client *c, enum client_await what, struct envelope
 		  unsigned int recipient);
 bool client_is_awaiting(const struct smtp_client *c);
 void client_fail(struct smtp_client *c, const struct smtp_status *status);
+bool client_pipelines(const struct smtp_client *c);
 
 /* The reply to what is well-formed but makes no sense. That never fails mail for good. */
 void client_protocol_error(struct smtp_client *c, enum client_await what);
@@ -135,11 +149,31 @@ void client_mail_accepted(struct smtp_client *c, const struct awaited *a);
 void client_mail_refused(struct smtp_client *c, const struct awaited *a);
 void client_rcpt_accepted(struct smtp_client *c, const struct awaited *a);
 void client_rcpt_refused(struct smtp_client *c, const struct awaited *a);
+
+void client_tell(struct smtp_client *c, struct envelope *e, unsigned int recipient,
+		 const struct smtp_status *status);
+void client_tell_all(struct smtp_client *c, struct envelope *e, const struct smtp_status *status);
+
+/* What may be sent now is sent; an envelope with nothing left to come is done, and gone. */
+void client_proceed(struct smtp_client *c, struct envelope *e);
+
+/* The session is over, at this point: tell of each envelope what became of it, and forget it. */
+void client_break(struct smtp_client *c, enum client_await at, const struct smtp_status *status);
+void client_forget_envelopes(struct smtp_client *c);
+
+/* client_body.c */
+bool client_uses_bdat(const struct smtp_client *c);
 void client_data_accepted(struct smtp_client *c, const struct awaited *a);
 void client_data_refused(struct smtp_client *c, const struct awaited *a);
 void client_end_answered(struct smtp_client *c, const struct awaited *a);
 void client_empty_end_answered(struct smtp_client *c, const struct awaited *a);
+void client_chunk_accepted(struct smtp_client *c, const struct awaited *a);
+void client_chunk_refused(struct smtp_client *c, const struct awaited *a);
+
+/* client_refuse.c: tell what can be known without asking the server */
+void client_refuse(struct smtp_client *c, struct envelope *e);
+bool client_needs_utf8(const struct smtp_transaction *t);
 
 /* client_hello.c: lines as in struct smtp_reply. ret->auth points to auth. */
-void client_capabilities_parse(struct slice lines, struct smtp_capabilities *ret,
-			       char auth[AUTH_TEXT_SIZE]);
+void client_capabilities_parse(struct slice lines, const char *discard,
+			       struct smtp_capabilities *ret, char auth[AUTH_TEXT_SIZE]);

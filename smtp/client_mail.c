@@ -1,10 +1,21 @@
 /*
- * One mail transaction: RSET where needed, MAIL, RCPT…, DATA, the message.
+ * Mail transactions: RSET where needed, MAIL, RCPT…, DATA; what is sent when,
+ * and what it means for a transaction when the session ends.
  *
  * With PIPELINING (RFC 2920) all commands up to DATA are appended at once, so
  * the replies to RCPT and DATA come even where MAIL was refused, and DATA may
  * be accepted where every RCPT was refused. Each such reply is awaited like
  * any other, and its handler finds that there is nothing left to decide.
+ *
+ * Envelopes are in the order of their replies. Only the newest may be in the
+ * midst of being sent, so one reply of the server says of all before it what
+ * has become of them, and of those behind it that their turn has not come.
+ *
+ * An envelope that goes behind a BDAT LAST without an answer begins with RSET:
+ * should that message, or each of its recipients, be refused, the server may
+ * stay in its transaction (RFC 3030 section 2 leaves that open), refuse our
+ * MAIL, and take our RCPTs for its own. Behind the final dot there is no need:
+ * that ends a transaction in any case (RFC 5321 section 4.1.1.4).
  *
  * A recipient's fate is told in the moment it is known: so the stage that an
  * owner asks for inside the event names the command that decided it.
@@ -13,23 +24,35 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
-#include "smtp/address.h"
+#include "base/memory.h"
 
-static void tell(struct smtp_client *c, struct envelope *e, unsigned int recipient,
+/*
+ * How much may wait for an answer. More than that a break in the connection
+ * could double; and over a link of 100 ms it is 160 messages, or 10 MiB, in a
+ * second.
+ */
+#define IN_FLIGHT_MAX	    16
+#define IN_FLIGHT_BYTES_MAX 1048576
+
+/* A message up to this size is sent before it is known whether anybody may have it. */
+#define UNASKED_BYTES_MAX 262144
+
+void client_tell(struct smtp_client *c, struct envelope *e, unsigned int recipient,
 		 const struct smtp_status *status)
 {
 	assert(e->fates[recipient] != FATE_TOLD);
 	e->fates[recipient] = FATE_TOLD;
 	e->open--;
-	c->events->recipient(c->arg, recipient, status);
+	c->events->recipient(c->arg, e->transaction, recipient, status);
 }
 
-static void tell_all(struct smtp_client *c, struct envelope *e, const struct smtp_status *status)
+void client_tell_all(struct smtp_client *c, struct envelope *e, const struct smtp_status *status)
 {
 	for (unsigned int i = 0; i < e->transaction->recipient_count; i++) {
 		if (e->fates[i] != FATE_TOLD)
-			tell(c, e, i, status);
+			client_tell(c, e, i, status);
 	}
 }
 
@@ -38,132 +61,34 @@ static void tell_all(struct smtp_client *c, struct envelope *e, const struct smt
  * be over before it has begun (too large for the server). A loop, as a queue
  * of such messages must not become as many nested calls.
  */
-static void finish(struct smtp_client *c, struct envelope *e)
+static void tell_done(struct smtp_client *c)
 {
-	e->transaction = NULL;
-	client_enter(c, CLIENT_READY);
+	struct list *link;
 
-	if (c->telling_done) {
-		c->done_again = true;
+	if (c->telling_done)
 		return;
-	}
 	c->telling_done = true;
-	do {
-		c->done_again = false;
-		c->events->done(c->arg);
-	} while (c->done_again);
+	while ((link = list_pop(&c->finished)) != NULL) {
+		struct envelope *e = CONTAINER_OF(link, struct envelope, link);
+		const struct smtp_transaction *t = e->transaction;
+
+		free(e);
+		c->events->done(c->arg, t);
+	}
 	c->telling_done = false;
 }
 
-/*
- * Whether an address can stand between < and > of a command. Addresses are
- * checked where they are accepted; but one that holds a CRLF would let its
- * author speak SMTP to the next hop in our name, and one that holds a '>'
- * outside of quotes would let him add parameters, so it is checked here again.
- */
-static bool is_sendable(const char *address)
+static void finish(struct smtp_client *c, struct envelope *e)
 {
-	bool quoted = false;
-
-	for (const char *p = address; *p; p++) {
-		unsigned char ch = (unsigned char)*p;
-
-		if (ch < ' ' || ch == 0x7f)
-			return false;
-		if (quoted && ch == '\\' && p[1] >= ' ' && p[1] != 0x7f)
-			p++;
-		else if (ch == '"')
-			quoted = !quoted;
-		else if (!quoted && (ch == '<' || ch == '>'))
-			return false;
-	}
-	return !quoted;
-}
-
-static bool needs_utf8(const struct smtp_transaction *t)
-{
-	if (t->smtputf8 || !smtp_address_is_ascii(t->sender))
-		return true;
-	for (unsigned int i = 0; i < t->recipient_count; i++)
-		if (!smtp_address_is_ascii(t->recipients[i].address))
-			return true;
-	return false;
-}
-
-/*
- * The server does not know SMTPUTF8. RFC 6531 section 3.2: then what needs it
- * is not sent. Recipients in ASCII can have a message that is.
- */
-static void refuse_utf8(struct smtp_client *c, struct envelope *e)
-{
-	const struct smtp_transaction *t = e->transaction;
-	bool all = t->smtputf8 || !smtp_address_is_ascii(t->sender);
-	struct smtp_status status;
-
-	smtp_status_set(&status, 553, ESC(5, 6, 7),
-			"not sent: SMTPUTF8 is required, and the server does not offer it");
-	for (unsigned int i = 0; i < t->recipient_count; i++)
-		if (e->fates[i] != FATE_TOLD &&
-		    (all || !smtp_address_is_ascii(t->recipients[i].address)))
-			tell(c, e, i, &status);
-}
-
-/*
- * What the server cannot have as the sender wants it. Binary data goes by BDAT
- * alone (RFC 3030 section 3). A report for a message with REQUIRETLS goes on
- * without where there is no such server: better than none (RFC 8689 section 5).
- */
-static bool refuse_needs(struct smtp_client *c, struct envelope *e)
-{
-	const struct smtp_transaction *t = e->transaction;
-	struct smtp_status status;
-
-	if (t->requiretls && *t->sender && !c->capabilities.requiretls) {
-		smtp_status_set(&status, 550, ESC(5, 7, 30),
-				"not sent: the sender requires TLS all the way (REQUIRETLS), and "
-				"the server does not offer it");
-	} else if (t->body_binary) {
-		smtp_status_set(&status, 554, ESC(5, 6, 1),
-				"not sent: the message is binary (BODY=BINARYMIME), and the server "
-				"does not take that");
-	} else {
-		return false;
-	}
-	tell_all(c, e, &status);
-	return true;
-}
-
-/* Tell what can be known without asking the server. */
-static void refuse_locally(struct smtp_client *c, struct envelope *e)
-{
-	const struct smtp_transaction *t = e->transaction;
-	uint64_t limit = c->capabilities.size_limit;
-	struct smtp_status status;
-
-	if (!is_sendable(t->sender)) {
-		smtp_status_set(&status, 553, ESC(5, 1, 7), "not sent: malformed sender address");
-		tell_all(c, e, &status);
-		return;
-	}
-	if (limit > 0 && t->size > limit) {
-		smtp_status_set(&status, 552, ESC(5, 3, 4),
-				"not sent: message size %" PRIu64 " exceeds the limit %" PRIu64
-				" that the server announced",
-				t->size, limit);
-		tell_all(c, e, &status);
-		return;
-	}
-	if (refuse_needs(c, e))
-		return;
-	for (unsigned int i = 0; i < t->recipient_count; i++) {
-		if (is_sendable(t->recipients[i].address))
-			continue;
-		smtp_status_set(&status, 553, ESC(5, 1, 3),
-				"not sent: malformed recipient address");
-		tell(c, e, i, &status);
-	}
-	if (!c->capabilities.smtputf8)
-		refuse_utf8(c, e);
+	list_remove(&e->link);
+	c->envelope_count--;
+	c->envelope_bytes -= e->transaction->size;
+	if (c->sending == e)
+		c->sending = NULL;
+	if (c->envelope_count == 0)
+		client_enter(c, CLIENT_READY);
+	list_push(&c->finished, &e->link);
+	tell_done(c);
 }
 
 /* RFC 3461 section 5.2.1: passed on as they came. */
@@ -192,9 +117,11 @@ static void send_mail(struct smtp_client *c, struct envelope *e)
 	 * such servers pass the bytes on. RFC 6152 section 3 wants it converted
 	 * or returned; converting would break signatures (DKIM).
 	 */
-	if (c->capabilities.eightbitmime && t->body_8bit)
+	if (t->body_binary)
+		buf_append_string(c->output, " BODY=BINARYMIME");
+	else if (c->capabilities.eightbitmime && t->body_8bit)
 		buf_append_string(c->output, " BODY=8BITMIME");
-	if (c->capabilities.smtputf8 && needs_utf8(t))
+	if (c->capabilities.smtputf8 && client_needs_utf8(t))
 		buf_append_string(c->output, " SMTPUTF8");
 	if (c->capabilities.requiretls && t->requiretls)
 		buf_append_string(c->output, " REQUIRETLS");
@@ -234,7 +161,10 @@ static void find_next_recipient(struct envelope *e, unsigned int from)
 	while (from < e->transaction->recipient_count && e->fates[from] == FATE_TOLD)
 		from++;
 	e->next_recipient = from;
-	e->step = from < e->transaction->recipient_count ? STEP_RCPT : STEP_DATA;
+	if (from < e->transaction->recipient_count)
+		e->step = STEP_RCPT;
+	else
+		e->step = e->by_bdat ? STEP_CHUNKS : STEP_DATA;
 }
 
 static void send_step(struct smtp_client *c, struct envelope *e)
@@ -256,65 +186,102 @@ static void send_step(struct smtp_client *c, struct envelope *e)
 	case STEP_DATA:
 		client_ask(c, AWAIT_DATA, e, 0);
 		buf_append_string(c->output, "\r\n");
-		e->step = STEP_NONE;
+		e->step = STEP_ANSWER;
 		break;
+	case STEP_CHUNKS:
+		e->step = STEP_BODY;
+		c->events->body_wanted(c->arg, e->transaction);
+		break;
+	case STEP_ANSWER:
+	case STEP_BODY:
 	case STEP_NONE:
 		break;
 	}
 }
 
-/* Send what may be sent now. Without pipelining that waits until nothing is awaited. */
-static void proceed(struct smtp_client *c, struct envelope *e)
+static bool may_send_step(const struct smtp_client *c, const struct envelope *e)
 {
-	bool pipelining = c->capabilities.pipelining && !c->options.no_pipelining;
+	switch (e->step) {
+	case STEP_RSET:
+	case STEP_MAIL:
+	case STEP_RCPT:
+	case STEP_DATA:
+		return client_pipelines(c) || !client_is_awaiting(c);
+	case STEP_CHUNKS:
+		return e->owed == 0 ||
+		       (!e->transaction->is_careful && e->transaction->size <= UNASKED_BYTES_MAX);
+	case STEP_ANSWER:
+	case STEP_BODY:
+	case STEP_NONE:
+		break;
+	}
+	return false;
+}
 
-	if (client_is_awaiting(c))
-		return;
-	if (e->open == 0) {
+void client_proceed(struct smtp_client *c, struct envelope *e)
+{
+	if (e->open == 0 && e->owed == 0) {
 		finish(c, e);
 		return;
 	}
-	do {
+	while (c->sending == e && e->open > 0 && may_send_step(c, e))
 		send_step(c, e);
-	} while (pipelining && e->step != STEP_NONE);
+}
+
+bool smtp_client_has_room(const struct smtp_client *c)
+{
+	if (c->state != CLIENT_MAILING)
+		return c->state == CLIENT_READY;
+	return client_pipelines(c) && !c->sending && c->envelope_count < IN_FLIGHT_MAX &&
+	       c->envelope_bytes < IN_FLIGHT_BYTES_MAX;
+}
+
+/* Whether the server may be in a transaction when it reads the next MAIL: most say 503 then. */
+static bool needs_reset(const struct smtp_client *c)
+{
+	if (c->envelope_count > 0)
+		return CONTAINER_OF(c->envelopes.prev, struct envelope, link)->by_bdat;
+	return c->mail_open;
 }
 
 void smtp_client_transaction(struct smtp_client *c, const struct smtp_transaction *t)
 {
-	struct envelope *e = &c->envelope;
+	struct envelope *e = memory_zeroed(sizeof(*e) + t->recipient_count);
 
-	assert(c->state == CLIENT_READY);
-	client_enter(c, CLIENT_ENVELOPE);
-	c->answering = AWAIT_NOTHING;
+	assert(smtp_client_has_room(c));
+	e->transaction = t;
+	e->open = t->recipient_count;
+	e->by_bdat = client_uses_bdat(c);
+	e->step = needs_reset(c) ? STEP_RSET : STEP_MAIL;
 
-	arena_reset(&c->arena);
-	*e = (struct envelope){
-		.transaction = t,
-		.fates = arena_alloc(&c->arena, t->recipient_count),
-		.open = t->recipient_count,
-		/* Else most servers answer "503 nested MAIL command". */
-		.step = c->mail_open ? STEP_RSET : STEP_MAIL,
-	};
-	refuse_locally(c, e);
-	proceed(c, e);
+	if (c->state == CLIENT_READY)
+		client_enter(c, CLIENT_MAILING);
+	list_push(&c->envelopes, &e->link);
+	c->envelope_count++;
+	c->envelope_bytes += t->size;
+	c->sending = e;
+	c->is_refusing = true;
+	client_refuse(c, e);
+	c->is_refusing = false;
+	client_proceed(c, e);
 }
 
 void client_mail_reset(struct smtp_client *c, const struct awaited *a)
 {
-	proceed(c, a->envelope);
+	client_proceed(c, a->envelope);
 }
 
 void client_mail_accepted(struct smtp_client *c, const struct awaited *a)
 {
 	c->mail_open = true;
-	proceed(c, a->envelope);
+	client_proceed(c, a->envelope);
 }
 
 void client_mail_refused(struct smtp_client *c, const struct awaited *a)
 {
 	a->envelope->mail_refused = true;
-	tell_all(c, a->envelope, &c->reply.status);
-	proceed(c, a->envelope);
+	client_tell_all(c, a->envelope, &c->reply.status);
+	client_proceed(c, a->envelope);
 }
 
 void client_rcpt_accepted(struct smtp_client *c, const struct awaited *a)
@@ -324,7 +291,7 @@ void client_rcpt_accepted(struct smtp_client *c, const struct awaited *a)
 	e->accepted++;
 	if (!e->mail_refused)
 		e->fates[a->recipient] = FATE_ACCEPTED;
-	proceed(c, e);
+	client_proceed(c, e);
 }
 
 void client_rcpt_refused(struct smtp_client *c, const struct awaited *a)
@@ -332,86 +299,57 @@ void client_rcpt_refused(struct smtp_client *c, const struct awaited *a)
 	struct envelope *e = a->envelope;
 
 	if (!e->mail_refused)
-		tell(c, e, a->recipient, &c->reply.status);
-	proceed(c, e);
+		client_tell(c, e, a->recipient, &c->reply.status);
+	client_proceed(c, e);
 }
 
-void client_data_accepted(struct smtp_client *c, const struct awaited *a)
+/* ---- the end of a session ---- */
+
+/* For the envelope whose turn it is. at: what the session ended at. */
+static enum smtp_break break_of_first(const struct envelope *e, enum client_await at, bool said_so)
 {
-	struct envelope *e = a->envelope;
-
-	if (e->open > 0) {
-		c->writer = (struct smtp_data_writer){ 0 };
-		client_enter(c, CLIENT_BODY);
-		c->events->body_wanted(c->arg);
-		return;
-	}
-
-	/*
-	 * The server waits for a message although it has refused MAIL or each
-	 * RCPT. RFC 2920 section 3.1: send an empty one. But if it means to
-	 * deliver that to somebody, or if it is an LMTP server, which owes no
-	 * reply then (RFC 2033 section 4.2), only hanging up is left.
-	 */
-	if (e->accepted > 0 || c->options.lmtp) {
-		client_protocol_error(c, a->what);
-		return;
-	}
-	buf_append_string(c->output, ".\r\n");
-	client_await(c, AWAIT_EMPTY_END, e, 0);
-	client_enter(c, CLIENT_RESULT);
-}
-
-void client_data_refused(struct smtp_client *c, const struct awaited *a)
-{
-	tell_all(c, a->envelope, &c->reply.status);
-	finish(c, a->envelope);
-}
-
-void smtp_client_body(struct smtp_client *c, struct slice bytes)
-{
-	if (c->state == CLIENT_OVER)
-		return; /* failed() was told while the owner was reading the message */
-	assert(c->state == CLIENT_BODY);
-	smtp_data_write(&c->writer, bytes, c->output);
-}
-
-void smtp_client_body_end(struct smtp_client *c)
-{
-	struct envelope *e = &c->envelope;
-
-	if (c->state == CLIENT_OVER)
-		return;
-	assert(c->state == CLIENT_BODY);
-	smtp_data_finish(&c->writer, c->output);
-	client_enter(c, CLIENT_RESULT);
-
-	if (!c->options.lmtp) {
-		client_await(c, AWAIT_END, e, 0);
-		return;
-	}
-	for (unsigned int i = 0; i < e->transaction->recipient_count; i++) {
-		if (e->fates[i] == FATE_ACCEPTED)
-			client_await(c, AWAIT_END, e, i);
+	switch (at) {
+	case AWAIT_RSET:
+	case AWAIT_MAIL:
+	case AWAIT_RCPT:
+	case AWAIT_DATA:
+		return e->is_ended && !said_so ? SMTP_BREAK_MESSAGE : SMTP_BREAK_ENVELOPE;
+	default:
+		return e->is_ended || e->step == STEP_BODY ? SMTP_BREAK_MESSAGE
+							   : SMTP_BREAK_ENVELOPE;
 	}
 }
 
-/* Whatever the answer is: it is the fate of all, or with LMTP of one (RFC 2033 section 4.2). */
-void client_end_answered(struct smtp_client *c, const struct awaited *a)
+/*
+ * What the server has said itself is said of the command that it answers, and
+ * it has read no further (RFC 5321 section 3.8). Where it says nothing, it may
+ * have taken all that was sent.
+ */
+void client_break(struct smtp_client *c, enum client_await at, const struct smtp_status *status)
 {
-	struct envelope *e = a->envelope;
+	bool said_so = status->code != 0, is_first = true;
+	struct list *link;
 
-	c->mail_open = false;
-	if (c->options.lmtp)
-		tell(c, e, a->recipient, &c->reply.status);
-	else
-		tell_all(c, e, &c->reply.status);
-	if (e->open == 0)
-		finish(c, e);
+	c->sending = NULL;
+	while ((link = list_pop(&c->envelopes)) != NULL) {
+		struct envelope *e = CONTAINER_OF(link, struct envelope, link);
+		const struct smtp_transaction *t = e->transaction;
+		enum smtp_break how = SMTP_BREAK_BEHIND;
+
+		if (is_first)
+			how = break_of_first(e, at, said_so);
+		else if (e->is_ended && !said_so)
+			how = SMTP_BREAK_MESSAGE;
+		is_first = false;
+		free(e);
+		c->events->broken(c->arg, t, how, status);
+	}
 }
 
-void client_empty_end_answered(struct smtp_client *c, const struct awaited *a)
+void client_forget_envelopes(struct smtp_client *c)
 {
-	c->mail_open = false;
-	finish(c, a->envelope);
+	struct list *link;
+
+	while ((link = list_pop(&c->envelopes)) != NULL || (link = list_pop(&c->finished)) != NULL)
+		free(CONTAINER_OF(link, struct envelope, link));
 }

@@ -344,6 +344,7 @@ static const char *const trouble[] = {
 	"+ PIPELINING\n"
 	"+ MAIL\n"
 	"S 421 4.3.2 closing\n"
+	"E broken envelope\n"
 	"E failed 421 4.3.2 closing\n"
 	"S 421 4.3.2 closing\n",
 
@@ -354,6 +355,7 @@ static const char *const trouble[] = {
 	"S 550 5.1.1 who?\n"
 	"S 421 4.3.2 closing\n"
 	"E rcpt 0 550 5.1.1 who? (RCPT TO)\n"
+	"E broken envelope\n"
 	"E failed 421 4.3.2 closing\n",
 
 	"# 421 to DATA\n"
@@ -362,6 +364,7 @@ static const char *const trouble[] = {
 	"S 250 Ok\n"
 	"S 250 Ok\n"
 	"S 421 4.3.2 closing\n"
+	"E broken envelope\n"
 	"E failed 421 4.3.2 closing\n",
 
 	"# 421 after the data\n"
@@ -374,6 +377,7 @@ static const char *const trouble[] = {
 	"C hi\n"
 	"C .\n"
 	"S 421 4.3.2 closing\n"
+	"E broken message\n"
 	"E failed 421 4.3.2 closing\n",
 
 	"# 421 in the middle of the message\n"
@@ -386,6 +390,7 @@ static const char *const trouble[] = {
 	"O body hi|\n"
 	"C hi\n"
 	"S 421 4.4.2 too slow\n"
+	"E broken message\n"
 	"E failed 421 4.4.2 too slow\n"
 	"O body more|\n"
 	"O end\n"
@@ -401,6 +406,7 @@ static const char *const trouble[] = {
 	"O body hi|\n"
 	"C hi\n"
 	"S 552 5.3.4 too big\n"
+	"E broken message\n"
 	"E failed 552 5.3.4 too big\n"
 	"O end\n",
 
@@ -414,6 +420,7 @@ static const char *const trouble[] = {
 	"O body hi|\n"
 	"C hi\n"
 	"S 250 taken\n"
+	"E broken message\n"
 	"E failed 0 4.5.0 protocol error: server said \"250 taken\" unasked\n",
 
 	"# accepted before it was sent\n"
@@ -427,7 +434,9 @@ static const char *const trouble[] = {
 	"S 250 taken\n"
 	"E body-wanted\n"
 	"C .\n"
-	"E failed 0 4.5.0 protocol error: server said \"250 taken\" unasked\n",
+	"E broken message\n"
+	"E failed 0 4.5.0 protocol error: server said \"250 taken\" unasked -- message may be sent "
+	"more than once\n",
 
 	"# a reply to MAIL that was there before it\n"
 	"! one piece\n"
@@ -437,6 +446,7 @@ static const char *const trouble[] = {
 	"S 250 Ok\n"
 	"E ready esmtp\n"
 	"C MAIL FROM:<s@x>\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"250 Ok\" unasked\n",
 
 	"# 421 while idle\n"
@@ -466,6 +476,7 @@ static const char *const trouble[] = {
 	"S 250 Ok\n"
 	"S 250 Ok\n"
 	"S 250 Ok\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"250 Ok\" in reply to DATA\n",
 
 	"# 354 to RCPT\n"
@@ -473,6 +484,7 @@ static const char *const trouble[] = {
 	"+ MAIL\n"
 	"S 250 Ok\n"
 	"S 354 go\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"354 go\" in reply to RCPT TO\n",
 
 	"# 354 after the data\n"
@@ -485,13 +497,16 @@ static const char *const trouble[] = {
 	"C hi\n"
 	"C .\n"
 	"S 354 again\n"
-	"E failed 0 4.5.0 protocol error: server said \"354 again\" in reply to end of data\n",
+	"E broken message\n"
+	"E failed 0 4.5.0 protocol error: server said \"354 again\" in reply to end of data -- "
+	"message may be sent more than once\n",
 
 	"# lost after MAIL\n"
 	"+ STEPWISE\n"
 	"O mail s@x a@y\n"
 	"C MAIL FROM:<s@x>\n"
 	"O lost conversation with mx timed out\n"
+	"E broken envelope\n"
 	"E failed 0 4.4.2 conversation with mx timed out while sending MAIL FROM\n",
 
 	"# lost among the recipients\n"
@@ -501,6 +516,7 @@ static const char *const trouble[] = {
 	"S 550 5.1.1 who?\n"
 	"E rcpt 0 550 5.1.1 who? (RCPT TO)\n"
 	"O lost lost connection with mx\n"
+	"E broken envelope\n"
 	"E failed 0 4.4.2 lost connection with mx while sending RCPT TO\n",
 
 	"# lost before the reply to DATA\n"
@@ -509,6 +525,7 @@ static const char *const trouble[] = {
 	"S 250 Ok\n"
 	"S 250 Ok\n"
 	"O lost lost connection with mx\n"
+	"E broken envelope\n"
 	"E failed 0 4.4.2 lost connection with mx while sending DATA command\n",
 
 	"# lost in the message\n"
@@ -519,6 +536,7 @@ static const char *const trouble[] = {
 	"S 354 go\n"
 	"E body-wanted\n"
 	"O lost lost connection with mx\n"
+	"E broken message\n"
 	"E failed 0 4.4.2 lost connection with mx while sending message body\n"
 	"O body hi|\n"
 	"O end\n",
@@ -533,6 +551,7 @@ static const char *const trouble[] = {
 	"C hi\n"
 	"C .\n"
 	"O lost lost connection with mx\n"
+	"E broken message\n"
 	"E failed 0 4.4.2 lost connection with mx while sending end of data -- message may be sent "
 	"more than once\n",
 
@@ -595,6 +614,7 @@ static const char *const trouble[] = {
 	"+ MAIL\n"
 	"S 250 Ok\n"
 	"S ?\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 server said something that is no SMTP: ?\n",
 };
 

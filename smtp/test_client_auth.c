@@ -302,6 +302,7 @@ static const char *const broken[] = {
 	"O mail s@x a@y\n"
 	"C MAIL FROM:<s@x>\n"
 	"S 334 \n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"334 \" in reply to MAIL FROM\n",
 
 	"# let in although it was cancelled\n"

@@ -109,6 +109,7 @@ static const char *const pipelined[] = {
 	"S 250 Ok\n"
 	"S 354 go\n"
 	"E rcpt 0 451 4.3.0 later (MAIL FROM)\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"354 go\" in reply to DATA\n",
 
 	"# every RCPT refused, DATA too; then RSET goes ahead\n"
@@ -168,6 +169,7 @@ static const char *const pipelined[] = {
 	"E rcpt 0 550 5.1.1 who? (RCPT TO)\n"
 	"C .\n"
 	"S 421 bye\n"
+	"E broken envelope\n"
 	"E failed 421 0.0.0 bye\n",
 
 	"# some RCPT refused\n"
@@ -208,6 +210,7 @@ static const char *const pipelined[] = {
 	"E done\n"
 	"+ RSET_MAIL\n"
 	"S 500 what?\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"500 what?\" in reply to RSET\n",
 
 	"# a probe by RSET makes the other unnecessary\n"
@@ -606,6 +609,7 @@ static const char *const lmtp[] = {
 	"S 250 2.0.0 stored\n"
 	"E rcpt 0 250 2.0.0 stored (end of data)\n"
 	"O lost lost connection with mx\n"
+	"E broken message\n"
 	"E failed 0 4.4.2 lost connection with mx while sending end of data -- message may be sent "
 	"more than once\n",
 
@@ -621,6 +625,7 @@ static const char *const lmtp[] = {
 	"S 550 5.1.1 who?\n"
 	"S 354 go\n"
 	"E rcpt 0 550 5.1.1 who? (RCPT TO)\n"
+	"E broken envelope\n"
 	"E failed 0 4.5.0 protocol error: server said \"354 go\" in reply to DATA\n",
 };
 

@@ -17,6 +17,7 @@
 #include "smtp/client.h"
 
 #define RECIPIENTS_MAX 8
+#define MAILS_MAX      20
 
 /* What many conversations share. */
 static const struct {
@@ -28,6 +29,11 @@ static const struct {
 			"S 250-mx\n"
 			"S 250 PIPELINING\n"
 			"E ready esmtp pipelining\n" },
+	{ "CHUNKING", "+ HELLO\n"
+		      "S 250-mx\n"
+		      "S 250-PIPELINING\n"
+		      "S 250 CHUNKING\n"
+		      "E ready esmtp pipelining chunking\n" },
 	{ "STEPWISE", "+ HELLO\n"
 		      "S 250 mx\n"
 		      "E ready esmtp\n" },
@@ -69,6 +75,15 @@ static const struct smtp_timeouts odd_timeouts = {
 	.quit_ms = 9000,
 };
 
+/* A transaction, with its memory. */
+struct mail {
+	struct smtp_transaction transaction;
+	bool is_on;
+	char tag[16]; /* "": its events have no name in front */
+	char words[300];
+	struct smtp_recipient recipients[RECIPIENTS_MAX];
+};
+
 struct play {
 	char label[100];
 	bool bytewise;
@@ -79,9 +94,9 @@ struct play {
 	struct buf output, events;
 	char when[32], action[200]; /* of W; "": none */
 
-	struct smtp_transaction transaction;
-	char words[200]; /* memory of the transaction */
-	struct smtp_recipient recipients[RECIPIENTS_MAX];
+	struct mail mails[MAILS_MAX];
+	bool is_broken;
+	struct smtp_status broken_by;
 };
 
 static void act(struct play *p, const char *action);
@@ -165,35 +180,68 @@ static void on_authenticated(void *arg, const struct smtp_status *status)
 	happened(p, "authenticated");
 }
 
-static void on_body_wanted(void *arg)
+/* The transaction that an event is about, and its name in the event. */
+static struct mail *mail_of(struct play *p, const struct smtp_transaction *t)
+{
+	struct mail *m = CONTAINER_OF(t, struct mail, transaction);
+
+	assert_true(m->is_on);
+	if (m->tag[0])
+		buf_printf(&p->events, "%s ", m->tag);
+	return m;
+}
+
+static void on_body_wanted(void *arg, const struct smtp_transaction *t)
 {
 	struct play *p = arg;
 
+	mail_of(p, t);
 	buf_append_string(&p->events, "body-wanted\n");
 	happened(p, "body-wanted");
 }
 
-static void on_recipient(void *arg, unsigned int index, const struct smtp_status *status)
+static void on_recipient(void *arg, const struct smtp_transaction *t, unsigned int index,
+			 const struct smtp_status *status)
 {
 	struct play *p = arg;
 
+	mail_of(p, t);
 	buf_printf(&p->events, "rcpt %u", index);
 	write_status(p, status);
 	buf_printf(&p->events, " (%s)\n", smtp_client_stage(p->client));
 }
 
-static void on_done(void *arg)
+static void on_done(void *arg, const struct smtp_transaction *t)
 {
 	struct play *p = arg;
 
+	mail_of(p, t)->is_on = false;
 	buf_append_string(&p->events, "done\n");
 	happened(p, "done");
+}
+
+static void on_broken(void *arg, const struct smtp_transaction *t, enum smtp_break how,
+		      const struct smtp_status *status)
+{
+	static const char *const hows[] = {
+		[SMTP_BREAK_ENVELOPE] = "envelope",
+		[SMTP_BREAK_MESSAGE] = "message",
+		[SMTP_BREAK_BEHIND] = "behind",
+	};
+	struct play *p = arg;
+
+	mail_of(p, t)->is_on = false;
+	buf_printf(&p->events, "broken %s\n", hows[how]);
+	p->broken_by = *status;
+	p->is_broken = true;
 }
 
 static void on_failed(void *arg, const struct smtp_status *status)
 {
 	struct play *p = arg;
 
+	if (p->is_broken)
+		assert_string_equal(p->broken_by.text, status->text);
 	buf_append_string(&p->events, "failed");
 	write_status(p, status);
 	buf_append_string(&p->events, "\n");
@@ -209,21 +257,27 @@ static const struct smtp_client_events events = {
 	.body_wanted = on_body_wanted,
 	.recipient = on_recipient,
 	.done = on_done,
+	.broken = on_broken,
 	.failed = on_failed,
 };
 
 /*
- * "SENDER RECIPIENT… [size=N] [8bit] [binary] [utf8] [requiretls] [envid=X] [ret=full|hdrs]"; "<>" is
- * the null sender. Behind a recipient: "notify=BITS", "orcpt=X".
+ * "SENDER RECIPIENT… [size=N] [8bit] [binary] [utf8] [requiretls] [careful] [envid=X]
+ * [ret=full|hdrs] [tag=X]"; "<>" is the null sender. Behind a recipient: "notify=BITS", "orcpt=X".
  */
 static void act_mail(struct play *p, const char *arguments)
 {
-	struct smtp_transaction *t = &p->transaction;
+	struct mail *m = p->mails;
+	struct smtp_transaction *t;
 	char *save;
 
-	*t = (struct smtp_transaction){ .recipients = p->recipients };
-	snprintf(p->words, sizeof(p->words), "%s", arguments);
-	t->sender = strtok_r(p->words, " ", &save);
+	while (m->is_on)
+		m++;
+	assert_true(m < p->mails + MAILS_MAX);
+	*m = (struct mail){ .is_on = true, .transaction.recipients = m->recipients };
+	t = &m->transaction;
+	snprintf(m->words, sizeof(m->words), "%s", arguments);
+	t->sender = strtok_r(m->words, " ", &save);
 	if (strcmp(t->sender, "<>") == 0)
 		t->sender = "";
 	for (char *word; (word = strtok_r(NULL, " ", &save));) {
@@ -235,6 +289,10 @@ static void act_mail(struct play *p, const char *arguments)
 			t->body_binary = true;
 		} else if (strcmp(word, "requiretls") == 0) {
 			t->requiretls = true;
+		} else if (strcmp(word, "careful") == 0) {
+			t->is_careful = true;
+		} else if (strncmp(word, "tag=", 4) == 0) {
+			snprintf(m->tag, sizeof(m->tag), "%s", word + 4);
 		} else if (strcmp(word, "utf8") == 0) {
 			t->smtputf8 = true;
 		} else if (strncmp(word, "envid=", 6) == 0) {
@@ -242,12 +300,12 @@ static void act_mail(struct play *p, const char *arguments)
 		} else if (strncmp(word, "ret=", 4) == 0) {
 			assert_true(smtp_return_parse(slice_from(word + 4), &t->returning));
 		} else if (strncmp(word, "notify=", 7) == 0) {
-			p->recipients[t->recipient_count - 1].notify = (unsigned int)atoi(word + 7);
+			m->recipients[t->recipient_count - 1].notify = (unsigned int)atoi(word + 7);
 		} else if (strncmp(word, "orcpt=", 6) == 0) {
-			p->recipients[t->recipient_count - 1].orcpt = word + 6;
+			m->recipients[t->recipient_count - 1].orcpt = word + 6;
 		} else {
 			assert_true(t->recipient_count < RECIPIENTS_MAX);
-			p->recipients[t->recipient_count++] =
+			m->recipients[t->recipient_count++] =
 				(struct smtp_recipient){ .address = word };
 		}
 	}
@@ -255,13 +313,13 @@ static void act_mail(struct play *p, const char *arguments)
 }
 
 /* '|' is CRLF. */
-static void act_body(struct play *p, const char *text)
+static void act_body(struct play *p, const char *text, bool is_last)
 {
 	struct buf body = { 0 };
 
 	for (; *text; text++)
 		buf_append(&body, *text == '|' ? "\r\n" : text, *text == '|' ? 2 : 1);
-	smtp_client_body(p->client, buf_slice(&body));
+	smtp_client_body(p->client, buf_slice(&body), is_last);
 	buf_done(&body);
 }
 
@@ -288,9 +346,13 @@ static void act(struct play *p, const char *action)
 	if (strncmp(action, "mail", n) == 0)
 		act_mail(p, argument);
 	else if (strncmp(action, "body", n) == 0)
-		act_body(p, argument);
+		act_body(p, argument, false);
+	else if (strncmp(action, "last", n) == 0)
+		act_body(p, argument, true);
 	else if (strncmp(action, "end", n) == 0)
-		smtp_client_body_end(p->client);
+		act_body(p, "", true);
+	else if (strncmp(action, "room", n) == 0)
+		assert_int_equal(smtp_client_has_room(p->client), strcmp(argument, "yes") == 0);
 	else if (strncmp(action, "starttls", n) == 0)
 		smtp_client_starttls(p->client);
 	else if (strncmp(action, "auth", n) == 0)
@@ -436,6 +498,8 @@ static void play(const char *script, bool bytewise)
 			snprintf(p.label, sizeof(p.label), "%.*s", (int)n - 2, script + 2);
 		p.options.lmtp |= strncmp(script, "! lmtp\n", n + 1) == 0;
 		p.options.no_pipelining |= strncmp(script, "! no pipelining\n", n + 1) == 0;
+		if (strncmp(script, "! discard\n", n + 1) == 0)
+			p.options.discard_keywords = "dsn, CHUNKING size,auth";
 		if (strncmp(script, "! limits\n", n + 1) == 0)
 			p.options.timeouts = odd_timeouts;
 		if (bytewise && strncmp(script, "! one piece\n", n + 1) == 0)

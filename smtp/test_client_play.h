@@ -2,8 +2,8 @@
  * test_client_play - plays scripts of conversations with the client engine
  *
  * A script begins with "# LABEL" and maybe "! lmtp", "! no pipelining", "! limits"
- * (time limits other than the default), and "! one piece" (see below). Then each
- * line is one of:
+ * (time limits other than the default), "! discard" (of some EHLO keywords), and
+ * "! one piece" (see below). Then each line is one of:
  *	S TEXT		the server sends a line; lines that follow each other come at once
  *	C TEXT		the next line that the client has sent
  *	E TEXT		the next event that it has told, as the functions below write it

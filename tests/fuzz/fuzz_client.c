@@ -4,9 +4,10 @@
  * The first byte chooses options. Then each byte is a step: the server sends a
  * reply of the table or bytes of the input, or the owner asks for something,
  * where he may. What must hold whatever the server does:
- * - a transaction ends with done(), each recipient told once, or with failed();
+ * - a transaction ends with done(), each recipient told once, or with broken();
  * - a recipient is delivered only after the whole message was sent;
- * - nothing reaches the wire but whole commands, and messages with one end.
+ * - nothing reaches the wire but whole commands and chunks, and messages with
+ *   one end.
  */
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #define RECIPIENTS_MAX 8
+#define MAILS_MAX      6
 
 /* What is likely to lead somewhere. */
 static const char *const replies[] = {
@@ -28,6 +30,17 @@ static const char *const replies[] = {
 	"450 4.2.0 later\r\n",
 	"503-5.5.1 no\r\n503 5.5.1 no\r\n",
 	"550 5.1.1 who?\r\n",
+	"250-mx\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 LIMITS RCPTMAX=2\r\n",
+	"250 Ok\r\n250 Ok\r\n",
+};
+
+struct mail {
+	struct smtp_transaction transaction;
+	struct smtp_recipient recipients[RECIPIENTS_MAX];
+	bool is_on;
+	bool told[RECIPIENTS_MAX];
+	bool sent_all; /* its message */
+	char words[512];
 };
 
 struct owner {
@@ -36,17 +49,15 @@ struct owner {
 	struct buf from_server, output;
 	char *lent; /* the input of the running smtp_client_input() */
 
-	bool may_ask;	 /* nothing is under way */
-	bool may_secure; /* starttls() was told */
-	bool wants_body; /* body_wanted() was told */
-	bool sent_all;	 /* the message of this transaction was sent whole */
+	bool may_ask;		      /* nothing is under way */
+	bool may_secure;	      /* starttls() was told */
+	struct mail *giving;	      /* body_wanted() was told */
+	bool by_bdat;		      /* what the server said means that messages go by it */
+	bool may_pipeline, may_chunk; /* the options */
 	bool has_failed, has_quit;
 	bool eager; /* asks inside of events */
 
-	struct smtp_transaction transaction; /* recipient_count 0: none */
-	struct smtp_recipient recipients[RECIPIENTS_MAX];
-	bool told[RECIPIENTS_MAX];
-	char words[512];
+	struct mail mails[MAILS_MAX];
 };
 
 static uint8_t next_byte(struct owner *o)
@@ -73,12 +84,25 @@ static void check_status(const struct smtp_status *status)
 		MUST((unsigned char)*p >= ' ' && *p != 0x7f);
 }
 
-/* Outside of messages the wire has commands in whole lines. */
+/* A chunk behind its BDAT, which is at the front of rest. */
+static struct slice skip_chunk(struct slice rest)
+{
+	size_t n = slice_find(rest, '\n');
+	char *end;
+	unsigned long len = strtoul(rest.ptr + strlen("BDAT "), &end, 10);
+
+	MUST(*end == '\r' || memcmp(end, " LAST\r", 6) == 0);
+	rest = slice_skip(rest, n + 1);
+	MUST(len <= rest.len);
+	return slice_skip(rest, len);
+}
+
+/* Outside of messages by DATA the wire has commands in whole lines, and whole chunks. */
 static void check_commands(struct owner *o)
 {
 	static const char *const verbs[] = { "EHLO us\r", "HELO us\r", "LHLO us\r", "STARTTLS\r",
 					     "RSET\r",	  "QUIT\r",    "DATA\r",    "MAIL FROM:<",
-					     "RCPT TO:<", ".\r" };
+					     "RCPT TO:<", ".\r",       "BDAT " };
 	struct slice rest = buf_slice(&o->output);
 
 	while (rest.len > 0) {
@@ -91,7 +115,10 @@ static void check_commands(struct owner *o)
 		MUST(is_known);
 		for (size_t i = 0; i < n - 1; i++)
 			MUST((unsigned char)rest.ptr[i] >= ' ' && rest.ptr[i] != 0x7f);
-		rest = slice_skip(rest, n + 1);
+		if (slice_starts_nocase(rest, SLICE("BDAT ")))
+			rest = skip_chunk(rest);
+		else
+			rest = slice_skip(rest, n + 1);
 	}
 	buf_clear(&o->output);
 }
@@ -123,6 +150,8 @@ static void drop_input(struct owner *o)
 	buf_clear(&o->from_server);
 }
 
+static void ask_more(struct owner *o);
+
 static void now_idle(struct owner *o)
 {
 	o->may_ask = true;
@@ -130,12 +159,31 @@ static void now_idle(struct owner *o)
 		ask(o);
 }
 
+static unsigned int mails_on(const struct owner *o)
+{
+	unsigned int count = 0;
+
+	for (size_t i = 0; i < MAILS_MAX; i++)
+		count += o->mails[i].is_on;
+	return count;
+}
+
+static struct mail *mail_of(const struct smtp_transaction *t)
+{
+	struct mail *m = CONTAINER_OF(t, struct mail, transaction);
+
+	MUST(m->is_on);
+	return m;
+}
+
 static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 {
 	struct owner *o = arg;
 
-	MUST(!o->has_failed && !o->has_quit && !o->may_ask && o->transaction.recipient_count == 0);
+	MUST(!o->has_failed && !o->has_quit && !o->may_ask && mails_on(o) == 0);
 	MUST(capabilities->auth);
+	o->by_bdat = o->may_chunk && o->may_pipeline && capabilities->pipelining &&
+		     capabilities->chunking;
 	now_idle(o);
 }
 
@@ -158,44 +206,71 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 	now_idle(o);
 }
 
-static void on_body_wanted(void *arg)
+static void on_body_wanted(void *arg, const struct smtp_transaction *t)
 {
 	struct owner *o = arg;
+	struct mail *m = mail_of(t);
 
-	MUST(!o->has_failed && o->transaction.recipient_count > 0 && !o->wants_body &&
-	     !o->sent_all);
+	MUST(!o->has_failed && !o->giving && !m->sent_all);
 	check_commands(o);
-	o->wants_body = true;
+	o->giving = m;
 }
 
-static void on_recipient(void *arg, unsigned int index, const struct smtp_status *status)
+static void on_recipient(void *arg, const struct smtp_transaction *t, unsigned int index,
+			 const struct smtp_status *status)
 {
 	struct owner *o = arg;
+	struct mail *m = mail_of(t);
 
 	MUST(!o->has_failed && !o->has_quit);
-	MUST(index < o->transaction.recipient_count && !o->told[index]);
-	MUST(smtp_status_class(status) != SMTP_DELIVERED || o->sent_all);
+	MUST(index < m->transaction.recipient_count && !m->told[index]);
+	MUST(smtp_status_class(status) != SMTP_DELIVERED || m->sent_all);
 	MUST(smtp_client_stage(o->client));
 	check_status(status);
-	o->told[index] = true;
+	m->told[index] = true;
 }
 
-static void on_done(void *arg)
+static void end_mail(struct owner *o, struct mail *m)
+{
+	m->is_on = false;
+	if (o->giving == m)
+		o->giving = NULL;
+}
+
+static void on_done(void *arg, const struct smtp_transaction *t)
 {
 	struct owner *o = arg;
+	struct mail *m = mail_of(t);
 
 	MUST(!o->has_failed && !o->has_quit && !o->may_ask);
-	for (unsigned int i = 0; i < o->transaction.recipient_count; i++)
-		MUST(o->told[i]);
-	o->transaction.recipient_count = 0;
-	now_idle(o);
+	for (unsigned int i = 0; i < m->transaction.recipient_count; i++)
+		MUST(m->told[i]);
+	MUST(o->giving != m || o->by_bdat);
+	end_mail(o, m);
+	if (mails_on(o) == 0)
+		now_idle(o);
+	else if (o->eager && o->input.len > 0)
+		ask_more(o);
+}
+
+static void on_broken(void *arg, const struct smtp_transaction *t, enum smtp_break how,
+		      const struct smtp_status *status)
+{
+	struct owner *o = arg;
+	struct mail *m = mail_of(t);
+
+	MUST(!o->has_failed && !o->has_quit && !o->may_ask);
+	MUST(smtp_status_class(status) != SMTP_DELIVERED);
+	MUST(how == SMTP_BREAK_MESSAGE || smtp_status_class(status) == SMTP_DEFERRED);
+	check_status(status);
+	end_mail(o, m);
 }
 
 static void on_failed(void *arg, const struct smtp_status *status)
 {
 	struct owner *o = arg;
 
-	MUST(!o->has_failed && !o->has_quit);
+	MUST(!o->has_failed && !o->has_quit && mails_on(o) == 0);
 	MUST(smtp_status_class(status) != SMTP_DELIVERED);
 	check_status(status);
 	o->has_failed = true;
@@ -210,6 +285,7 @@ static const struct smtp_client_events events = {
 	.body_wanted = on_body_wanted,
 	.recipient = on_recipient,
 	.done = on_done,
+	.broken = on_broken,
 	.failed = on_failed,
 };
 
@@ -225,44 +301,60 @@ static const char *next_word(struct owner *o, char **free_from)
 	return word;
 }
 
-static void ask_notifications(struct owner *o, char **free_from)
+static void ask_notifications(struct owner *o, struct mail *m, char **free_from)
 {
 	uint8_t shape = next_byte(o);
 
-	o->transaction.returning = shape % 3;
-	o->transaction.smtputf8 = shape & 0x10;
-	o->transaction.envelope_id = next_word(o, free_from);
-	o->recipients[0].notify = shape >> 4;
-	o->recipients[0].orcpt = next_word(o, free_from);
+	m->transaction.returning = shape % 3;
+	m->transaction.smtputf8 = shape & 0x10;
+	m->transaction.envelope_id = next_word(o, free_from);
+	m->recipients[0].notify = shape >> 4;
+	m->recipients[0].orcpt = next_word(o, free_from);
 }
 
 static void ask_transaction(struct owner *o)
 {
 	uint8_t shape = next_byte(o);
-	char *free_from = o->words;
+	struct mail *m = o->mails;
+	char *free_from;
 
-	memset(o->told, 0, sizeof(o->told));
-	o->sent_all = false;
-	o->transaction = (struct smtp_transaction){
+	while (m->is_on)
+		m++;
+	*m = (struct mail){ .is_on = true };
+	free_from = m->words;
+	m->transaction = (struct smtp_transaction){
 		.sender = next_word(o, &free_from),
-		.recipients = o->recipients,
+		.recipients = m->recipients,
 		.recipient_count = 1 + shape % RECIPIENTS_MAX,
 		.size = shape & 0x10 ? 2000 : 0,
 		.body_8bit = shape & 0x20,
+		.body_binary = (shape & 0x2f) == 0x23,
+		.is_careful = shape & 0x8,
 	};
-	for (unsigned int i = 0; i < o->transaction.recipient_count; i++)
-		o->recipients[i] = (struct smtp_recipient){
+	for (unsigned int i = 0; i < m->transaction.recipient_count; i++)
+		m->recipients[i] = (struct smtp_recipient){
 			.address = shape & 0x40 ? next_word(o, &free_from) : "a@y",
 		};
 	if (shape & 0x80)
-		ask_notifications(o, &free_from);
-	smtp_client_transaction(o->client, &o->transaction);
+		ask_notifications(o, m, &free_from);
+	o->may_ask = false;
+	smtp_client_transaction(o->client, &m->transaction);
+}
+
+/* One more behind those that are on. */
+static void ask_more(struct owner *o)
+{
+	if (mails_on(o) < MAILS_MAX && smtp_client_has_room(o->client))
+		ask_transaction(o);
 }
 
 static void ask(struct owner *o)
 {
-	if (!o->may_ask)
+	if (!o->may_ask) {
+		if (mails_on(o) > 0)
+			ask_more(o);
 		return;
+	}
 	o->may_ask = false;
 	switch (next_byte(o) % 5) {
 	case 0:
@@ -284,18 +376,20 @@ static void ask(struct owner *o)
 
 static void send_body(struct owner *o)
 {
-	if (!o->wants_body)
+	struct mail *m = o->giving;
+	bool is_last;
+
+	if (!m)
 		return;
-	if (next_byte(o) % 2) {
-		smtp_client_body(o->client, next_bytes(o));
-		return;
+	is_last = next_byte(o) % 2 == 0;
+	if (is_last) {
+		o->giving = NULL;
+		m->sent_all = true;
 	}
-	o->wants_body = false;
-	o->sent_all = true;
-	smtp_client_body_end(o->client);
-	if (o->has_failed)
-		buf_clear(&o->output);
-	else
+	smtp_client_body(o->client, next_bytes(o), is_last);
+	if (o->by_bdat)
+		check_commands(o);
+	else if (is_last)
 		check_message(o);
 }
 
@@ -355,12 +449,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 
 	o.eager = shape & 4;
+	o.may_pipeline = !options.no_pipelining;
+	o.may_chunk = !options.lmtp;
 	o.client = smtp_client_new(&options, &events, &o, &o.output);
 	while (o.input.len > 0) {
 		step(&o);
-		if (o.has_failed && o.wants_body)
-			buf_clear(&o.output); /* half a message, which is never ended */
-		else if (!o.wants_body)
+		if (o.has_failed)
+			buf_clear(&o.output); /* maybe half a message, which is never ended */
+		else if (!o.giving || o.by_bdat)
 			check_commands(&o);
 		MUST(smtp_client_timeout_ms(o.client) >= 0 && smtp_client_stage(o.client));
 	}
