@@ -39,7 +39,8 @@ struct explain_hop {
 	const struct transport_hop *hop;
 	const char *const *names; /* accepted of a certificate; "nexthop" is resolved */
 	unsigned int name_count;
-	struct probe_result *probe; /* NULL: none was made */
+	const char *login, *login_source; /* who logs in there, as of what; NULL: nobody */
+	struct probe_result *probe;	  /* NULL: none was made */
 };
 
 struct explanation {

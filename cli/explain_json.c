@@ -4,6 +4,15 @@
 #include "cli/explain.h"
 #include "cli/json.h"
 
+static json_t *login_value(const struct explain_hop *hop)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "user", cli_json_text(hop->login));
+	json_object_set_new(object, "source", cli_json_text(hop->login_source));
+	return object;
+}
+
 static json_t *hops_value(const struct explanation *e)
 {
 	json_t *array = json_array();
@@ -16,6 +25,8 @@ static json_t *hops_value(const struct explanation *e)
 		json_object_set_new(object, "port",
 				    hop->path ? json_null() : json_integer(hop->port));
 		json_object_set_new(object, "mx", json_boolean(hop->mx));
+		if (e->hops[i].login)
+			json_object_set_new(object, "login", login_value(&e->hops[i]));
 		json_array_append_new(array, object);
 	}
 	return array;

@@ -14,6 +14,7 @@
 #include "transport/dane.h"
 
 #define LABEL_WIDTH 11
+#define WAITS	    "mail waits, nothing is sent"
 #define COLUMN_MAX  40 /* what is longer than that stands out */
 
 const char *explain_action_name(enum explain_action action)
@@ -195,6 +196,28 @@ static void write_hops(const struct explanation *e, struct buf *out)
 	}
 }
 
+/* "logs in  as joe, as of sasl_passwd:3", for each next hop where somebody does. */
+static void write_logins(const struct explanation *e, struct buf *out)
+{
+	bool is_first = true;
+
+	for (unsigned int i = 0; i < e->hop_count; i++) {
+		if (!e->hops[i].login)
+			continue;
+		label(out, is_first ? "logs in" : "");
+		if (e->hop_count > 1)
+			buf_printf(out, "%u. ", i + 1);
+		buf_append_string(out, "as ");
+		cli_format_text(out, e->hops[i].login);
+		buf_append_string(out, ", ");
+		write_source(out, e->hops[i].login_source);
+		if (e->route->mode == TLS_MODE_NONE)
+			buf_append_string(out, "; never without TLS: " WAITS);
+		buf_append_string(out, "\n");
+		is_first = false;
+	}
+}
+
 /* ---- TLS ---- */
 
 static void write_level(const struct explanation *e, struct buf *out)
@@ -264,10 +287,26 @@ static bool is_dane(const struct tls_policy *policy)
 	return policy->level == TLS_LEVEL_DANE || policy->level == TLS_LEVEL_DANE_ONLY;
 }
 
-#define WAITS "mail waits, nothing is sent"
+/* How many of the next hops somebody logs in at, which nobody does in the clear. */
+static unsigned int count_logins(const struct explanation *e)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < e->hop_count; i++)
+		count += e->hops[i].login != NULL;
+	return count;
+}
 
 static const char *consequence(const struct explanation *e, enum tls_failure failure)
 {
+	unsigned int logins = count_logins(e);
+
+	if (logins > 0 && logins == e->hop_count)
+		return WAITS;
+	if (logins > 0 && !tls_policy_permits(&e->route->tls, false, false))
+		return WAITS;
+	if (logins > 0)
+		return "mail goes in the clear where nobody logs in, else it waits";
 	switch (tls_fallback(&e->route->tls, e->route->mode, failure)) {
 	case TLS_FALLBACK_NONE:
 		return WAITS;
@@ -364,6 +403,7 @@ void explain_text(const struct explanation *e, int64_t now_s, struct buf *out)
 	if (!explain_is_relayed(e))
 		return;
 	write_hops(e, out);
+	write_logins(e, out);
 	if (explain_has_tls(e))
 		write_level(e, out);
 	else

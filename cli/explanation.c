@@ -201,7 +201,29 @@ static void find_names(struct explanation *e, struct explain_hop *ret)
 	tls_names_done(&names);
 }
 
-static void find_hops(struct explanation *e)
+/* Without a sender, as where senders do not matter. An error makes mail wait. */
+static void find_login(const struct generation *g, struct explanation *e, struct explain_hop *ret)
+{
+	const struct credentials_options *options = &g->options.credentials;
+	struct credentials found;
+	struct error err = { 0 };
+	int r;
+
+	if (!credentials_may_apply(options, e->route))
+		return;
+	r = credentials_find(options, e->sender ? e->sender : "", ret->hop, note_step, e, &found,
+			     &err);
+	if (r == MAP_FOUND) {
+		ret->login = arena_strdup(&e->arena, found.user);
+		ret->login_source = arena_strdup(&e->arena, found.source);
+	} else if (r < 0) {
+		e->action = EXPLAIN_RETRY;
+		e->error = arena_printf(&e->arena, "no login now: %s", err.text);
+	}
+	credentials_done(&found);
+}
+
+static void find_hops(const struct generation *g, struct explanation *e)
 {
 	struct explain_hop *hops = arena_alloc(&e->arena, e->route->hop_count * sizeof(*hops));
 
@@ -209,6 +231,7 @@ static void find_hops(struct explanation *e)
 		hops[i].hop = &e->route->hops[i];
 		if (e->route->mode != TLS_MODE_NONE)
 			find_names(e, &hops[i]);
+		find_login(g, e, &hops[i]);
 	}
 	e->hops = hops;
 	e->hop_count = e->route->hop_count;
@@ -259,7 +282,7 @@ int explain_address(const struct generation *g, const char *address, const char 
 		find_mailbox(g, e);
 	refuse(g, e);
 	if (explain_is_relayed(e))
-		find_hops(e);
+		find_hops(g, e);
 	return 0;
 }
 

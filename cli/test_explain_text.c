@@ -87,6 +87,58 @@ static void test_relay(void **state)
 		   "               the peer is not verified  mail waits, nothing is sent\n");
 }
 
+/* Who logs in, as of what; and where TLS could be without, that it waits all the same. */
+static void test_login(void **state)
+{
+	const struct transport_route *route = parse("relay:[a], [b] tls=may");
+	struct explain_hop hops[] = {
+		{ .hop = &route->hops[0], .login = "joe\n", .login_source = "sasl_passwd:3" },
+		{ .hop = &route->hops[1] },
+	};
+	struct explanation e = {
+		.address = "b@vm2.vm",
+		.route = transport_route_ref(route),
+		.senders = { .anybody = true, .source = "main.conf:3" },
+		.action = EXPLAIN_RELAY,
+		.source = route->source,
+		.hops = hops,
+		.hop_count = 2,
+	};
+
+	(void)state;
+	expect(&e,
+	       "b@vm2.vm\n"
+	       "  taken from   anybody, relay_domains as of main.conf:3\n"
+	       "  action       relay by relay:, as of ts:2\n"
+	       "  next hops    1. [a]:25\n"
+	       "               2. [b]:25\n"
+	       "  logs in      1. as joe , as of sasl_passwd:3\n"
+	       "  TLS          STARTTLS\n"
+	       "  level        may, as of ts:2\n"
+	       "  protocols    TLSv1.2 or TLSv1.3\n"
+	       "  names         (recorded only)\n"
+	       "  if           no STARTTLS is offered    mail goes in the clear where nobody logs "
+	       "in, else it waits\n"
+	       "               the handshake fails       mail goes in the clear where nobody logs "
+	       "in, else it waits\n"
+	       "               the peer is not verified  mail goes encrypted, which is recorded\n");
+	e.hop_count = 1;
+	e.route = route;
+	expect(&e,
+	       "b@vm2.vm\n"
+	       "  taken from   anybody, relay_domains as of main.conf:3\n"
+	       "  action       relay by relay:, as of ts:2\n"
+	       "  next hop     [a]:25\n"
+	       "  logs in      as joe , as of sasl_passwd:3\n"
+	       "  TLS          STARTTLS\n"
+	       "  level        may, as of ts:2\n"
+	       "  protocols    TLSv1.2 or TLSv1.3\n"
+	       "  names         (recorded only)\n"
+	       "  if           no STARTTLS is offered    mail waits, nothing is sent\n"
+	       "               the handshake fails       mail waits, nothing is sent\n"
+	       "               the peer is not verified  mail goes encrypted, which is recorded\n");
+}
+
 #define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 static const struct {
@@ -228,9 +280,8 @@ static void test_others(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_relay),
-		cmocka_unit_test(test_levels),
-		cmocka_unit_test(test_socket),
+		cmocka_unit_test(test_relay),  cmocka_unit_test(test_login),
+		cmocka_unit_test(test_levels), cmocka_unit_test(test_socket),
 		cmocka_unit_test(test_others),
 	};
 

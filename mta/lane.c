@@ -441,6 +441,8 @@ void lane_ready(struct lane *lane, struct lane_connection *c)
 	lane->connecting--;
 	lane->tried = 0;
 	health_connected(lane->health);
+	if (has_login(lane))
+		run_soon(lane); /* others have waited to see whether the password is good */
 }
 
 void lane_moves_on(struct lane *lane, struct lane_connection *c)

@@ -268,3 +268,27 @@ def test_keys_and_passwords_are_not_needed(open_path, posthouse_bin, certs):
     assert (away["action"], away["error"]) == ("relay", None)
     assert here["action"] == "local"
     assert here["error"] == "whether there is such a user: the accounts cannot be read"
+
+
+def test_login(host):
+    """Who logs in at the next hop, as of what line; never with what."""
+    host.hub("vm2.vm relay:[a.example]:587 tls=encrypt\n.vm2.vm lmtp:[b.example]:24\n",
+             smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="hash:passwords")
+    (host.directory / "passwords").write_text("# logins\n[a.example] joe:hunter2\n"
+                                              "ann@vm1.vm ann:hunter3\n[b.example] x:hunter4\n")
+    (got,) = host.json("b@vm2.vm")
+    assert got["next_hops"] == [{"host": "a.example", "port": 587, "mx": False,
+                                 "login": {"user": "joe", "source": "passwords:2"}}]
+    text = words(host.text("b@vm2.vm"))
+    assert "hash:passwords [a.example]:587 no" in text
+    assert "hash:passwords [a.example] passwords:2: joe" in text
+    assert "logs in as joe, as of passwords:2" in text
+
+    host.hub("vm2.vm relay:[a.example]:587 tls=encrypt\n.vm2.vm lmtp:[b.example]:24\n",
+             smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="hash:passwords",
+             smtp_sender_dependent_authentication="yes")
+    for sender, login in ("Ann@vm1.vm", "ann"), ("joe@vm1.vm", "joe"), ("<>", "joe"):
+        (got,) = host.json("--from", sender, "b@vm2.vm")
+        assert got["next_hops"][0]["login"]["user"] == login
+        assert "hunter" not in host.text("--from", sender, "b@vm2.vm")
+    assert "login" not in host.json("b@x.vm2.vm")[0]["next_hops"][0]

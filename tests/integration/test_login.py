@@ -1,14 +1,18 @@
 """AUTH at next hops: who logs in where, with what, and what becomes of mail when that fails."""
 
 import json
+import sqlite3
+import threading
 
 import pytest
 
 from clients import HOST, relay, submit
 from peer import DROP, HANG
 from sasl_server import Login
+from server import PATIENCE_S
 
 SENDER = "alice@vm1.vm"
+QUICK = {"minimal_backoff_time": "1s", "maximal_backoff_time": "1s"}
 USER, PASSWORD = "joe", "correct horse, battery:staple"
 ALL = "LOGIN PLAIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 GSSAPI XOAUTH2"
 
@@ -102,6 +106,26 @@ def test_one_login_carries_many_messages(site):
         hub.removed(relay(hub, SENDER, f"b{number}@vm2.vm"))
     assert len(peer.messages) == 5
     assert len(login.attempts) == len(peer.sessions)
+
+
+def test_more_connections_once_the_first_has_logged_in(site):
+    """Not before, so that a wrong password is tried once; but then as many as there is mail for."""
+    waiting, login = threading.Event(), Login({USER: PASSWORD})
+
+    def auth(session, argument):
+        assert waiting.wait(PATIENCE_S) and (login.attempts or len(peer.sessions) == 1)
+        return login(session, argument)
+
+    def data(session, argument):
+        peer.wait("three connections", lambda: len(peer.sessions) == 3)
+
+    peer = login_peer(site, auth, replies={"DATA": data})
+    hub = login_hub(site, peer, workers=1)
+    ids = [relay(hub, SENDER, f"b{number}@vm2.vm") for number in range(3)]
+    waiting.set()
+    for message_id in ids:
+        hub.removed(message_id)
+    assert len(login.attempts) == 3
 
 
 @pytest.mark.parametrize("key", [f"[{HOST}]:%d", f"[{HOST}]", f"{HOST}:%d", HOST])
@@ -350,6 +374,34 @@ def test_silence(site):
     line = hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"), "deferred")
     assert "timed out while performing the AUTH exchange" in line
     assert not said_anything(peer)
+
+
+# ---- a map that cannot be asked ----
+
+def test_no_answer_is_not_nobody(site):
+    """While the database of passwords is away mail waits: without a login it would be refused."""
+    login = Login({USER: PASSWORD})
+    peer = login_peer(site, login)
+    path = site.directory / "passwords.db"
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("create table logins (hop text, login text)")
+        database.execute("insert into logins values (?, ?)",
+                         (f"[{HOST}]:{peer.port}", f"{USER}:{PASSWORD}"))
+    database.close()
+    hub = site.hub(f"* relay:[{HOST}]:{peer.port} tls=encrypt\n", {
+        "passwords.cf": f"dbpath = {path}\nquery = select login from logins where hop = '%s'\n"},
+        smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="sqlite:passwords.cf", **QUICK)
+    path.rename(site.directory / "away")
+    line = hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"), "deferred")
+    assert "smtp_sasl_password_maps: " in line and "dsn=4.3.0" in line
+    assert not peer.sessions
+
+    (site.directory / "away").rename(path)
+    hub.waiting("b@vm2.vm")
+    hub.command("queue", "retry", "--all")
+    hub.delivered("b@vm2.vm")
+    assert login.attempts == [("SCRAM-SHA-256", USER, True)]
 
 
 # ---- neighbours ----
