@@ -1,4 +1,10 @@
-/* posthouse queue stats - what waits, by next hop and status; the largest first */
+/*
+ * posthouse queue stats - what waits, by next hop and status; the worst next
+ * hop first
+ *
+ * How the next hops are is told by a running server. Without one the queue
+ * alone says what is known: why the oldest waits, and until when.
+ */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -6,7 +12,9 @@
 
 #include "base/macros.h"
 #include "base/memory.h"
+#include "cli/ask.h"
 #include "cli/cli.h"
+#include "cli/hops.h"
 #include "cli/json.h"
 
 #define HOP_WIDTH_MAX 48 /* a longer one pushes the rest of its line aside */
@@ -15,12 +23,14 @@ struct row {
 	char *next_hop;
 	const char *status;
 	int64_t recipients, messages, active, oldest_ms;
-	int64_t next_ms; /* 0: there is no next attempt */
+	int64_t next_ms;       /* 0: there is no next attempt */
+	const struct hop *hop; /* of all of its rows; NULL: it was never tried */
 };
 
 struct stats {
 	struct row *rows;
 	size_t count;
+	struct hops hops;
 	int64_t now_ms;
 	struct buf out;
 };
@@ -29,6 +39,7 @@ static int add_row(void *arg, const struct queue_stats *found)
 {
 	struct stats *s = arg;
 
+	hops_take_waiting(&s->hops, found);
 	if ((s->count & (s->count - 1)) == 0) /* full at each power of two */
 		s->rows = memory_grow(s->rows, MAX(s->count * 2, 1) * sizeof(*s->rows));
 	s->rows[s->count++] = (struct row){
@@ -48,6 +59,11 @@ static int compare_rows(const void *a, const void *b)
 	const struct row *left = a, *right = b;
 	int names;
 
+	if (left->hop != right->hop) {
+		if (!left->hop || !right->hop)
+			return left->hop ? -1 : 1;
+		return hops_compare(left->hop, right->hop);
+	}
 	if (left->recipients != right->recipients)
 		return left->recipients < right->recipients ? 1 : -1;
 	names = strcmp(left->next_hop, right->next_hop);
@@ -85,6 +101,11 @@ static void pad(struct buf *out, size_t from, size_t width)
 	buf_append_string(out, "  ");
 }
 
+static const char *state_of(const struct row *row)
+{
+	return row->hop ? hop_state_name(hop_state(row->hop)) : "-";
+}
+
 static void print_row(struct stats *s, const struct row *row, size_t width)
 {
 	struct buf *out = &s->out;
@@ -92,6 +113,7 @@ static void print_row(struct stats *s, const struct row *row, size_t width)
 
 	append_hop(out, row);
 	pad(out, 0, width);
+	buf_printf(out, "%-7s  ", state_of(row));
 	buf_printf(out, "%-8s  %10" PRId64 "  %8" PRId64 "  %6" PRId64 "  ", row->status,
 		   row->recipients, row->messages, row->active);
 	oldest = buf_len(out);
@@ -106,7 +128,12 @@ static void print_row(struct stats *s, const struct row *row, size_t width)
 		cli_format_duration(out, (row->next_ms - s->now_ms + 999) / 1000);
 	}
 	buf_append_string(out, "\n");
-	cli_print(out);
+}
+
+/* What is wrong with a next hop stands below the last of its rows. */
+static bool is_last_of_hop(const struct stats *s, size_t i)
+{
+	return s->rows[i].hop && (i + 1 == s->count || s->rows[i + 1].hop != s->rows[i].hop);
 }
 
 static void print_table(struct stats *s)
@@ -117,10 +144,14 @@ static void print_table(struct stats *s)
 		printf("The queue is empty.\n");
 		return;
 	}
-	printf("%-*s  STATUS    RECIPIENTS  MESSAGES  ACTIVE  OLDEST  NEXT ATTEMPT\n", (int)width,
-	       "NEXT HOP");
-	for (size_t i = 0; i < s->count && !ferror(stdout); i++)
+	printf("%-*s  STATE    STATUS    RECIPIENTS  MESSAGES  ACTIVE  OLDEST  NEXT ATTEMPT\n",
+	       (int)width, "NEXT HOP");
+	for (size_t i = 0; i < s->count && !ferror(stdout); i++) {
 		print_row(s, &s->rows[i], width);
+		if (is_last_of_hop(s, i))
+			hop_text_trouble(&s->out, s->rows[i].hop, s->now_ms);
+		cli_print(&s->out);
+	}
 }
 
 /* ---- for programs ---- */
@@ -136,9 +167,27 @@ static void print_object(struct stats *s, const struct row *row)
 	json_object_set_new(object, "active", json_integer(row->active));
 	json_object_set_new(object, "oldest_at", cli_json_time(row->oldest_ms));
 	json_object_set_new(object, "next_attempt_at", cli_json_time(row->next_ms));
+	hop_json(row->hop, object);
 	cli_json_print(&s->out, object);
 	json_decref(object);
 	cli_print(&s->out);
+}
+
+static int take_line(void *arg, const json_t *line, bool is_last)
+{
+	(void)is_last;
+	hops_take_line(arg, line);
+	return 0;
+}
+
+/* One that does not answer is no reason to show nothing. */
+static void ask_about_hops(struct stats *s, const struct queue_view *view)
+{
+	CLEANUP(control_client_closep)
+	struct control_client *client = view->is_server_running ? ask_try(view->config) : NULL;
+
+	if (client)
+		ask(client, json_pack("{s:s}", "command", "status"), take_line, &s->hops);
 }
 
 static int collect(struct stats *s, struct queue_view *view)
@@ -147,9 +196,12 @@ static int collect(struct stats *s, struct queue_view *view)
 	int r = 0;
 
 	queue_view_ask_server(view);
+	ask_about_hops(s, view);
 	s->now_ms = view->now_ms;
 	if (view->reader)
 		r = queue_reader_stats(view->reader, add_row, s, &err);
+	for (size_t i = 0; i < s->count; i++)
+		s->rows[i].hop = hops_find(&s->hops, s->rows[i].next_hop);
 	if (s->count > 0)
 		qsort(s->rows, s->count, sizeof(*s->rows), compare_rows);
 	return r < 0 ? queue_view_fail(view->config, &err) : CLI_DONE;
@@ -184,6 +236,7 @@ int cli_queue_stats(const struct cli *cli, int argc, char **argv)
 	for (size_t i = 0; i < stats.count; i++)
 		free(stats.rows[i].next_hop);
 	free(stats.rows);
+	hops_done(&stats.hops);
 	buf_done(&stats.out);
 	return code;
 }

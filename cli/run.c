@@ -68,6 +68,7 @@ static void on_refresh_timer(void *arg)
 		generation_renew(s->current, s->mta, server_log_problem, s);
 	expiry_look(&s->expiry, s->current->config, server_log_problem, s);
 	ledger_note_write(&s->ledger_note, s->queue, s->log, false);
+	watch_look(s->watch);
 	loop_timer_start(s->refresh_timer, REFRESH_MS);
 }
 
@@ -197,6 +198,7 @@ static int open_control(struct server *s, struct error *err)
 	int r = serve_new(s->loop, &options, &s->serve, err);
 
 	if (r == 0) {
+		s->watch = watch_new(s);
 		reload_serve(s);
 		status_serve(s);
 	}
@@ -251,6 +253,7 @@ static void log_warnings(struct server *s)
 static void release(struct server *s)
 {
 	serve_free(s->serve);
+	watch_stop(s->watch);
 	mta_free(s->mta);
 	/* For good: whoever still hurries us gets an orderly end. No other thread takes them. */
 	let_wait(SIG_BLOCK, all_signals, ARRAY_SIZE(all_signals));
@@ -259,6 +262,7 @@ static void release(struct server *s)
 	loop_timer_free(s->refresh_timer);
 	if (s->loop)
 		loop_free(s->loop);
+	watch_free(s->watch);
 	if (s->queue)
 		queue_close(s->queue);
 	if (s->pid_file)
@@ -305,6 +309,7 @@ int cli_run(const struct cli *cli, int argc, char **argv)
 		log_ready(s); /* first: supervisors wait for it */
 		log_warnings(s);
 		expiry_init(&s->expiry, &clock_system);
+		watch_look(s->watch);
 		ledger_note_write(&s->ledger_note, s->queue, s->log, true);
 		loop_timer_start(s->refresh_timer, REFRESH_MS);
 		loop_run(s->loop);

@@ -156,6 +156,15 @@ static void tell_certificates(const struct answer *a, struct control_call *call)
 	}
 }
 
+static void tell_alarm(void *arg, const char *next_hop, int64_t since_ms)
+{
+	struct control_call *call = arg;
+
+	control_call_reply(call,
+			   json_pack("{s:{s:o, s:I}}", "alarm", "next_hop", cli_json_text(next_hop),
+				     "since_ms", (json_int_t)since_ms));
+}
+
 static void tell_problems(const struct answer *a, struct control_call *call)
 {
 	const char *problem = NULL;
@@ -173,6 +182,7 @@ static void more(void *arg, struct control_call *call)
 	if (!a->are_certificates_told) {
 		tell_certificates(a, call);
 		tell_problems(a, call);
+		alarms_each(watch_alarms(a->server->watch), tell_alarm, call);
 	}
 	a->are_certificates_told = true;
 	end = control_call_is_gone(call) ? count : MIN(a->next + HOPS_AT_ONCE, count);

@@ -10,6 +10,7 @@
 #include "cli/ledger_note.h"
 #include "cli/privileges.h"
 #include "cli/serve.h"
+#include "cli/watch.h"
 
 struct server {
 	const char *config_file;
@@ -29,7 +30,8 @@ struct server {
 	struct loop *loop;
 	struct loop_timer *refresh_timer;
 	struct expiry expiry;
-	int64_t started_ms; /* Unix */
+	struct watch *watch; /* NULL: not started */
+	int64_t started_ms;  /* Unix */
 	struct loop_signal *signals[3];
 	bool is_stopping, are_services_closed;
 };

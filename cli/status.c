@@ -1,8 +1,5 @@
 /*
  * posthouse status - asks the server, counts what waits, and puts both together
- *
- * Routes that differ in their TLS alone are the same next hop to an operator,
- * who knows it by what `queue list` shows: their lines are joined.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -29,73 +26,6 @@ static char *text(const json_t *object, const char *name)
 	const char *value = json_string_value(json_object_get(object, name));
 
 	return slice_strdup(slice_from(value ? value : ""));
-}
-
-static struct status_hop *find_hop(struct status *s, const char *next_hop)
-{
-	struct status_hop *hop = strmap_get(&s->hops_by_name, slice_from(next_hop));
-
-	if (hop)
-		return hop;
-	hop = memory_zeroed(sizeof(*hop));
-	hop->next_hop = slice_strdup(slice_from(next_hop));
-	strmap_put(&s->hops_by_name, slice_from(next_hop), hop);
-	return hop;
-}
-
-/* It is up if it answers, though it may take no mail. */
-static void add_answer(struct status_hop *hop, const json_t *object)
-{
-	int64_t answer_ms = number(object, "last_answer_ms");
-
-	hop->is_up |= answer_ms != 0 && !json_is_true(json_object_get(object, "is_stale"));
-	hop->last_answer_ms = MAX(hop->last_answer_ms, answer_ms);
-}
-
-static void add_success(struct status_hop *hop, const json_t *object)
-{
-	json_t *tls = json_object_get(object, "tls");
-
-	if (number(object, "last_success_ms") <= hop->last_success_ms)
-		return;
-	hop->last_success_ms = number(object, "last_success_ms");
-	json_decref(hop->tls);
-	hop->tls = tls ? json_incref(tls) : NULL;
-	hop->peer_not_after_s = number(object, "peer_not_after_s");
-}
-
-static void add_error(struct status_hop *hop, const json_t *object)
-{
-	if (number(object, "last_error_ms") <= hop->last_error_ms)
-		return;
-	hop->last_error_ms = number(object, "last_error_ms");
-	free(hop->last_error);
-	hop->last_error = text(object, "last_error");
-}
-
-/* One route that is down makes its next hop so: its mail waits. */
-static void add_failure(struct status_hop *hop, const json_t *object)
-{
-	int64_t since_ms = number(object, "down_since_ms"), retry_ms = number(object, "retry_ms");
-
-	if (!json_is_true(json_object_get(object, "is_down")))
-		return;
-	hop->down_since_ms = hop->is_down ? MIN(hop->down_since_ms, since_ms) : since_ms;
-	hop->retry_ms = hop->is_down ? MIN(hop->retry_ms, retry_ms) : retry_ms;
-	hop->is_down = true;
-}
-
-static void take_hop(struct status *s, const json_t *object)
-{
-	const char *next_hop = json_string_value(json_object_get(object, "next_hop"));
-	struct status_hop *hop = next_hop ? find_hop(s, next_hop) : NULL;
-
-	if (!hop)
-		return;
-	add_answer(hop, object);
-	add_success(hop, object);
-	add_error(hop, object);
-	add_failure(hop, object);
 }
 
 static void take_certificate(struct status *s, const json_t *object)
@@ -142,8 +72,7 @@ static int take_line(void *arg, const json_t *object, bool is_last)
 	(void)is_last;
 	if ((part = json_object_get(object, "server")) != NULL)
 		take_server(s, part);
-	if ((part = json_object_get(object, "next_hop")) != NULL)
-		take_hop(s, part);
+	hops_take_line(&s->hops, object);
 	if ((part = json_object_get(object, "certificate")) != NULL)
 		take_certificate(s, part);
 	if ((part = json_object_get(object, "problem")) != NULL)
@@ -159,8 +88,7 @@ static int count_waiting(void *arg, const struct queue_stats *stats)
 
 	if (stats->status == QUEUE_HELD)
 		s->held += stats->recipients;
-	if (stats->next_hop[0] != '\0')
-		find_hop(s, stats->next_hop)->queued += stats->recipients;
+	hops_take_waiting(&s->hops, stats);
 	return 0;
 }
 
@@ -174,29 +102,6 @@ static void read_queue(struct status *s, const struct config *config)
 			    queue_reader_stats(reader, count_waiting, s, NULL) == 0;
 }
 
-static int compare_hops(const void *a, const void *b)
-{
-	const struct status_hop *left = *(struct status_hop *const *)a,
-				*right = *(struct status_hop *const *)b;
-
-	if (left->is_down != right->is_down)
-		return left->is_down ? -1 : 1;
-	if (left->queued != right->queued)
-		return left->queued < right->queued ? 1 : -1;
-	return strcmp(left->next_hop, right->next_hop);
-}
-
-static void sort_hops(struct status *s)
-{
-	const struct strmap_entry *entry;
-	size_t cursor = 0;
-
-	s->hops = memory_zeroed(MAX(s->hops_by_name.count, 1) * sizeof(*s->hops));
-	while ((entry = strmap_next(&s->hops_by_name, &cursor)) != NULL)
-		s->hops[s->hop_count++] = entry->value;
-	qsort(s->hops, s->hop_count, sizeof(*s->hops), compare_hops);
-}
-
 /* ---- for programs ---- */
 
 static json_t *known_number(const struct status *s, int64_t value)
@@ -204,18 +109,13 @@ static json_t *known_number(const struct status *s, int64_t value)
 	return s->is_queue_known ? json_integer(value) : json_null();
 }
 
-static json_t *hop_object(const struct status *s, const struct status_hop *hop)
+static json_t *hop_object(const struct status *s, const struct hop *hop)
 {
 	json_t *object = json_object();
 
 	json_object_set_new(object, "next_hop", cli_json_text(hop->next_hop));
-	json_object_set_new(object, "state", json_string(status_state_name(status_hop_state(hop))));
 	json_object_set_new(object, "queued", known_number(s, hop->queued));
-	json_object_set_new(object, "last_success_at", cli_json_time(hop->last_success_ms));
-	json_object_set_new(object, "last_error",
-			    hop->last_error ? cli_json_text(hop->last_error) : json_null());
-	json_object_set_new(object, "last_error_at", cli_json_time(hop->last_error_ms));
-	json_object_set_new(object, "retry_at", cli_json_time(hop->retry_ms));
+	hop_json(hop, object);
 	json_object_set_new(object, "tls", hop->tls ? json_incref(hop->tls) : json_null());
 	json_object_set_new(object, "peer_not_after", cli_json_time(hop->peer_not_after_s * 1000));
 	return object;
@@ -249,8 +149,8 @@ static void print_json(const struct status *s, struct buf *out)
 	json_t *object = json_object(), *hops = json_array(), *certificates = json_array();
 	json_t *problems = json_array();
 
-	for (size_t i = 0; i < s->hop_count; i++)
-		json_array_append_new(hops, hop_object(s, s->hops[i]));
+	for (size_t i = 0; i < s->hops.count; i++)
+		json_array_append_new(hops, hop_object(s, s->hops.list[i]));
 	for (size_t i = 0; i < s->certificate_count; i++)
 		json_array_append_new(certificates, certificate_object(&s->certificates[i]));
 	for (size_t i = 0; i < s->problem_count; i++)
@@ -274,18 +174,7 @@ static void print_json(const struct status *s, struct buf *out)
 
 static void status_done(struct status *s)
 {
-	const struct strmap_entry *entry;
-	size_t cursor = 0;
-
-	while ((entry = strmap_next(&s->hops_by_name, &cursor)) != NULL) {
-		struct status_hop *hop = entry->value;
-
-		free(hop->next_hop);
-		free(hop->last_error);
-		json_decref(hop->tls);
-		free(hop);
-	}
-	strmap_done(&s->hops_by_name);
+	hops_done(&s->hops);
 	for (size_t i = 0; i < s->certificate_count; i++) {
 		free(s->certificates[i].file);
 		free(s->certificates[i].subject);
@@ -294,7 +183,6 @@ static void status_done(struct status *s)
 	for (size_t i = 0; i < s->problem_count; i++)
 		free(s->problems[i]);
 	free(s->problems);
-	free(s->hops);
 	free(s->mode);
 	free(s->version);
 }
@@ -318,7 +206,7 @@ static int collect(struct status *s, const struct config *config)
 	}
 	s->now_ms = clock_wall_ms(&clock_system);
 	read_queue(s, config);
-	sort_hops(s);
+	hops_sort(&s->hops);
 	return CLI_DONE;
 }
 

@@ -14,24 +14,6 @@
 #define DAY_S	       86400
 #define SOON_DAYS      CONFIG_EXPIRES_SOON_DAYS
 
-enum status_state status_hop_state(const struct status_hop *hop)
-{
-	if (hop->is_down)
-		return STATUS_BACKOFF;
-	return hop->is_up ? STATUS_UP : STATUS_UNKNOWN;
-}
-
-const char *status_state_name(enum status_state state)
-{
-	static const char *const names[] = {
-		[STATUS_UP] = "up",
-		[STATUS_BACKOFF] = "backoff",
-		[STATUS_UNKNOWN] = "unknown",
-	};
-
-	return names[state];
-}
-
 static void pad(struct buf *out, size_t from, size_t width)
 {
 	while (buf_len(out) - from < width)
@@ -89,7 +71,7 @@ static size_t hop_width(const struct status *s, size_t shown)
 	struct buf text = { 0 };
 
 	for (size_t i = 0; i < shown; i++) {
-		cli_format_text(&text, s->hops[i]->next_hop);
+		cli_format_text(&text, s->hops.list[i]->next_hop);
 		width = MAX(width, MIN(buf_len(&text), HOP_WIDTH_MAX));
 		buf_clear(&text);
 	}
@@ -105,7 +87,7 @@ static const char *tls_text(const json_t *tls, const char *name)
 }
 
 /* "TLSv1.3, verified by ca"; "none!" where mail goes in the clear. */
-static void put_tls(struct buf *out, const struct status_hop *hop)
+static void put_tls(struct buf *out, const struct hop *hop)
 {
 	bool is_verified = json_is_true(json_object_get(hop->tls, "verified"));
 
@@ -120,31 +102,7 @@ static void put_tls(struct buf *out, const struct status_hop *hop)
 		buf_printf(out, " by %s", tls_text(hop->tls, "verified_by"));
 }
 
-static void put_trouble(struct buf *out, const struct status *s, const struct status_hop *hop)
-{
-	if (!hop->is_down && hop->last_error_ms <= hop->last_answer_ms)
-		return;
-	buf_append_string(out, "    ");
-	if (hop->is_down) {
-		buf_append_string(out, "down for ");
-		cli_format_duration(out, (s->now_ms - hop->down_since_ms) / 1000);
-		if (hop->retry_ms > s->now_ms) {
-			buf_append_string(out, ", next try in ");
-			cli_format_duration(out, (hop->retry_ms - s->now_ms + 999) / 1000);
-		} else {
-			buf_append_string(out, ", being tried");
-		}
-	} else {
-		put_ago(out, s, hop->last_error_ms);
-	}
-	if (hop->last_error) {
-		buf_append_string(out, ": ");
-		cli_format_text(out, hop->last_error);
-	}
-	buf_append_string(out, "\n");
-}
-
-static void put_peer_expiry(struct buf *out, const struct status *s, const struct status_hop *hop)
+static void put_peer_expiry(struct buf *out, const struct status *s, const struct hop *hop)
 {
 	int64_t left_s = hop->peer_not_after_s - s->now_ms / 1000;
 
@@ -155,15 +113,14 @@ static void put_peer_expiry(struct buf *out, const struct status *s, const struc
 	buf_append_string(out, "\n");
 }
 
-static void put_hop(struct buf *out, const struct status *s, const struct status_hop *hop,
-		    size_t width)
+static void put_hop(struct buf *out, const struct status *s, const struct hop *hop, size_t width)
 {
 	size_t from = buf_len(out);
 
 	cli_format_text(out, hop->next_hop);
 	pad(out, from, width);
 	from = buf_len(out);
-	buf_append_string(out, status_state_name(status_hop_state(hop)));
+	buf_append_string(out, hop_state_name(hop_state(hop)));
 	pad(out, from, strlen("unknown"));
 	if (s->is_queue_known)
 		buf_printf(out, "%8" PRId64 "  ", hop->queued);
@@ -174,13 +131,13 @@ static void put_hop(struct buf *out, const struct status *s, const struct status
 	pad(out, from, strlen("LAST SUCCESS"));
 	put_tls(out, hop);
 	buf_append_string(out, "\n");
-	put_trouble(out, s, hop);
+	hop_text_trouble(out, hop, s->now_ms);
 	put_peer_expiry(out, s, hop);
 }
 
 static void put_hops(struct buf *out, const struct status *s)
 {
-	size_t shown = MIN(s->hop_count, STATUS_HOPS_SHOWN), width = hop_width(s, shown);
+	size_t shown = MIN(s->hops.count, STATUS_HOPS_SHOWN), width = hop_width(s, shown);
 
 	if (shown == 0) {
 		buf_append_string(out, "\nNo next hop was used yet.\n");
@@ -188,14 +145,14 @@ static void put_hops(struct buf *out, const struct status *s)
 	}
 	buf_printf(out, "\n%-*s  STATE      QUEUED  LAST SUCCESS  TLS\n", (int)width, "NEXT HOP");
 	for (size_t i = 0; i < shown; i++)
-		put_hop(out, s, s->hops[i], width);
-	if (s->hop_count > shown) {
+		put_hop(out, s, s->hops.list[i], width);
+	if (s->hops.count > shown) {
 		size_t down = 0;
 
-		for (size_t i = shown; i < s->hop_count; i++)
-			down += s->hops[i]->is_down;
+		for (size_t i = shown; i < s->hops.count; i++)
+			down += s->hops.list[i]->is_down;
 		buf_printf(out, "and %zu more, %zu of them down; --json has them all\n",
-			   s->hop_count - shown, down);
+			   s->hops.count - shown, down);
 	}
 }
 

@@ -27,14 +27,13 @@ static unsigned int count_lines(const char *text)
 
 static void test_many(void **state)
 {
-	struct status_hop *hops = calloc(MANY, sizeof(*hops)), *list[MANY];
+	struct hop *hops = calloc(MANY, sizeof(*hops)), *list[MANY];
 	struct status s = {
 		.now_ms = NOW_MS,
 		.started_ms = NOW_MS - 3600000,
 		.mode = strdup("hub"),
 		.version = strdup("1.0"),
-		.hops = list,
-		.hop_count = MANY,
+		.hops = { .list = list, .count = MANY },
 		.is_queue_known = true,
 	};
 	CLEANUP(free_strp) char *text = NULL;

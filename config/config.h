@@ -166,7 +166,8 @@ const struct config_listener *config_listeners(const struct config *config,
  * not come from the file are left alone: clock, log, queue, policy, services.
  */
 void config_queue_options(const struct config *config, struct queue_options *ret);
-int64_t config_ledger_lifetime_s(const struct config *config); /* for queue_keep_ledger() */
+int64_t config_ledger_lifetime_s(const struct config *config);	 /* for queue_keep_ledger() */
+int64_t config_destination_alarm_s(const struct config *config); /* 0: no alarms */
 void config_mta_options(const struct config *config, struct mta_options *ret);
 void config_edge_options(const struct config *config, struct edge_options *ret);
 void config_hub_options(const struct config *config, struct hub_options *ret);

@@ -79,6 +79,11 @@ static unsigned int discarded_extensions(const struct config *c)
 	return extensions;
 }
 
+int64_t config_destination_alarm_s(const struct config *config)
+{
+	return config_number(config, CONFIG_DESTINATION_ALARM_TIME);
+}
+
 static void receiving_options(const struct config *c, struct mta_options *ret)
 {
 	ret->server_tls = c->tls->server;

@@ -61,6 +61,8 @@ struct queue_stats {
 	int64_t active;		      /* of the recipients */
 	int64_t oldest_ms;	      /* arrival of the oldest of these messages */
 	int64_t next_due_ms;	      /* the first next attempt; INT64_MAX: all are held */
+	const char
+		*reason; /* of the last attempt of the oldest: "4.4.1 TEXT"; "": there was none */
 };
 
 /* In the order of next hops, then states. Stops at non-zero, and returns it. */

@@ -78,6 +78,17 @@ static int add_all(struct queue_reader *r, struct sums *sums, struct error *err)
 	return result;
 }
 
+static int look_at_oldest(struct queue_reader *r, struct sums *sums, struct group *g,
+			  struct error *err)
+{
+	int result = queue_store_arrived(r->store, g->oldest_id, &g->stats.oldest_ms, err);
+
+	if (result < 0)
+		return result;
+	return queue_store_reason(r->store, g->oldest_id, g->stats.status, g->stats.next_hop,
+				  &sums->arena, &g->stats.reason, err);
+}
+
 static int find_oldest(struct queue_reader *r, struct sums *sums, struct error *err)
 {
 	const struct strmap_entry *entry;
@@ -92,8 +103,7 @@ static int find_oldest(struct queue_reader *r, struct sums *sums, struct error *
 
 			if (g->stats.recipients == 0)
 				continue;
-			result = queue_store_arrived(r->store, g->oldest_id, &g->stats.oldest_ms,
-						     err);
+			result = look_at_oldest(r, sums, g, err);
 			if (result < 0)
 				return result;
 		}

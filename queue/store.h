@@ -137,6 +137,11 @@ void queue_store_stats_end(struct queue_store *s);
 /* When a message arrived. 0 or NOT_FOUND. */
 int queue_store_arrived(struct queue_store *s, int64_t id, int64_t *ret_ms, struct error *err);
 
+/* Why the first of a message's recipients in this state still waits, in the arena; see queue_stats. */
+int queue_store_reason(struct queue_store *s, int64_t id, enum queue_status status,
+		       const char *next_hop, struct arena *arena, const char **ret_reason,
+		       struct error *err);
+
 /* Add a row to the ledger; its number is given to it. */
 int queue_store_ledger_add(struct queue_store *s, struct queue_ledger_entry *entry,
 			   struct error *err);

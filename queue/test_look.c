@@ -197,11 +197,12 @@ static int show_group(void *arg, const struct queue_stats *s)
 	struct groups *groups = arg;
 	size_t len = strlen(groups->text);
 
-	snprintf(groups->text + len, sizeof(groups->text) - len, "%s %s %lld/%lld/%lld %lld %lld\n",
-		 s->next_hop, queue_status_name(s->status), (long long)s->recipients,
-		 (long long)s->messages, (long long)s->active,
+	snprintf(groups->text + len, sizeof(groups->text) - len,
+		 "%s %s %lld/%lld/%lld %lld %lld%s\n", s->next_hop, queue_status_name(s->status),
+		 (long long)s->recipients, (long long)s->messages, (long long)s->active,
 		 (long long)(s->oldest_ms - TESTER_START_MS),
-		 s->next_due_ms == INT64_MAX ? -1 : (long long)(s->next_due_ms - TESTER_START_MS));
+		 s->next_due_ms == INT64_MAX ? -1 : (long long)(s->next_due_ms - TESTER_START_MS),
+		 s->reason);
 	return --groups->stop_after == 0 ? 9 : 0;
 }
 

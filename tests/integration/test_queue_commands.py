@@ -293,11 +293,11 @@ def test_show_answers_at_three_in_the_morning(deferring):
     code, out, err = run(deferring, "show", deferring.ids[0])
     assert (code, err) == (0, "")
     assert f"id:       {deferring.ids[0]}\nsender:   {SENDER}\n" in out
-    assert re.search(r"\na@vm2\.vm: deferred after 1 attempt, next in \d+m\d*s?, by "
+    assert re.search(r"\na@vm2\.vm: deferred after 1 attempt, next in \d\S+, by "
                      r"\[127\.0\.0\.1\]:\d+\n"
                      r"    last:      450 4\.2\.1 mailbox busy\n"
                      r"               said by 127\.0\.0\.1:\d+, 20\S+Z, \d+s ago\n"
-                     r"    next:      20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, in \d+m\S*\n"
+                     r"    next:      20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, in \d\S+\n"
                      r"    given up:  20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ, in \S+, and returned to "
                      r"alice@vm1\.vm\n", out)
     assert re.search(r"\nhistory:\n    20\S+Z, \d+s ago: \S+: deferred, relay "
@@ -352,9 +352,9 @@ def test_stats(deferring):
     assert rows[1]["next_attempt_at"] is None
     code, out, err = run(deferring, "stats")
     assert (code, err) == (0, "")
-    assert re.search(r"^NEXT HOP +STATUS +RECIPIENTS +MESSAGES +ACTIVE +OLDEST +NEXT ATTEMPT$", out, re.M)
-    assert re.search(rf"^{re.escape(hop)} +deferred +3 +2 +0 +\S+ +in \S+$", out, re.M)
-    assert re.search(rf"^{re.escape(hop)} +held +1 +1 +0 +\S+ +-$", out, re.M)
+    assert re.search(r"^NEXT HOP +STATE +STATUS +RECIPIENTS +MESSAGES +ACTIVE +OLDEST +NEXT ATTEMPT$", out, re.M)
+    assert re.search(rf"^{re.escape(hop)} +up +deferred +3 +2 +0 +\S+ +in \S+$", out, re.M)
+    assert re.search(rf"^{re.escape(hop)} +up +held +1 +1 +0 +\S+ +-$", out, re.M)
     act(deferring, "delete", "--all")
     assert run(deferring, "stats") == (0, "The queue is empty.\n", "")
     assert run(deferring, "stats", "--json") == (0, "", "")

@@ -1,0 +1,173 @@
+"""Next hops that fail: what status and queue stats say of them, and the alarm."""
+
+import json
+import re
+import sqlite3
+
+from clients import HOST, relay
+
+TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
+NOT_FOR_LONG = {"minimal_backoff_time": "1s", "maximal_backoff_time": "1s"}
+
+
+def status(host):
+    got = host.command("status", "--json")
+    assert got.returncode == 0, got.stderr
+    return json.loads(got.stdout)["next_hops"]
+
+
+def text(host, *command):
+    got = host.command(*command)
+    assert got.returncode == 0, got.stderr
+    return got.stdout.decode()
+
+
+def count(host, words):
+    return sum(words in line for line in host.server.log().splitlines())
+
+
+def test_alarm(site):
+    """Once for an outage, not again for a reload, and over with the first mail that gets out."""
+    port = site.port()
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{port} tls=none\n", destination_alarm_time="1s",
+                   **NOT_FOR_LONG)
+    relay(hub, "a@x.example", "one@vm1.vm")
+    line = hub.wait_for(r"ALARM: nothing has been delivered to .*")
+    assert f"error: ALARM: nothing has been delivered to [{HOST}]:{port} for " in line
+    assert "; 1 recipient waits, the oldest message since 2" in line
+    assert "Connection refused" in line
+
+    found = status(hub)[0]
+    assert found["alarm"] is True and TIME.match(found["alarm_since"])
+    assert re.search(r"^    ALARM: nothing has been delivered for ", text(hub, "status"),
+                     re.MULTILINE)
+    row = json.loads(text(hub, "queue", "stats", "--json"))
+    assert (row["alarm"], row["alarm_since"]) == (True, found["alarm_since"])
+
+    hub.change(smtpd_timeout="100s")
+    assert hub.command("reload").returncode == 0
+    relay(hub, "a@x.example", "two@vm1.vm")
+    hub.delivered("two@vm1.vm", status="deferred")
+    assert count(hub, "ALARM: ") == 1
+
+    site.peer(port=port)
+    hub.wait_for(rf"warning: ALARM over: \[{HOST}\]:{port} takes mail again, after ")
+    found = status(hub)[0]
+    assert (found["alarm"], found["alarm_since"]) == (False, None)
+    assert count(hub, "ALARM: ") == 1
+
+
+def test_alarm_after_a_restart(site):
+    """What waits is as old as it was; and nobody need try it first."""
+    port = site.port()
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{port} tls=none\n", destination_alarm_time="1s",
+                   minimal_backoff_time="1h")
+    relay(hub, "a@x.example", "one@vm1.vm")
+    hub.wait_for("ALARM: nothing")
+    hub.stop()
+    hub.start()
+    hub.wait_for(rf"ALARM: nothing has been delivered to \[{HOST}\]:{port} for ")
+    found = status(hub)
+    assert len(found) == 1
+    assert (found[0]["state"], found[0]["alarm"], found[0]["queued"]) == ("unknown", True, 1)
+    assert "Connection refused" in found[0]["last_error"] and TIME.match(found[0]["retry_at"])
+
+    hub.command("queue", "delete", "--all")
+    hub.change(destination_alarm_time="2s")  # looks at the queue at once
+    assert hub.command("reload").returncode == 0
+    hub.wait_for(rf"ALARM over: nothing waits for \[{HOST}\]:{port} any more")
+
+
+def test_no_alarm_after_a_success_before_the_restart(site):
+    """The ledger knows it; the mail that waits is older than that."""
+    peer = site.peer(replies={"RCPT": lambda session, argument:
+                              "450 4.2.0 later" if "late" in argument else None})
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{peer.port} tls=none\n", destination_alarm_time="1h",
+                   minimal_backoff_time="1h")
+    relay(hub, "a@x.example", "late@vm1.vm")
+    hub.waiting("late@vm1.vm")
+    relay(hub, "a@x.example", "soon@vm1.vm")
+    hub.delivered("soon@vm1.vm")
+    hub.stop()
+    with sqlite3.connect(hub.directory / "queue" / "queue.db") as database:
+        database.execute("UPDATE q_message SET arrived_ms = arrived_ms - 7200000")
+    database.close()
+    hub.start()
+    hub.change(smtpd_timeout="100s")
+    assert hub.command("reload").returncode == 0
+    assert status(hub)[0]["alarm"] is False
+    hub.stop()
+    assert count(hub, "ALARM") == 0
+
+
+def test_no_alarm(site):
+    port = site.port()
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{port} tls=none\n", destination_alarm_time="0",
+                   **NOT_FOR_LONG)
+    relay(hub, "a@x.example", "one@vm1.vm")
+    hub.waiting("one@vm1.vm")
+    assert status(hub)[0]["alarm"] is False
+    assert count(hub, "ALARM") == 0
+
+
+def test_the_worst_comes_first(site):
+    """In status and in queue stats, with a server and without."""
+    good, grey = site.peer(), site.peer(replies={"RCPT": "450 4.2.0 later"})
+    dead = site.port()
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{good.port} tls=none\n"
+                   f"vm2.vm relay:[{HOST}]:{grey.port} tls=none\n"
+                   f"vm3.vm relay:[{HOST}]:{dead} tls=none\n", minimal_backoff_time="1h")
+    for address in "a@vm1.vm", "b@vm2.vm", "c@vm2.vm", "d@vm3.vm":
+        relay(hub, "a@x.example", address)
+    hub.delivered("a@vm1.vm")
+    for address in "b@vm2.vm", "c@vm2.vm", "d@vm3.vm":
+        hub.waiting(address)
+    names = [f"[{HOST}]:{port}" for port in (dead, grey.port, good.port)]
+
+    found = status(hub)
+    assert [each["next_hop"] for each in found] == names
+    assert [each["state"] for each in found] == ["backoff", "up", "up"]
+    shown = text(hub, "status")
+    assert re.search(r"up +2  .*\n    the oldest waits: 4\.2\.0 later$", shown, re.MULTILINE), shown
+
+    rows = [json.loads(line) for line in text(hub, "queue", "stats", "--json").splitlines()]
+    assert [(each["next_hop"], each["state"], each["recipients"]) for each in rows] == \
+        [(names[0], "backoff", 1), (names[1], "up", 2)]
+    assert rows[0]["last_error"].startswith("4.4.1 connect to ") and TIME.match(rows[0]["retry_at"])
+    shown = text(hub, "queue", "stats")
+    assert re.search(rf"^\[{HOST}\]:{dead} +backoff +deferred +1 .*\n    down for ", shown,
+                     re.MULTILINE), shown
+
+    hub.stop()
+    rows = [json.loads(line) for line in text(hub, "queue", "stats", "--json").splitlines()]
+    assert [(each["next_hop"], each["state"], each["recipients"]) for each in rows] == \
+        [(names[1], "unknown", 2), (names[0], "unknown", 1)]
+    assert rows[0]["last_error"] == "4.2.0 later" and TIME.match(rows[0]["retry_at"])
+    shown = text(hub, "queue", "stats")
+    assert re.search(rf"^\[{HOST}\]:{dead} +unknown +deferred .*\n"
+                     r"    the oldest waits: 4\.4\.1 connect", shown, re.MULTILINE), shown
+
+
+def test_no_smtp_everywhere(site):
+    """Rubbish of a next hop in the log, the queue, the ledger and the bounce: quoted and harmless."""
+    rubbish = b"\x1b[2J\x00\xff <script>\x07" + b"x" * 5000 + b"\r\n"
+    peer = site.peer(replies={"GREETING": rubbish})
+    home = site.peer()
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{peer.port} tls=none\n"
+                   f"x.example relay:[{HOST}]:{home.port} tls=none\n", minimal_backoff_time="1h")
+    relay(hub, "a@x.example", "one@vm1.vm")
+    hub.waiting("one@vm1.vm")
+    want = "server said something that is no SMTP: ?[2J?? <script>?xxx"
+    reason = hub.queue()[0]["recipients"][0]["reason"]
+    assert reason.startswith(want) and len(reason) < 300
+    assert hub.ledger("one@vm1.vm")[0]["reply"] == reason
+    assert any(want in line for line in hub.server.log().splitlines())
+    assert want in status(hub)[0]["last_error"]
+    assert not any("\x1b" in line for line in hub.server.log().splitlines())
+
+    hub.change(maximal_queue_lifetime="0")
+    assert hub.command("reload").returncode == 0
+    hub.command("queue", "retry", "--all")
+    home.wait_for_messages(1)
+    bounce = home.messages[0].body
+    assert b"no SMTP: ?[2J" in bounce and b"\x1b" not in bounce and b"\x00" not in bounce
