@@ -128,11 +128,55 @@ static void test_login(void **state)
 	assert_string_equal(wrong_password.text, wrong_user.text);
 }
 
+/* The keys of virtual(5), and what each kind of map is asked for. */
+static void test_keys(void **state)
+{
+	static const struct {
+		const char *maps, *address, *value; /* value NULL: not found */
+	} keys[] = {
+		{ "inline:{ alice@vm1.vm=a, alice=b, @vm1.vm=c }", "Alice@VM1.vm", "a" },
+		{ "inline:{ alice=b, @vm1.vm=c }", "alice@vm1.vm", "b" },
+		{ "inline:{ alice=b, @vm1.vm=c }", "bob@vm1.vm", "c" },
+		{ "inline:{ alice=b, @vm2.vm=c }", "alice@vm2.vm", "c" },
+		{ "inline:{ alice=b }", "alice@vm2.vm", NULL },
+		{ "inline:{ vm1.vm=b }", "alice@vm1.vm", NULL },
+		{ "regexp:{ {/^alice$/ a}, {/^@/ b} }", "alice@vm1.vm", NULL },
+		{ "regexp:{ {!/^alice@/ a} }", "alice@vm1.vm", NULL },
+		{ "regexp:{ {/^(.*)@vm1/ $1} }", "alice@vm1.vm", "alice" },
+		{ "static:x", "alice@vm1.vm", "x" },
+	};
+	struct fixture *f = *state;
+
+	f->options.origin = "VM1.vm";
+	f->options.passdb = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		struct maps *maps = NULL;
+		struct edge *edge = NULL;
+		struct arena arena = { 0 };
+		struct map_result owners = { 0 }, mailbox = { 0 };
+		int r = keys[i].value ? MAP_FOUND : MAP_NOT_FOUND;
+
+		assert_return_code(maps_open(slice_from(keys[i].maps), "/", &maps, NULL), 0);
+		f->options.sender_login_maps = f->options.mailbox_maps = maps;
+		assert_return_code(edge_new(&f->options, &edge, NULL), 0);
+		assert_int_equal(edge_find_owners(edge, keys[i].address, &arena, &owners, NULL), r);
+		assert_int_equal(edge_find_mailbox(edge, keys[i].address, &arena, &mailbox, NULL),
+				 r);
+		if (r == MAP_FOUND && (strcmp(owners.value, keys[i].value) != 0 ||
+				       strcmp(mailbox.value, keys[i].value) != 0))
+			fail_msg("%s: %s: %s", keys[i].maps, keys[i].address, owners.value);
+		arena_done(&arena);
+		edge_free(edge);
+		maps_free(maps);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_who_may_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_login, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

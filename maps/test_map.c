@@ -346,6 +346,64 @@ static void expect_text(struct buf *out, const char *want)
 	assert_string_equal(got, want);
 }
 
+static void test_refresh_patterns(void **state)
+{
+	const struct dir *dir = *state;
+	CLEANUP(map_freep) struct map *map = NULL;
+	struct error error = { 0 };
+	struct buf out = { 0 };
+
+	replace_file(dir, "/a/ 1\n/^(b)$/ x$1\n");
+	map = open_map(dir, "regexp:ts");
+	assert_string_equal(map_file(map), dir->file);
+	expect(map, "a", "1 (ts:1)");
+	expect(map, "B", "xB (ts:2)");
+	replace_file(dir, "/a/ 2\nif /b/\n");
+	assert_int_equal(map_refresh(map, &error), -EINVAL);
+	assert_string_equal(error.text, "ts:2: if without an endif");
+	assert_int_equal(map_refresh(map, &error), MAP_NOT_CHANGED);
+	expect(map, "a", "1 (ts:1)");
+	replace_file(dir, "/a/ 3\n");
+	assert_int_equal(map_refresh(map, &error), 0);
+	expect(map, "a", "3 (ts:1)");
+
+	/* Where it was said that results are to be plain, they stay so. */
+	assert_int_equal(map_refuse_substitutions(map, note, &out), 0);
+	replace_file(dir, "/a/ 4\n/(b)/ $1\n");
+	assert_int_equal(map_refresh(map, &error), -EINVAL);
+	assert_memory_equal(error.text, "ts:2: $1 and the like", 21);
+	expect(map, "a", "3 (ts:1)");
+	buf_done(&out);
+}
+
+/* Results that are not known yet are not asked about. */
+static void test_validate_patterns(void **state)
+{
+	const struct dir *dir = *state;
+	CLEANUP(map_freep) struct map *map = NULL;
+	struct error error = { 0 };
+	struct buf out = { 0 };
+	int asked = 0;
+
+	replace_file(dir, "/a/ 1\n");
+	map = open_map(dir, "regexp:ts");
+	map_set_validate(map, dislikes_bad, &asked);
+	replace_file(dir, "/a/ 2\n/(b)/ $1\n/c/ bad\n/b/ 3\n/b/ 4\n");
+	assert_int_equal(map_refresh(map, &error), -EINVAL);
+	assert_string_equal(error.text, "ts:3: is bad");
+	assert_int_equal(asked, 2);
+	replace_file(dir, "/a/ 2\n/(b)/ $1\n/b/i 3\n/b/i 4\n");
+	assert_int_equal(map_refresh(map, &error), 0);
+	assert_int_equal(map_visit(map, append, &out), 0);
+	expect_text(&out, "/a/=2 (ts:1)|/(b)/=$1 (ts:2)|/b/i=3 (ts:3)|/b/i=4 (ts:4)|");
+	map_check(map, note, &out);
+	expect_text(&out,
+		    "warning ts:4 duplicate pattern \"/b/i\": ts:3 counts, this one never does|");
+	assert_int_equal(map_refuse_substitutions(map, note, &out), -EINVAL);
+	expect_text(&out, "error ts:2 $1 and the like are not allowed here: what a sender writes "
+			  "must not choose a route or a path|");
+}
+
 static void test_visit(void **state)
 {
 	const struct dir *dir = *state;
@@ -384,6 +442,8 @@ int main(void)
 		TEST(test_refresh_unfinished),
 		TEST(test_refresh_same_stat),
 		TEST(test_validate),
+		TEST(test_refresh_patterns),
+		TEST(test_validate_patterns),
 		TEST(test_visit),
 	};
 

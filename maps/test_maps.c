@@ -101,6 +101,13 @@ static const struct {
 	{ "inline:{ .vm=x }", "a.vm", MAP_FOUND },
 	{ "!inline:{ .vm=x } static:all", "a.vm", MAP_NOT_FOUND },
 	{ "!inline:{ .vm=x } static:all", "a.xm", MAP_FOUND },
+	{ "regexp:{ {/^a\\.vm$/ x} }", "A.vm", MAP_FOUND },
+	{ "regexp:{ {/^\\.vm$/ x} }", "a.vm", MAP_NOT_FOUND },
+	{ "regexp:{ {/\\.vm$/ x} }", "a.b.vm", MAP_FOUND },
+	{ "regexp:{ {!/^a\\.vm$/ x} }", "a.vm", MAP_NOT_FOUND },
+	{ "!regexp:{ {/^a\\.vm$/ x} } .vm", "a.vm", MAP_NOT_FOUND },
+	{ "!regexp:{ {/^a\\.vm$/ x} } .vm", "b.vm", MAP_FOUND },
+	{ "regexp:{ {/^(.*)$/ $1} }", "a.vm", MAP_FOUND },
 	{ "[IPv6:2001:db8::1]", "[ipv6:2001:DB8::1]", MAP_FOUND },
 	{ "inline:{ .2.3]=x }", "[0.1.2.3]", MAP_NOT_FOUND },
 };

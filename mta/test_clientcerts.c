@@ -129,6 +129,8 @@ static void test_names(void **state)
 		{ "edge.pem", "all", true },
 		{ "edge.pem", "ALL", true },
 		{ "edge.pem", "inline:{ all = x }", true },
+		{ "edge.pem", "regexp:{ {/^edge\\./ x} }", true },
+		{ "edge.pem", "regexp:{ {/^\\.example$/ x} }", false },
 		{ "edge.pem", "example", false },
 		{ "edge.pem", "edge.example.net", false },
 		{ "edge.pem", "", false },
@@ -173,6 +175,7 @@ static void test_needs_ca(void **state)
 		{ "edge.example", true },
 		{ "all", true },
 		{ "inline:{ a.example = x }", true },
+		{ "regexp:{ {/^a\\.example$/ x} }", true },
 		{ "inline:{ 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef = x }",
 		  false },
 		{ "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", false },
@@ -185,6 +188,23 @@ static void test_needs_ca(void **state)
 		assert_int_equal(clientcerts_open(slice_from(cases[i].list), "/", &list, NULL), 0);
 		assert_int_equal(clientcerts_needs_ca(list), cases[i].needs_ca);
 		clientcerts_free(list);
+	}
+}
+
+/* A pattern may know any certificate as static: does, and more quietly. */
+static void test_everybody(void **state)
+{
+	static const char *const lists[] = { "static:x", "regexp:{ {/./ x} }",
+					     "regexp:{ {!/^sha256:00/ x} }",
+					     "regexp:{ {/^[0-9a-f:]*$/ x} }" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		struct clientcerts *list = NULL;
+		struct error err = { 0 };
+
+		assert_true(clientcerts_open(slice_from(lists[i]), "/", &list, &err) < 0);
+		assert_non_null(strstr(err.text, "would let anybody relay"));
 	}
 }
 
@@ -203,10 +223,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fingerprints),
-		cmocka_unit_test(test_names),
-		cmocka_unit_test(test_nothing_shown),
-		cmocka_unit_test(test_needs_ca),
+		cmocka_unit_test(test_fingerprints),  cmocka_unit_test(test_names),
+		cmocka_unit_test(test_nothing_shown), cmocka_unit_test(test_needs_ca),
+		cmocka_unit_test(test_everybody),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -94,6 +94,16 @@ static const struct {
 	  "relay:[x]:25 tls=verify" V12 " (inline:local.vm)" },
 	{ "", "inline:{ local.vm=verify }", "", "u@local.vm", "virtual: (-)" },
 
+	/* patterns are asked for all that Postfix asks for: no next hop without its port */
+	{ "inline:{ a.vm=relay:[x]:26 }", "regexp:{ {/^\\[x\\]:26$/ verify} }", "", "u@a.vm",
+	  "relay:[x]:26 tls=verify" V12 " (regexp:{}:1)" },
+	{ "inline:{ a.vm=relay:[x]:26 }", "regexp:{ {/^\\[x\\]$/ may} }", "", "u@a.vm",
+	  "relay:[x]:26 tls=encrypt" V12 " (conf:7)" },
+	{ "inline:{ a.b.vm=relay:[x] }", "regexp:{ {/^\\.b\\.vm$/ verify} }", "", "u@a.b.vm",
+	  "relay:[x]:25 tls=verify" V12 " (regexp:{}:1)" },
+	{ "", "regexp:{ {/^(.*\\.)?b\\.vm$/ secure match=mx.${1}vm} }", "", "u@a.b.vm",
+	  "smtp:a.b.vm:25 tls=secure" V12 " match=mx.a.vm (regexp:{}:1)" },
+
 	/* what the line says comes first, each word by itself */
 	{ "inline:{ {a.vm=relay:[x] tls=encrypt} }", "inline:{ {[x]=verify match=h} }", "",
 	  "u@a.vm", "relay:[x]:25 tls=encrypt" V12 " match=h (inline:a.vm)" },

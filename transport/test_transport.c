@@ -170,8 +170,28 @@ static const struct {
 	  "relay:[a]:25 (inline:u v@vm2.vm)" },
 	{ "inline:{ {\"u v\"@vm2.vm=relay:[a]}, {u v@vm2.vm=relay:[b]} }", "", "smtp",
 	  "\"u v\"@vm2.vm", "relay:[a]:25 (inline:\"u v\"@vm2.vm)" },
+	/* patterns: the whole address, and nothing else */
+	{ "regexp:{ {/@x\\.vm2\\.vm$/ relay:[a]} }", "", "smtp", "u@x.vm2.vm",
+	  "relay:[a]:25 (regexp:{}:1)" },
+	{ "regexp:{ {/^x\\.vm2\\.vm$/ relay:[a]}, {/^\\.vm2\\.vm$/ relay:[b]}, {/^\\*$/ relay:[c]} "
+	  "}",
+	  "", "smtp", "u@x.vm2.vm", "smtp:x.vm2.vm:25 (main.conf:5)" },
+	{ "regexp:{ {!/@vm2\\.vm$/ relay:[a]} }", "", "smtp", "u@vm2.vm",
+	  "smtp:vm2.vm:25 (main.conf:5)" },
+	{ "regexp:{ {!/@vm2\\.vm$/ relay:[a]} }", "", "smtp", "u@vm3.vm",
+	  "relay:[a]:25 (regexp:{}:1)" },
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] } regexp:{ {/./ relay:[c]} }", "", "smtp",
+	  "u@vm2.vm", "relay:[a]:25 (inline:u@vm2.vm)" },
+	{ "inline:{ u@vm2.vm=relay:[a], vm2.vm=relay:[b] } regexp:{ {/./ relay:[c]} }", "", "smtp",
+	  "v@vm2.vm", "relay:[c]:25 (regexp:{}:1)" },
+	{ "cidr:{ {0.0.0.0/0 relay:[a]} }", "", "smtp", "u@[192.0.2.1]",
+	  "smtp:[192.0.2.1]:25 (main.conf:5)" },
 
 	/* a local domain is captured by its own keys only */
+	{ "regexp:{ {/./ relay:[a]} }", "", "smtp", "u@vm1.vm", "virtual: (local)" },
+	{ "regexp:{ {!/@vm2\\.vm$/ relay:[a]} }", "", "smtp", "u@vm1.vm", "virtual: (local)" },
+	{ "regexp:{ {/@vm1\\.vm$/ relay:[a]} }", "", "smtp", "u@vm1.vm",
+	  "relay:[a]:25 (regexp:{}:1)" },
 	{ "inline:{ .vm=relay:[a], *=relay:[b] } static:relay:[s]", "[hub]", "smtp", "u@vm1.vm",
 	  "virtual: (local)" },
 	{ "inline:{ .vm=relay:[a], .local.vm=relay:[a] }", "", "smtp", "u@a.local.vm",
