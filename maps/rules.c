@@ -339,6 +339,8 @@ static int expand(const struct rule *rule, const struct subject *subject, struct
 	}
 	regexp_result_expand(slice_from(rule->result), subject->key, subject->groups, &out);
 	*ret_result = arena_slicedup(arena, buf_slice(&out));
+	if (out.mem)
+		explicit_bzero(out.mem, out.size); /* it may be a password */
 	buf_done(&out);
 	if ((*ret_result)[0] == '\0')
 		return error_set(err, -EINVAL, "the result \"%s\" comes out empty", rule->result);

@@ -543,6 +543,8 @@ int sqlite_map_lookup(struct sqlite_map *map, struct slice key, struct arena *ar
 		r = buf_len(&out) > 0 ? MAP_FOUND : MAP_NOT_FOUND;
 	if (r == MAP_FOUND && ret_value)
 		*ret_value = arena_slicedup(arena, buf_slice(&out));
+	if (out.mem)
+		explicit_bzero(out.mem, out.size); /* it may be a password */
 	buf_done(&out);
 	return r;
 }

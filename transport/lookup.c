@@ -25,39 +25,40 @@ void lookup_tell(const struct lookup *l, const char *parameter, const char *map,
 		l->trace(l->trace_arg, &lookup);
 }
 
-static int look_up(const struct lookup *l, const char *parameter, struct map *map, struct slice key,
-		   struct map_result *ret, struct error *err)
+/* Tells of a lookup that was made, unless it failed. */
+static int tell(const struct lookup *l, const char *parameter, struct map *map, struct slice key,
+		int r, const struct map_result *line)
 {
-	int r = map_lookup(map, key, l->arena, ret, err);
-
 	if (l->trace && r >= 0)
 		lookup_tell(l, parameter, map_spec(map), arena_slicedup(l->arena, key),
-			    r == MAP_FOUND ? ret : NULL);
+			    r == MAP_FOUND ? line : NULL);
 	return r;
 }
 
 #define NOBODY "nobody@nobody.invalid"
 
-/* Whether the line has this address only because it has any. */
-static bool has_everybody(const struct lookup *l, struct map *map, const struct map_result *line)
+/* Whether what was found is for whoever asks. Patterns and databases show it by an answer only. */
+static bool is_for_everybody(const struct lookup *l, struct map *map, const struct map_result *line)
 {
 	struct map_result other;
 
-	return map_lookup(map, SLICE(NOBODY), l->arena, &other, NULL) == MAP_FOUND &&
-	       strcmp(other.source, line->source) == 0;
+	return !map_lists_keys(map) &&
+	       map_lookup(map, SLICE(NOBODY), l->arena, &other, NULL) == MAP_FOUND &&
+	       strcmp(other.source, line->source) == 0 && strcmp(other.value, line->value) == 0;
 }
 
-/* What is for everybody is no key of a local domain's own: "*", static:, a pattern like "/./". */
+/* What is for everybody is no key of a local domain's own: static:, a pattern like "/./". */
 static int find_in_map(const struct lookup *l, struct map *map, struct slice key,
 		       struct map_result *ret, struct error *err)
 {
-	int r = MAP_NOT_FOUND;
+	int r;
 
-	if (!l->is_local || !map_has_every_key(map))
-		r = look_up(l, "transport_maps", map, key, ret, err);
-	if (r == MAP_FOUND && l->is_local && map_is_pattern(map) && has_everybody(l, map, ret))
+	if (l->is_local && map_has_every_key(map))
+		return MAP_NOT_FOUND;
+	r = map_lookup(map, key, l->arena, ret, err);
+	if (r == MAP_FOUND && l->is_local && is_for_everybody(l, map, ret))
 		r = MAP_NOT_FOUND;
-	return r;
+	return tell(l, "transport_maps", map, key, r, ret);
 }
 
 static int find_route_address(const struct lookup *l, struct slice key, struct map_result *ret,
@@ -84,6 +85,14 @@ static int find_route_key(const struct lookup *l, struct slice key, struct map_r
 	return r;
 }
 
+static int find_policy_in(const struct lookup *l, struct map *map, struct slice key,
+			  struct map_result *ret, struct error *err)
+{
+	int r = map_lookup(map, key, l->arena, ret, err);
+
+	return tell(l, "smtp_tls_policy_maps", map, key, r, ret);
+}
+
 static int find_policy_key(const struct lookup *l, struct slice key, struct map_result *ret,
 			   struct error *err)
 {
@@ -91,11 +100,11 @@ static int find_policy_key(const struct lookup *l, struct slice key, struct map_
 	int r = MAP_NOT_FOUND;
 
 	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
-		r = look_up(l, "smtp_tls_policy_maps", maps_at(maps, i), key, ret, err);
+		r = find_policy_in(l, maps_at(maps, i), key, ret, err);
 	return r;
 }
 
-/* A next hop without its port, which Postfix never asks for: patterns would match what is not meant. */
+/* Of a next hop without its port, for which Postfix never asks: "!/:26$/" would match it. */
 static int find_policy_host(const struct lookup *l, struct slice key, struct map_result *ret,
 			    struct error *err)
 {
@@ -104,7 +113,7 @@ static int find_policy_host(const struct lookup *l, struct slice key, struct map
 
 	for (size_t i = 0; i < maps_count(maps) && r == MAP_NOT_FOUND; i++)
 		if (!map_is_pattern(maps_at(maps, i)))
-			r = look_up(l, "smtp_tls_policy_maps", maps_at(maps, i), key, ret, err);
+			r = find_policy_in(l, maps_at(maps, i), key, ret, err);
 	return r;
 }
 
