@@ -125,7 +125,7 @@ def test_more_connections_once_the_first_has_logged_in(site):
     waiting.set()
     for message_id in ids:
         hub.removed(message_id)
-    assert len(login.attempts) == 3
+    assert len(peer.sessions) == 3
 
 
 @pytest.mark.parametrize("key", [f"[{HOST}]:%d", f"[{HOST}]", f"{HOST}:%d", HOST])
