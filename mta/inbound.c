@@ -149,6 +149,8 @@ static size_t serve(struct inbound *s)
 		/* An event may have hung up, or dropped the input to start TLS. */
 		if (!s->stream || s->handshaking)
 			return 0;
+		if (s->authenticating)
+			explicit_bzero(input->mem + input->start, used); /* it held a password */
 		buf_consume(input, used);
 		taken += used;
 		if (used == 0 || buf_len(input) == 0)

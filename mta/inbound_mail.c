@@ -152,7 +152,8 @@ void inbound_data(void *arg, const char *verb)
 		return;
 	}
 	set_origin(s);
-	s->scanner.repair = options->policy->is_submission_server && s->client.user;
+	s->scanner.repair =
+		options->policy->is_submission_server && s->client.user && !s->message->body_binary;
 	inbound_describe_tls(s, &tls);
 	trace_received(&s->piece, s->message, s->client.encrypted ? &tls : NULL, options->hostname,
 		       options->mail_name);

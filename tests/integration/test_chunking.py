@@ -1,5 +1,6 @@
 """BDAT (RFC 3030) by a raw client, binary messages, REQUIRETLS, and extensions switched off."""
 
+import base64
 import email
 import random
 import re
@@ -226,6 +227,20 @@ def test_binary_message_in_a_mailbox(site, size):
     edge.delivered("bob@vm2.vm", identity)
     (found,) = edge.mailbox("bob@vm2.vm")
     assert body_of(found) == message
+
+
+def test_binary_message_of_a_user_is_not_mended(site, certs):
+    """Text would get a blank line behind its header, where there is none."""
+    edge = site.edge("vm2.vm")
+    message = b"Subject: no end\nand so on"
+    with greeted(edge, "submissions", tls_context(certs)) as raw:
+        credentials = base64.b64encode(b"\0bob@vm2.vm\0bob").decode()
+        assert raw.ask(f"AUTH PLAIN {credentials}").startswith("235 ")
+        assert raw.ask("MAIL FROM:<bob@vm2.vm> BODY=BINARYMIME").startswith("250 ")
+        assert raw.ask("RCPT TO:<bob@vm2.vm>").startswith("250 ")
+        identity = queued(raw.ask(f"BDAT {len(message)} LAST", message))
+    edge.delivered("bob@vm2.vm", identity)
+    assert body_of(edge.mailbox("bob@vm2.vm")[0]) == message
 
 
 def test_binary_message_that_nobody_takes(site):
