@@ -318,3 +318,61 @@ def test_discarded_keywords(site):
         assert raw.ask("BDAT 6 LAST", b"QUIT\r\n").startswith("502 5.5.1 ")
         assert raw.ask("DATA").startswith("354 ")
         queued(raw.ask("."))
+
+
+# ---- from one of ours to the next ----
+
+@pytest.fixture(scope="module")
+def chain(shared_site):
+    """A hub, another, and bob's edge: all that goes between them goes by BDAT."""
+    edge = shared_site.edge("vm2.vm")
+    second = shared_site.hub(f"vm2.vm relay:{HOST}:{edge.port('smtp')} tls=verify\n")
+    first = shared_site.hub(f"vm2.vm relay:{HOST}:{second.port()} tls=verify\n")
+    return first, second, edge
+
+
+def across(chain, message, parameters="", service="smtp", context=None):
+    """As it lies in bob's mailbox, without what was put in front."""
+    first, _, edge = chain
+    with greeted(first, service, context) as raw:
+        raw.begin(parameters, ["bob@vm2.vm"])
+        identity = queued(raw.ask(f"BDAT {len(message)} LAST", message))
+    for host in chain[:-1]:
+        line = host.delivered("bob@vm2.vm", identity)
+        identity = re.search(r"queued as (\w+)\)", line)[1]
+    edge.delivered("bob@vm2.vm", identity)
+    (found,) = [m for m in edge.mailbox("bob@vm2.vm") if identity.encode() in m]
+    return body_of(found)
+
+
+@pytest.mark.parametrize("label,body", [
+    ("dots", b".\r\n..\r\n.\r\n"),
+    ("8bit", bytes(range(128, 256)) * 10 + b"\r\n"),
+    ("long lines", b"x" * 5000000 + b"\r\n" + b"y" * 2000 + b"\r\n"),
+    ("40 MiB", (b"0123456789abcdef" * 62 + b"\r\n") * (40 * 1024 * 1024 // 994)),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_text_all_the_way(chain, label, body):
+    message = b"Subject: " + label.encode() + b"\r\n\r\n" + body
+    assert across(chain, message, " BODY=8BITMIME") == message.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("size", [100, len(BINARY)])
+def test_binary_all_the_way(chain, size):
+    assert across(chain, BINARY[:size], " BODY=BINARYMIME") == BINARY[:size]
+
+
+def test_requiretls_all_the_way(chain, certs):
+    """And binary beside it."""
+    got = across(chain, BINARY[:200], " BODY=BINARYMIME REQUIRETLS", "smtps", tls_context(certs))
+    assert got == BINARY[:200]
+
+
+def test_chunks_were_used(chain):
+    """Sessions between ours say so when they end."""
+    first, second, edge = chain
+    across(chain, HEADER)
+    first.stop()
+    second.wait_for(r"disconnect from .* mail=\d+ rcpt=\d+ bdat=\d+ .*commands=")
+    second.stop()
+    edge.wait_for(r"disconnect from .* mail=\d+ rcpt=\d+ bdat=\d+ .*commands=")
+    assert " data=" not in second.server.log() + edge.server.log()
