@@ -19,7 +19,7 @@ static int bind_one(const struct config_listener *listener, const struct mta_ser
 	struct net_address address = listener->address;
 	int fd = -EADDRINUSE;
 
-	if (listener->is_second_half && net_address_port(&address) == 0 && first_half) {
+	if (net_address_port(&address) == 0 && first_half) {
 		net_address_set_port(&address, net_address_port(&first_half->address));
 		fd = listener_bind(&address, &ret->address, err);
 	}
@@ -57,20 +57,41 @@ static const struct mta_service *find_open(const struct config_listener *listene
 	return NULL;
 }
 
+/* That of the IPv4 half just opened, whose port the other one is to have; NULL: there is none. */
+static const struct mta_service *first_half_of(const struct config_listener *listener,
+					       const struct bindings *b)
+{
+	const struct net_address *before = b->count ? &b->asked[b->count - 1] : NULL;
+
+	return listener->is_second_half && before && before->sa.sa_family == AF_INET &&
+			       net_address_is_any(before)
+		       ? &b->services[b->count - 1]
+		       : NULL;
+}
+
 static int open_one(const struct config_listener *listener, const struct bindings *previous,
 		    bool *taken, struct bindings *b, struct error *err)
 {
 	struct mta_service *ret = &b->services[b->count];
+	const struct mta_service *first_half = first_half_of(listener, b);
 	unsigned int index;
 	const struct mta_service *open = find_open(listener, previous, taken, &index);
 
 	b->asked[b->count] = listener->address;
 	if (!open)
-		return bind_one(listener, b->count ? ret - 1 : NULL, ret, err);
+		return bind_one(listener, first_half, ret, err);
 	taken[index] = true;
 	*ret = *open;
 	ret->kind = listener->kind;
 	return 0;
+}
+
+/* inet_protocols is about "*"; an address that is written out is meant. */
+static bool is_left_out(const struct config *config, const struct config_listener *listener,
+			bool has_second_half)
+{
+	return (listener->is_second_half || has_second_half) &&
+	       !net_protocols_have(config_protocols(config), listener->address.sa.sa_family);
 }
 
 int bind_services(const struct config *config, const struct bindings *previous, struct arena *arena,
@@ -84,8 +105,12 @@ int bind_services(const struct config *config, const struct bindings *previous, 
 
 	memset(taken, 0, (previous ? previous->count : 0) + 1);
 	for (unsigned int i = 0; i < count; i++) {
-		int r = open_one(&listeners[i], previous, taken, &b, err);
+		bool has_second_half = i + 1 < count && listeners[i + 1].is_second_half;
+		int r;
 
+		if (is_left_out(config, &listeners[i], has_second_half))
+			continue;
+		r = open_one(&listeners[i], previous, taken, &b, err);
 		if (r >= 0) {
 			b.count++;
 		} else if (!listeners[i].is_second_half || !is_family_missing(r)) {

@@ -134,7 +134,7 @@ static void check_name(const struct show *show, struct source *s)
 
 	if (!host[0] || s->count == 0)
 		return;
-	tls_names_init(&names, &policy, host);
+	tls_names_init(&names, &policy, host, NULL);
 	if (!tls_names_accept(&names, &s->chain[0], text, sizeof(text))) {
 		tls_names_mismatch(&names, &s->chain[0], text, sizeof(text));
 		note(s, "%s", text);

@@ -102,6 +102,8 @@ void explain_probe_text(const struct probe_result *result, enum tls_level level,
 	new_line(&t);
 	buf_printf(out, "%s%s%s", result->ok ? "PASS" : "FAIL", result->peer[0] ? " " : "",
 		   result->peer);
+	if (result->exchanger[0])
+		buf_printf(out, " of %s", result->exchanger);
 	if (result->encrypted)
 		buf_printf(out, ", %s with %s", tls->protocol, tls->cipher);
 	else if (result->ok && !strstr(result->peer, "unix:"))

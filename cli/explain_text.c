@@ -192,6 +192,10 @@ static void write_hops(const struct explanation *e, struct buf *out)
 		if (e->hop_count > 1)
 			buf_printf(out, "%u. ", i + 1);
 		cli_format_text(out, e->hops[i].hop->text);
+		if (e->hops[i].hop->mx) {
+			buf_append_string(out, ", MX of ");
+			cli_format_text(out, e->hops[i].hop->host);
+		}
 		buf_append_string(out, "\n");
 	}
 }
@@ -264,7 +268,10 @@ static void write_names(const struct explanation *e, struct buf *out)
 		label(out, i == 0 ? "names" : "");
 		for (unsigned int n = 0; n < hop->name_count; n++) {
 			buf_append_string(out, n > 0 ? ", " : "");
-			cli_format_text(out, hop->names[n]);
+			if (hop->hop->mx && strcmp(hop->names[n], "hostname") == 0)
+				buf_append_string(out, "that of the mail exchanger, as DNS has it");
+			else
+				cli_format_text(out, hop->names[n]);
 		}
 		if (i > 0) {
 			buf_append_string(out, " of ");
@@ -342,9 +349,16 @@ static void write_lack(const struct explanation *e, enum transport_dane_lack lac
 static void write_dane(const struct explanation *e, struct buf *out)
 {
 	for (unsigned int i = 0; i < e->hop_count; i++) {
+		const struct transport_hop *hop = e->hops[i].hop;
+
 		label(out, i == 0 ? "asks DNS" : "");
-		buf_printf(out, "TLSA of _%u._tcp.", e->hops[i].hop->port);
-		cli_format_text(out, e->hops[i].hop->host);
+		if (hop->mx)
+			buf_append_string(out, "MX of ");
+		else
+			buf_printf(out, "TLSA of _%u._tcp.", hop->port);
+		cli_format_text(out, hop->host);
+		if (hop->mx)
+			buf_printf(out, ", and TLSA of _%u._tcp. in front of each", hop->port);
 		buf_append_string(out, "\n");
 	}
 	write_case(out, true, "there are signed records",

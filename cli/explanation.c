@@ -192,7 +192,7 @@ static void find_names(struct explanation *e, struct explain_hop *ret)
 	struct tls_names names;
 	const char **copy;
 
-	tls_names_init(&names, policy, ret->hop->host);
+	tls_names_init(&names, policy, ret->hop->host, ret->hop->mx ? "hostname" : NULL);
 	copy = arena_alloc(&e->arena, names.count * sizeof(*copy));
 	for (unsigned int i = 0; i < names.count; i++)
 		copy[i] = arena_strdup(&e->arena, names.wanted[i]);
@@ -286,15 +286,36 @@ int explain_address(const struct generation *g, const char *address, const char 
 	return 0;
 }
 
+/*
+ * Where the server would listen, so that a probe stops where delivery does;
+ * nothing is bound.
+ */
+static struct mta_options with_listeners(const struct generation *g, struct explanation *e)
+{
+	struct mta_options options = g->options;
+	unsigned int count;
+	const struct config_listener *listeners = config_listeners(g->config, &count);
+	struct mta_service *services = arena_alloc(&e->arena, count * sizeof(*services));
+
+	for (unsigned int i = 0; i < count; i++)
+		services[i] = (struct mta_service){ .kind = listeners[i].kind,
+						    .fd = -1,
+						    .address = listeners[i].address };
+	options.services = services;
+	options.service_count = count;
+	return options;
+}
+
 int explain_probe(const struct generation *g, struct explanation *e, struct error *err)
 {
+	const struct mta_options options = with_listeners(g, e);
+
 	e->is_probed = true;
 	for (unsigned int i = 0; i < e->hop_count; i++) {
 		int r;
 
 		e->hops[i].probe = arena_alloc(&e->arena, sizeof(struct probe_result));
-		r = probe_next_hop(&g->options, e->route, i, PROBE_TIMEOUT_MS, e->hops[i].probe,
-				   err);
+		r = probe_next_hop(&options, e->route, i, PROBE_TIMEOUT_MS, e->hops[i].probe, err);
 		if (r < 0)
 			return r;
 	}

@@ -151,8 +151,8 @@ static void start_tls(struct probe *p)
 	struct error err;
 
 	p->state = PROBE_HANDSHAKE;
-	if (tls_session_new_client(p->options->client_tls, p->target->policy, p->target->host, NULL,
-				   &filter, &err) < 0) {
+	if (tls_session_new_client(p->options->client_tls, p->target->policy, p->target->hop->host,
+				   p->target->host, NULL, &filter, &err) < 0) {
 		note_error(p, "cannot start TLS: %s", err.text);
 		finish_address(p);
 		return;
@@ -206,6 +206,8 @@ static void note_target(struct probe *p, const struct dial_target *target)
 	if (target->policy)
 		p->result->level = target->policy->level;
 	memcpy(p->result->peer, target->peer, sizeof(p->result->peer));
+	if (target->hop->mx && strcmp(target->host, target->hop->host) != 0)
+		snprintf(p->result->exchanger, sizeof(p->result->exchanger), "%s", target->host);
 }
 
 static void on_connected(void *arg, const struct dial_target *target, struct stream *stream)
@@ -335,7 +337,8 @@ static void dial_hop(struct probe *p, unsigned int hop)
 		.first_hop = hop,
 		.hop_limit = 1,
 		.connect_timeout_ms = p->timeout_ms,
-		.hostname = p->options->hostname,
+		.address_limit = p->options->mx_address_limit,
+		.self = self_of(p->options),
 	};
 
 	p->dial = dial_new(&options, &dial_events, p);

@@ -17,6 +17,7 @@ struct probe_result {
 	bool encrypted;
 	enum tls_level level;	   /* at this next hop: with DANE that is for DNS to say */
 	char peer[DIAL_PEER_SIZE]; /* as of the dialler; "": it never came to an address */
+	char exchanger[256];	   /* the host that MX has led to; "": the next hop itself */
 	struct tls_facts tls;	   /* after a failed handshake: as far as it came */
 	struct tls_chain chain;
 	char error[600]; /* what is wrong, even where mail would be sent all the same; "" */

@@ -157,6 +157,8 @@ void config_report_expiry(const struct config *config, int64_t now_s,
 			  void (*report)(void *arg, const struct config_problem *problem),
 			  void *arg);
 
+enum net_protocols config_protocols(const struct config *config); /* inet_protocols */
+
 /* To bind, in the order given. Available after config_load() without errors. */
 const struct config_listener *config_listeners(const struct config *config,
 					       unsigned int *ret_count);

@@ -37,7 +37,6 @@ static const struct {
 	{ "header_checks", "not available" },
 	{ "html_directory", NOT_NEEDED },
 	{ "inet_interfaces", USE_LISTEN },
-	{ "inet_protocols", USE_LISTEN },
 	{ "local_recipient_maps", "use virtual_mailbox_maps" },
 	{ "local_transport", USE_TRANSPORT },
 	{ "mail_owner", "use user" },

@@ -105,6 +105,15 @@ static int64_t milliseconds(const struct config *c, enum config_parameter_id id)
 	return config_number(c, id) * 1000;
 }
 
+enum net_protocols config_protocols(const struct config *config)
+{
+	const char *word = config_value(config, CONFIG_INET_PROTOCOLS);
+
+	if (strcmp(word, "ipv4") == 0)
+		return NET_PROTOCOLS_IPV4;
+	return strcmp(word, "ipv6") == 0 ? NET_PROTOCOLS_IPV6 : NET_PROTOCOLS_ALL;
+}
+
 static void time_limits(const struct config *c, struct mta_options *ret)
 {
 	ret->connect_timeout_ms = milliseconds(c, CONFIG_SMTP_CONNECT_TIMEOUT);
@@ -126,7 +135,11 @@ static void sending_options(const struct config *c, struct mta_options *ret)
 	ret->client_tls = c->tls->client;
 	config_transport_options(c, &ret->transport);
 	config_credentials_options(c, &ret->credentials);
-	ret->dns = (struct dns_options){ .servers = config_value(c, CONFIG_RESOLVER) };
+	ret->dns = (struct dns_options){
+		.servers = config_value(c, CONFIG_RESOLVER),
+		.protocols = config_protocols(c),
+	};
+	ret->mx_address_limit = (unsigned int)config_number(c, CONFIG_SMTP_MX_ADDRESS_LIMIT);
 	ret->hello = config_value(c, CONFIG_SMTP_HELO_NAME);
 	time_limits(c, ret);
 	ret->destination_concurrency =

@@ -1,9 +1,13 @@
 /*
- * Two nested walks, which dial_next() resumes where they stopped:
+ * Three nested walks, which dial_next() resumes where they stopped:
  *
- *	next hop -> (DNS) -> address -> connect -> connected()
- *	   ^                   ^  |        |
- *	   +---- none left ----+  +--------+ failed()
+ *	next hop -> (MX, DNS) -> candidate -> connect -> connected()
+ *	   ^                       ^  |          |
+ *	   +------ none left ------+  +----------+ failed()
+ *
+ * Hosts of a next hop come in groups of candidates (mta/dial_hosts.c). Up to
+ * two attempts are on at once, of one host and of different families; the one
+ * that loses is closed and may be tried again.
  *
  * All steps are made by walk_task, so a user may ask for the next one wherever
  * he is, and no event comes before the question has returned.
@@ -17,15 +21,27 @@
 
 #include "base/macros.h"
 #include "base/memory.h"
+#include "mta/dial_hosts.h"
 
 #define CONNECT_TIMEOUT_MS 30000
+#define HEAD_START_MS	   250 /* RFC 8305 section 5 */
+#define ATTEMPTS	   2
 
 enum dial_state {
 	DIAL_RESTING,	 /* the user has the stream, or has not begun */
-	DIAL_WALKING,	 /* walk_task is queued: to the next address */
-	DIAL_RESOLVING,	 /* the addresses of the hop */
-	DIAL_CONNECTING, /* to target.address */
+	DIAL_WALKING,	 /* walk_task is queued: to the next candidate */
+	DIAL_RESOLVING,	 /* candidates are looked for */
+	DIAL_CONNECTING, /* by one attempt at least */
 	DIAL_DEAD,	 /* walk_task frees */
+};
+
+/* One connect(). */
+struct attempt {
+	struct dial *dial;
+	struct dial_candidate *candidate;
+	struct dial_target target;
+	struct stream *stream; /* NULL: it is not on */
+	struct loop_timer *timer;
 };
 
 struct dial {
@@ -34,16 +50,21 @@ struct dial {
 	void *arg;
 	enum dial_state state;
 	struct loop_task walk_task;
-	struct loop_timer *timer;
 
 	unsigned int hops_tried;
-	struct dial_target target;
-	struct transport_search *search;
-	struct tls_policy policy; /* as it holds for this next hop */
-	struct tls_dane *dane;	  /* of it, or NULL */
-	struct net_address *addresses;
-	size_t address_count, address_next;
-	struct stream *stream;
+	const struct transport_hop *hop;
+	struct dial_hosts *hosts; /* of the hop; NULL: on to the next one */
+	struct dial_candidate *candidates;
+	size_t candidate_count;
+	struct dial_candidate unix_socket; /* all there is where the hop is one */
+	bool is_hop_over;		   /* its user wants no more of it */
+	unsigned int addresses_tried;	   /* of the hop */
+
+	struct attempt attempts[ATTEMPTS];
+	struct loop_timer *head_start;
+	struct dial_target target;	/* where the user's stream leads */
+	struct dial_candidate *current; /* of that */
+	bool is_again;			/* the current one once more */
 };
 
 static void walk_on(struct dial *d)
@@ -52,56 +73,79 @@ static void walk_on(struct dial *d)
 	loop_defer(d->options.loop, &d->walk_task);
 }
 
-static void drop_stream(struct dial *d)
+static bool is_connecting(const struct dial *d)
 {
-	if (d->stream)
-		stream_free(d->stream, 0);
-	d->stream = NULL;
-	loop_timer_stop(d->timer);
+	return d->attempts[0].stream || d->attempts[1].stream;
 }
 
-static void __attribute__((format(printf, 4, 5)))
-tell_failure(struct dial *d, int code, struct smtp_enhanced enhanced, const char *format, ...)
+/* Where there is nobody to talk to. */
+static struct dial_target no_address(const struct dial *d, const char *host)
 {
-	struct smtp_status status;
-	char text[SMTP_STATUS_TEXT_SIZE];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	smtp_status_set(&status, code, enhanced, "%s", text);
-	walk_on(d); /* before the user may free it */
-	d->events->failed(d->arg, &d->target, &status);
+	return (struct dial_target){
+		.hop = d->hop,
+		.host = host ? host : d->hop->host,
+		.relay = "none",
+	};
 }
 
-/* ---- connecting ---- */
+/* ---- attempts ---- */
+
+static void end_attempt(struct attempt *a)
+{
+	if (a->stream)
+		stream_free(a->stream, 0);
+	a->stream = NULL;
+	loop_timer_stop(a->timer);
+}
+
+/* The other one's time was not over: its address may still be of use. */
+static void drop_attempts(struct dial *d)
+{
+	for (size_t i = 0; i < ATTEMPTS; i++) {
+		if (d->attempts[i].stream)
+			d->attempts[i].candidate->is_tried = false;
+		end_attempt(&d->attempts[i]);
+	}
+	loop_timer_stop(d->head_start);
+}
 
 static void on_connected(void *arg)
 {
-	struct dial *d = arg;
-	struct stream *stream = d->stream;
+	struct attempt *a = arg;
+	struct dial *d = a->dial;
+	struct stream *stream = a->stream;
 
-	d->stream = NULL;
+	a->stream = NULL; /* the user's now */
+	end_attempt(a);
+	drop_attempts(d);
+	d->target = a->target;
+	d->current = a->candidate;
 	d->state = DIAL_RESTING;
-	loop_timer_stop(d->timer);
 	d->events->connected(d->arg, &d->target, stream);
 }
 
-static void give_up_address(struct dial *d, const char *why)
+static void attempt_failed(struct attempt *a, const char *why)
 {
-	drop_stream(d);
-	tell_failure(d, 450, ESC(4, 4, 1), "connect to %s: %s", d->target.relay, why);
+	struct dial *d = a->dial;
+	struct smtp_status status;
+
+	end_attempt(a);
+	if (!is_connecting(d)) {
+		loop_timer_stop(d->head_start);
+		walk_on(d); /* before the user may free it */
+	}
+	smtp_status_set(&status, 450, ESC(4, 4, 1), "connect to %s: %s", a->target.relay, why);
+	d->events->failed(d->arg, &a->target, &status);
 }
 
 static void on_closed(void *arg, const struct error *err)
 {
-	give_up_address(arg, err->code ? err->text : "the peer closed the connection");
+	attempt_failed(arg, err->code ? err->text : "the peer closed the connection");
 }
 
 static void on_timer(void *arg)
 {
-	give_up_address(arg, "timed out");
+	attempt_failed(arg, "timed out");
 }
 
 static const struct stream_events stream_events = {
@@ -109,109 +153,193 @@ static const struct stream_events stream_events = {
 	.closed = on_closed,
 };
 
-static void connect_address(struct dial *d)
+static void set_target(struct dial_target *target, const struct dial *d,
+		       const struct dial_candidate *candidate)
 {
-	struct dial_target *target = &d->target;
 	char ip[NET_ADDRESS_TEXT_SIZE];
 
-	target->address = d->addresses[d->address_next++];
-	net_address_set_port(&target->address, target->hop->port);
-	target->policy = &d->policy;
+	*target = no_address(d, candidate->host);
+	target->address = candidate->address;
+	target->policy = candidate->policy;
 	target->began_ms = loop_now_ms(d->options.loop);
+	if (d->hop->path) {
+		snprintf(target->peer, sizeof(target->peer), "%.*s", DIAL_PEER_SIZE - 1,
+			 d->hop->text);
+		snprintf(target->relay, sizeof(target->relay), "%.120s[%.190s]", target->host,
+			 d->hop->path);
+		return;
+	}
 	net_address_text(&target->address, target->peer);
 	snprintf(target->relay, sizeof(target->relay), "%.200s[%s]:%u", target->host,
-		 net_address_ip(&target->address, ip), target->hop->port);
+		 net_address_ip(&target->address, ip), d->hop->port);
+}
 
+static void start_attempt(struct dial *d, struct dial_candidate *candidate)
+{
+	struct attempt *a = d->attempts[0].stream ? &d->attempts[1] : &d->attempts[0];
+
+	assert(!a->stream);
+	if (!d->is_again)
+		d->addresses_tried++;
+	a->candidate = candidate;
+	candidate->is_tried = true;
+	set_target(&a->target, d, candidate);
 	d->state = DIAL_CONNECTING;
-	loop_timer_start(d->timer, d->options.connect_timeout_ms);
-	d->stream = stream_connect(d->options.loop, &target->address, NULL, &stream_events, d);
+	loop_timer_start(a->timer, d->options.connect_timeout_ms);
+	a->stream = d->hop->path
+			    ? stream_connect_unix(d->options.loop, d->hop->path, &stream_events, a)
+			    : stream_connect(d->options.loop, &candidate->address, NULL,
+					     &stream_events, a);
 }
 
-/* A UNIX socket is a next hop whose only address is itself. */
-static void connect_unix(struct dial *d)
+/* ---- candidates ---- */
+
+/* As many addresses of the hop have been tried as may be. */
+static bool is_worn_out(const struct dial *d)
 {
-	struct dial_target *target = &d->target;
-
-	target->host = d->options.hostname;
-	target->policy = &d->options.route->tls;
-	target->began_ms = loop_now_ms(d->options.loop);
-	snprintf(target->peer, sizeof(target->peer), "%.*s", DIAL_PEER_SIZE - 1, target->hop->text);
-	snprintf(target->relay, sizeof(target->relay), "%.120s[%.190s]", target->host,
-		 target->hop->path);
-
-	d->state = DIAL_CONNECTING;
-	d->stream = stream_connect_unix(d->options.loop, target->hop->path, &stream_events, d);
+	return d->options.address_limit && d->addresses_tried >= d->options.address_limit;
 }
 
-/* ---- next hops ---- */
-
-/* A name that does not exist is final only where the recipient's own domain led to it. */
-static void name_failed(struct dial *d, const struct dns_answer *answer)
+static struct dial_candidate *next_candidate(const struct dial *d)
 {
-	const struct transport_route *route = d->options.route;
-
-	if (answer->outcome == DNS_NOT_FOUND && route->kind == TRANSPORT_SMTP && !route->nexthop[0])
-		tell_failure(d, 550, ESC(5, 4, 4), "%s", answer->reason);
-	else
-		tell_failure(d, 450, ESC(4, 4, 3), "%s", answer->reason);
+	if (is_worn_out(d))
+		return NULL;
+	for (size_t i = 0; i < d->candidate_count; i++)
+		if (!d->candidates[i].is_tried)
+			return &d->candidates[i];
+	return NULL;
 }
 
-static void on_found(void *arg, const struct transport_found *found)
+/* Of the same host, and of the other family than the attempt that is on. */
+static struct dial_candidate *other_family(const struct dial *d)
 {
-	const struct dns_answer *answer = found->addresses;
+	const struct attempt *a = d->attempts[0].stream ? &d->attempts[0] : &d->attempts[1];
+
+	if (is_worn_out(d))
+		return NULL;
+	for (size_t i = 0; i < d->candidate_count; i++) {
+		struct dial_candidate *c = &d->candidates[i];
+
+		if (!c->is_tried && c->host == a->target.host &&
+		    c->address.sa.sa_family != a->target.address.sa.sa_family)
+			return c;
+	}
+	return NULL;
+}
+
+static void on_head_start_over(void *arg)
+{
+	struct dial *d = arg;
+	struct dial_candidate *other = other_family(d);
+
+	if (other)
+		start_attempt(d, other);
+}
+
+static void connect_candidate(struct dial *d, struct dial_candidate *candidate)
+{
+	start_attempt(d, candidate);
+	if (!d->is_again)
+		loop_timer_start(d->head_start, HEAD_START_MS);
+	d->is_again = false;
+}
+
+static void on_ready(void *arg, struct dial_candidate *candidates, size_t count)
+{
 	struct dial *d = arg;
 
-	d->search = NULL;
-	d->policy = found->policy;
-	d->dane = found->dane;
-	if (found->refusal) {
-		tell_failure(d, 450, ESC(4, 7, 5), "%s", found->refusal);
-	} else if (answer->outcome == DNS_FOUND) {
-		d->addresses = memory_new(answer->count * sizeof(*d->addresses));
-		memcpy(d->addresses, answer->addresses, answer->count * sizeof(*d->addresses));
-		d->address_count = answer->count;
-		walk_on(d);
-	} else {
-		name_failed(d, answer);
-	}
+	d->candidates = candidates;
+	d->candidate_count = count;
+	walk_on(d);
+}
+
+static void on_host_failed(void *arg, const char *host, const struct smtp_status *why)
+{
+	struct dial *d = arg;
+
+	d->target = no_address(d, host);
+	d->events->failed(d->arg, &d->target, why);
 }
 
 static void forget_hop(struct dial *d)
 {
-	free(d->addresses);
-	d->addresses = NULL;
-	d->address_count = d->address_next = 0;
-	tls_dane_free(d->dane);
-	d->dane = NULL;
+	dial_hosts_free(d->hosts);
+	d->hosts = NULL;
+	d->candidates = d->current = NULL;
+	d->candidate_count = 0;
+	d->addresses_tried = 0;
+	d->is_hop_over = false;
+}
+
+static void on_over(void *arg)
+{
+	struct dial *d = arg;
+
+	forget_hop(d);
+	walk_on(d);
+}
+
+static const struct dial_hosts_events hosts_events = {
+	.ready = on_ready,
+	.failed = on_host_failed,
+	.over = on_over,
+};
+
+/* ---- next hops ---- */
+
+/* A UNIX socket is a next hop whose only host is this one, without an address. */
+static void offer_unix(struct dial *d)
+{
+	d->unix_socket = (struct dial_candidate){
+		.host = d->options.self.hostname,
+		.policy = &d->options.route->tls,
+	};
+	on_ready(d, &d->unix_socket, 1);
 }
 
 static void next_hop(struct dial *d)
 {
 	const struct transport_route *route = d->options.route;
+	struct dial_hosts_options options = {
+		.loop = d->options.loop,
+		.dns = d->options.dns,
+		.route = route,
+		.self = d->options.self,
+	};
 
-	forget_hop(d);
 	if (d->hops_tried == d->options.hop_limit) {
 		d->state = DIAL_RESTING;
 		d->events->exhausted(d->arg);
 		return;
 	}
-	d->target = (struct dial_target){
-		.hop = &route->hops[(d->options.first_hop + d->hops_tried++) % route->hop_count],
-		.relay = "none",
-	};
-	d->target.host = d->target.hop->host;
-	if (d->target.hop->path) {
-		connect_unix(d);
+	d->hop = &route->hops[(d->options.first_hop + d->hops_tried++) % route->hop_count];
+	if (d->hop->path) {
+		offer_unix(d);
 		return;
 	}
+	options.hop = d->hop;
+	d->hosts = dial_hosts_new(&options, &hosts_events, d);
+}
+
+static void next_hosts(struct dial *d)
+{
+	d->candidates = d->current = NULL;
+	d->candidate_count = 0;
+	if (is_worn_out(d) || !d->hosts)
+		forget_hop(d);
+	if (!d->hosts)
+		next_hop(d);
+	if (!d->hosts)
+		return;
 	d->state = DIAL_RESOLVING;
-	d->search = transport_search_hop(d->options.dns, route, d->target.hop, on_found, d);
+	dial_hosts_next(d->hosts);
 }
 
 static void free_dial(struct dial *d)
 {
-	forget_hop(d);
-	loop_timer_free(d->timer);
+	for (size_t i = 0; i < ATTEMPTS; i++)
+		loop_timer_free(d->attempts[i].timer);
+	loop_timer_free(d->head_start);
 	transport_route_unref(d->options.route);
 	free(d);
 }
@@ -219,13 +347,19 @@ static void free_dial(struct dial *d)
 static void walk(struct loop_task *task)
 {
 	struct dial *d = CONTAINER_OF(task, struct dial, walk_task);
+	struct dial_candidate *next;
 
-	if (d->state == DIAL_DEAD)
+	if (d->state == DIAL_DEAD) {
 		free_dial(d);
-	else if (d->address_next == d->address_count)
-		next_hop(d);
+		return;
+	}
+	if (d->is_hop_over)
+		forget_hop(d);
+	next = d->is_again ? d->current : next_candidate(d);
+	if (next)
+		connect_candidate(d, next);
 	else
-		connect_address(d);
+		next_hosts(d);
 }
 
 struct dial *dial_new(const struct dial_options *options, const struct dial_events *events,
@@ -244,7 +378,11 @@ struct dial *dial_new(const struct dial_options *options, const struct dial_even
 	d->events = events;
 	d->arg = arg;
 	d->walk_task.run = walk;
-	d->timer = loop_timer_new(options->loop, on_timer, d);
+	d->head_start = loop_timer_new(options->loop, on_head_start_over, d);
+	for (size_t i = 0; i < ATTEMPTS; i++) {
+		d->attempts[i].dial = d;
+		d->attempts[i].timer = loop_timer_new(options->loop, on_timer, &d->attempts[i]);
+	}
 	return d;
 }
 
@@ -252,9 +390,8 @@ void dial_free(struct dial *d)
 {
 	if (!d)
 		return;
-	transport_search_cancel(d->search);
-	d->search = NULL;
-	drop_stream(d);
+	drop_attempts(d);
+	forget_hop(d);
 	d->state = DIAL_DEAD;
 	loop_defer(d->options.loop, &d->walk_task);
 }
@@ -268,12 +405,12 @@ void dial_next(struct dial *d)
 void dial_skip_hop(struct dial *d)
 {
 	assert(d->state == DIAL_RESTING);
-	d->address_next = d->address_count;
+	d->is_hop_over = true;
 }
 
 void dial_again(struct dial *d)
 {
-	assert(d->state == DIAL_RESTING && d->address_next > 0);
-	d->address_next--;
+	assert(d->state == DIAL_RESTING && d->current);
+	d->is_again = true;
 	walk_on(d);
 }

@@ -1,6 +1,6 @@
 /*
- * dial - from a route to a connection: walks the next hops of a route and
- * their addresses, and connects, until one is as its user wants it
+ * dial - from a route to a connection: walks the next hops of a route, their
+ * mail exchangers and addresses, and connects, until one is as its user wants it
  *
  *	dial = dial_new(&options, &events, arg);
  *	dial_next(dial);
@@ -12,13 +12,19 @@
  * a dialler knows neither SMTP nor TLS, but it does know the policy, as that
  * may be a matter of DNS (transport/dane.h).
  *
+ * Where a host has addresses of both families, the one that comes second gets
+ * its turn when the first has not answered for a quarter of a second, beside
+ * it; who answers first is taken (RFC 8305). Other addresses wait until those
+ * in front of them have failed. What leads to ourselves is never connected to
+ * (mta/dial_hosts.h).
+ *
  * Events are never called before the call that causes them has returned, and
  * everything here may be called inside of them.
  */
 #pragma once
 
+#include "mta/self.h"
 #include "net/stream.h"
-#include "transport/dane.h"
 
 struct dial;
 
@@ -28,7 +34,7 @@ struct dial;
 /* Where a connection leads. Valid until the next call of dial_next(), dial_again(), dial_free(). */
 struct dial_target {
 	const struct transport_hop *hop; /* of the route, whose index is hop - route->hops */
-	const char *host;		 /* that has the address: the name for TLS */
+	const char *host;		 /* that has the address: the hop's, or a mail exchanger */
 	struct net_address
 		address; /* with the port of the hop; len 0: a socket, or none was found */
 	const struct tls_policy *policy; /* as it holds for this host; NULL without an address */
@@ -44,7 +50,8 @@ struct dial_options {
 	unsigned int first_hop;		     /* hops are tried in a circle from here, */
 	unsigned int hop_limit;		     /*   at most so many; 0: all */
 	int64_t connect_timeout_ms;	     /* for each address; 0: 30 s */
-	const char *hostname;		     /* of this machine: who listens on a UNIX socket */
+	unsigned int address_limit;	     /* smtp_mx_address_limit: of each hop; 0: no limit */
+	struct self self;
 };
 
 struct dial_events {
@@ -52,9 +59,12 @@ struct dial_events {
 	void (*connected)(void *arg, const struct dial_target *target, struct stream *stream);
 
 	/*
-	 * A hop or an address came to nothing, why: 4.4.1 it did not answer,
-	 * 4.4.3 DNS did not, 5.4.4 the recipient's own domain does not exist,
-	 * 4.7.5 DNS leaves no policy to send by. The dialler goes on by itself.
+	 * A hop, a host or an address came to nothing, why: 4.4.1 it did not
+	 * answer, 4.4.3 DNS did not or has no address, 4.4.4 the operator's next
+	 * hop takes no mail, 4.4.6 it is this server, 4.7.5 DNS leaves no policy
+	 * to send by. Of the recipient's own domain, when nothing is left: 5.4.4
+	 * it does not exist, 5.1.10 it takes no mail, 5.4.6 we are its best mail
+	 * exchanger. The dialler goes on by itself.
 	 */
 	void (*failed)(void *arg, const struct dial_target *target, const struct smtp_status *why);
 

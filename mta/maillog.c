@@ -320,6 +320,16 @@ void maillog_tls_stranger(struct log *log, const char *program, const char *rela
 		  tls->pubkey_fingerprint);
 }
 
+void maillog_loop(struct log *log, const char *source, const char *next_hop)
+{
+	char from[128], hop[320];
+
+	log_write(log, "smtp", LOG_LEVEL_WARNING,
+		  "next hop %s of %s is this server itself: mail waits",
+		  escape_cstr(slice_from(next_hop), hop, sizeof(hop)),
+		  escape_cstr(slice_from(source), from, sizeof(from)));
+}
+
 void maillog_next_address(struct log *log, const char *program, const char *relay,
 			  const struct smtp_status *why, bool by_peer)
 {

@@ -85,6 +85,9 @@ struct maillog_delivery {
  */
 void maillog_delivery(struct log *log, const struct maillog_delivery *d);
 
+/* smtp: "warning: next hop [127.0.0.1]:25 of ts:2 is this server itself: mail waits" */
+void maillog_loop(struct log *log, const char *source, const char *next_hop);
+
 /* smtp: why an address was of no use, when the next is tried; the last is told with the delivery. */
 void maillog_next_address(struct log *log, const char *program, const char *relay,
 			  const struct smtp_status *why, bool by_peer);

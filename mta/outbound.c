@@ -272,7 +272,8 @@ static void start_tls(struct outbound *o)
 	o->state = OUTBOUND_HANDSHAKE;
 	loop_timer_start(o->timer, limit_ms(timeouts_of(o)->starttls_ms, STARTTLS_TIMEOUT_MS));
 	r = tls_session_new_client(o->lane->view->options->client_tls, policy_of(o),
-				   o->target->host, o->lane->route->lane, &filter, &err);
+				   o->target->hop->host, o->target->host, o->lane->route->lane,
+				   &filter, &err);
 	if (r < 0) {
 		smtp_status_set(&o->trouble, 451, ESC(4, 7, 5), "cannot start TLS: %s", err.text);
 		give_up_address(o);
@@ -539,6 +540,8 @@ static void on_dial_failed(void *arg, const struct dial_target *target,
 	o->trouble = *why;
 	o->is_trouble_new = true;
 	o->is_trouble_said = false;
+	if (why->enhanced.class == 4 && why->enhanced.subject == 4 && why->enhanced.detail == 6)
+		maillog_loop(log_of(o), o->lane->route->source, target->hop->text);
 }
 
 static void on_exhausted(void *arg)
@@ -570,7 +573,8 @@ struct lane_connection *outbound_open(struct lane *lane)
 		.route = lane->route,
 		.first_hop = lane_first_hop(lane),
 		.connect_timeout_ms = lane->view->options->connect_timeout_ms,
-		.hostname = lane->view->options->hostname,
+		.address_limit = lane->view->options->mx_address_limit,
+		.self = self_of(lane->view->options),
 	};
 
 	o->lane = lane;

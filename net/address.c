@@ -9,6 +9,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -151,6 +152,40 @@ bool net_address_is_loopback(const struct net_address *a)
 	if (ip.len == 4)
 		return (unsigned char)ip.ptr[0] == 127;
 	return ip.len == 16 && IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+bool net_address_is_any(const struct net_address *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == htonl(INADDR_ANY);
+	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+static bool is_same_ip(const struct sockaddr *sa, const struct net_address *a)
+{
+	if (!sa || sa->sa_family != a->sa.sa_family)
+		return false;
+	if (sa->sa_family == AF_INET)
+		return ((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr ==
+		       a->in.sin_addr.s_addr;
+	return sa->sa_family == AF_INET6 &&
+	       memcmp(&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr,
+		      &a->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0;
+}
+
+bool net_address_is_of_this_host(const struct net_address *a)
+{
+	struct ifaddrs *list;
+	bool found = false;
+
+	if (net_address_is_loopback(a))
+		return true;
+	if (getifaddrs(&list) < 0)
+		return false;
+	for (const struct ifaddrs *item = list; item && !found; item = item->ifa_next)
+		found = is_same_ip(item->ifa_addr, a);
+	freeifaddrs(list);
+	return found;
 }
 
 /* Bytes of ip with all bits behind the first bits cleared; returns whether any was set. */

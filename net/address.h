@@ -46,6 +46,10 @@ uint16_t net_address_port(const struct net_address *a);
 void net_address_set_port(struct net_address *a, uint16_t port);
 bool net_address_equal(const struct net_address *a, const struct net_address *b); /* port too */
 bool net_address_is_loopback(const struct net_address *a);
+bool net_address_is_any(const struct net_address *a); /* 0.0.0.0, :: */
+
+/* Whether an interface of this host has it now, or it is loopback. The port does not matter. */
+bool net_address_is_of_this_host(const struct net_address *a);
 
 /* One network of mynetworks: "127.0.0.0/8", "[::1]/128", "192.0.2.1". */
 struct net_prefix {

@@ -249,6 +249,11 @@ int dns_new(struct loop *loop, const struct dns_options *options, struct dns **r
 	return 0;
 }
 
+struct loop *dns_loop(struct dns *dns)
+{
+	return dns->loop;
+}
+
 void dns_free(struct dns *dns)
 {
 	if (!dns)

@@ -83,6 +83,8 @@ int dns_new(struct loop *loop, const struct dns_options *options, struct dns **r
 /* Running queries are dropped without an answer. NULL is fine; may be called inside answered(). */
 void dns_free(struct dns *dns);
 
+struct loop *dns_loop(struct dns *dns);
+
 struct dns_query;
 
 /*

@@ -61,6 +61,7 @@ static const struct {
 	{ "broken", { 0, 0 }, { 1, 1 } },
 	{ "soa", { 0, 0 }, { 0, 0 }, .soa = 30 },
 	{ "mx", { 0, 0 }, { 1, 0 }, .mx = "20 mx2.example 10 mx1.example" },
+	{ "equalmx", { 0, 0 }, { 0, 0 }, .mx = "20 c.example 10 a.example 10 b.example" },
 	{ "nullmx", { 0, 0 }, { 0, 0 }, .mx = "0 ." },
 	{ "brokenmx", { 0, 0 }, { 0, 0 }, .mx = "" },
 };

@@ -48,12 +48,13 @@ static void wipe(struct buf *b)
 
 /* Parts are ended by NUL, which none of them holds, or have their length in front. */
 static void make_key(struct tls_client *client, const struct tls_policy *policy,
-		     const char *nexthop, const char *cache_key)
+		     const char *nexthop, const char *hostname, const char *cache_key)
 {
 	struct buf *key = &client->key;
 
 	buf_append(key, cache_key, strlen(cache_key) + 1);
 	buf_append(key, nexthop, strlen(nexthop) + 1);
+	buf_append(key, hostname, strlen(hostname) + 1);
 	buf_printf(key, "%d %d", policy->level, policy->min_version);
 	buf_append(key, "", 1);
 	if (policy->servername)
@@ -109,14 +110,16 @@ static void offer(struct tls_session *s)
 }
 
 static int set_server_name(struct tls_session *s, const struct tls_policy *policy,
-			   const char *nexthop, struct error *err)
+			   const char *nexthop, const char *hostname, struct error *err)
 {
 	const char *name = policy->servername;
 
+	if (name && strcmp(name, "nexthop") == 0)
+		name = tls_host_bare(nexthop, &s->client->verify.names.arena);
 	if (policy->dane) /* RFC 7672 section 8.1: the TLSA base domain, and no other */
 		name = policy->dane->base;
 	if (!name)
-		name = tls_host_bare(nexthop, &s->client->verify.names.arena);
+		name = tls_host_bare(hostname, &s->client->verify.names.arena);
 	/* RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted". */
 	if (name[0] == '\0' || tls_host_is_address(name))
 		return 0;
@@ -127,7 +130,7 @@ static int set_server_name(struct tls_session *s, const struct tls_policy *polic
 }
 
 int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, const char *nexthop,
-		      const char *cache_key, struct error *err)
+		      const char *hostname, const char *cache_key, struct error *err)
 {
 	struct tls_client *client = calloc(1, sizeof(*client));
 	enum tls_version min_version = MAX(policy->min_version, s->context->min_version);
@@ -140,16 +143,17 @@ int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, co
 	client->verify.policy = policy;
 	client->verify.is_required = client->is_required;
 	client->verify.facts = &s->facts;
-	tls_names_init(&client->verify.names, policy, nexthop);
+	hostname = hostname ? hostname : nexthop;
+	tls_names_init(&client->verify.names, policy, nexthop, hostname);
 	tls_verify_attach(&client->verify, s->ssl);
 
 	if (wolfSSL_SetMinVersion(s->ssl, tls_version_number(min_version)) != WOLFSSL_SUCCESS)
 		return error_set(err, -ENOTSUP, "wolfSSL lacks a TLS version");
 	if (cache_key) {
-		make_key(client, policy, nexthop, cache_key);
+		make_key(client, policy, nexthop, hostname, cache_key);
 		offer(s);
 	}
-	return set_server_name(s, policy, nexthop, err);
+	return set_server_name(s, policy, nexthop, hostname, err);
 }
 
 void tls_client_watch(struct tls_session *s, struct tls_chain *chain)

@@ -40,38 +40,66 @@ bool tls_host_is_address(const char *host)
 	return parse_address(host, address) > 0;
 }
 
-static const char *resolve(const char *match, const char *host, struct arena *arena)
+/* Both bare. */
+struct peer {
+	const char *nexthop, *hostname;
+};
+
+static const char *resolve(const char *match, const struct peer *peer, struct arena *arena)
 {
-	if (strcasecmp(match, "nexthop") == 0 || strcasecmp(match, "hostname") == 0)
-		return host;
+	if (strcasecmp(match, "nexthop") == 0)
+		return peer->nexthop;
+	if (strcasecmp(match, "hostname") == 0)
+		return peer->hostname;
 	if (strcasecmp(match, "dot-nexthop") == 0)
-		return arena_printf(arena, ".%s", host);
+		return arena_printf(arena, ".%s", peer->nexthop);
 	return arena_strdup(arena, match);
 }
 
-/* Postfix's smtp_tls_verify_cert_match and smtp_tls_secure_cert_match; no address has a subdomain. */
-static void want_defaults(struct tls_names *names, const struct tls_policy *policy,
-			  const char *host)
+static void want(struct tls_names *names, const char *name)
 {
-	names->wanted[names->count++] = host;
-	if (policy->dane && strcasecmp(policy->dane->base, host) != 0) /* RFC 7672 section 3.2.2 */
-		names->wanted[names->count++] = policy->dane->base;
-	if (policy->level == TLS_LEVEL_SECURE && !tls_host_is_address(host))
-		names->wanted[names->count++] = resolve("dot-nexthop", host, &names->arena);
+	for (unsigned int i = 0; i < names->count; i++) {
+		if (strcasecmp(names->wanted[i], name) == 0)
+			return;
+	}
+	names->wanted[names->count++] = name;
 }
 
-void tls_names_init(struct tls_names *names, const struct tls_policy *policy, const char *nexthop)
+/*
+ * Postfix's smtp_tls_verify_cert_match and smtp_tls_secure_cert_match: the
+ * latter does not believe what DNS says of mail exchangers. DANE does, as that
+ * was signed (RFC 7672 section 3.2.2). No address has a subdomain.
+ */
+static void want_defaults(struct tls_names *names, const struct tls_policy *policy,
+			  const struct peer *peer)
 {
-	const char *host;
+	if (policy->level == TLS_LEVEL_SECURE) {
+		want(names, peer->nexthop);
+		if (!tls_host_is_address(peer->nexthop))
+			want(names, resolve("dot-nexthop", peer, &names->arena));
+		return;
+	}
+	want(names, peer->hostname);
+	if (policy->dane) {
+		want(names, policy->dane->base);
+		want(names, peer->nexthop);
+	}
+}
+
+void tls_names_init(struct tls_names *names, const struct tls_policy *policy, const char *nexthop,
+		    const char *hostname)
+{
+	struct peer peer;
 
 	*names = (struct tls_names){ 0 };
-	host = tls_host_bare(nexthop, &names->arena);
+	peer.nexthop = tls_host_bare(nexthop, &names->arena);
+	peer.hostname = hostname ? tls_host_bare(hostname, &names->arena) : peer.nexthop;
 	names->wanted =
-		arena_alloc(&names->arena, (policy->match_count + 2) * sizeof(*names->wanted));
+		arena_alloc(&names->arena, (policy->match_count + 3) * sizeof(*names->wanted));
 	if (policy->match_count == 0 || policy->dane)
-		want_defaults(names, policy, host);
+		want_defaults(names, policy, &peer);
 	for (unsigned int i = 0; i < policy->match_count && !policy->dane; i++)
-		names->wanted[names->count++] = resolve(policy->match[i], host, &names->arena);
+		names->wanted[names->count++] = resolve(policy->match[i], &peer, &names->arena);
 }
 
 void tls_names_done(struct tls_names *names)

@@ -12,15 +12,19 @@
 #include "certs/certificate.h"
 #include "tls/policy.h"
 
-/* The policy's names with "nexthop" and "hostname" replaced by the host. */
+/* The policy's names with "nexthop" and "hostname" replaced. */
 struct tls_names {
 	struct arena arena;
 	const char **wanted;
 	unsigned int count;
 };
 
-/* nexthop may be in brackets, or end with a dot. */
-void tls_names_init(struct tls_names *names, const struct tls_policy *policy, const char *nexthop);
+/*
+ * nexthop: as the route has it; may be in brackets, or end with a dot. hostname:
+ * what MX made of it; NULL: there was no MX, it is the next hop.
+ */
+void tls_names_init(struct tls_names *names, const struct tls_policy *policy, const char *nexthop,
+		    const char *hostname);
 void tls_names_done(struct tls_names *names);
 
 /* Copies the name of the certificate that was accepted, escaped, to ret_name. */

@@ -160,7 +160,7 @@ static int take_servername(struct tls_policy *policy, struct slice value, struct
 {
 	if (slice_equal_nocase(value, SLICE("hostname")) ||
 	    slice_equal_nocase(value, SLICE("nexthop"))) {
-		policy->servername = NULL;
+		policy->servername = slice_equal_nocase(value, SLICE("nexthop")) ? "nexthop" : NULL;
 		return 0;
 	}
 	/* RFC 6066 section 3: no addresses, and no dot at the end. */

@@ -52,7 +52,7 @@ struct tls_policy {
 	/* For one connection at dane or dane-only: what DNS says; NULL: nobody is verified. */
 	const struct tls_dane *dane;
 
-	const char *servername; /* SNI; NULL: the next hop's name */
+	const char *servername; /* SNI; "nexthop"; NULL: that of the host, after MX */
 	const char *source;	/* what decided the level: "ts:2", "main.conf:7", "default" */
 };
 

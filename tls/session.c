@@ -356,7 +356,7 @@ int tls_session_new_server(struct tls_context *context, struct stream_filter **r
 }
 
 int tls_session_new_client(struct tls_context *context, const struct tls_policy *policy,
-			   const char *nexthop, const char *cache_key,
+			   const char *nexthop, const char *hostname, const char *cache_key,
 			   struct stream_filter **ret_filter, struct error *err)
 {
 	struct tls_session *s;
@@ -366,7 +366,7 @@ int tls_session_new_client(struct tls_context *context, const struct tls_policy 
 	r = tls_session_new(context, &s, err);
 	if (r < 0)
 		return r;
-	r = tls_client_attach(s, policy, nexthop, cache_key, err);
+	r = tls_client_attach(s, policy, nexthop, hostname, cache_key, err);
 	if (r < 0) {
 		session_free(&s->filter);
 		return r;

@@ -58,14 +58,15 @@ struct slice tls_session_client_certificate(struct stream_filter *filter);
 struct slice tls_session_channel_binding(struct stream_filter *filter);
 
 /*
- * nexthop: the host as the route has it (names "nexthop" and "hostname" of
- * match=, and SNI unless the policy has a servername or this is an address).
- * cache_key: sessions are resumed among connections of the same key, next hop
- * and policy; NULL: never. The handshake's error is -EPROTOTYPE where the
- * server has begun with an SMTP greeting instead.
+ * nexthop: the host as the route has it; hostname: the mail exchanger that is
+ * connected to, NULL: there is none, it is the next hop. Both are names that
+ * match= may mean, and the hostname is for SNI unless the policy has a
+ * servername or this is an address. cache_key: sessions are resumed among
+ * connections of the same key, host and policy; NULL: never. The handshake's
+ * error is -EPROTOTYPE where the server has begun with an SMTP greeting instead.
  */
 int tls_session_new_client(struct tls_context *context, const struct tls_policy *policy,
-			   const char *nexthop, const char *cache_key,
+			   const char *nexthop, const char *hostname, const char *cache_key,
 			   struct stream_filter **ret_filter, struct error *err);
 
 /* The certificates that a peer has shown, as DER, its own first. Zeroed: none. */

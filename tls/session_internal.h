@@ -44,7 +44,7 @@ int tls_session_use(struct tls_session *s, struct WOLFSSL_CTX *ctx, struct error
 
 /* The client's half of a session; it is freed with it. */
 int tls_client_attach(struct tls_session *s, const struct tls_policy *policy, const char *nexthop,
-		      const char *cache_key, struct error *err);
+		      const char *hostname, const char *cache_key, struct error *err);
 void tls_client_watch(struct tls_session *s, struct tls_chain *chain);
 void tls_client_free(struct tls_client *client);
 

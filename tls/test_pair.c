@@ -149,11 +149,14 @@ const struct tls_policy *test_policy(const char *attributes)
 void pair_open_to(struct pair *pair, struct tls_context *client, struct tls_context *server,
 		  const struct tls_policy *policy, const char *nexthop, const char *cache_key)
 {
+	const char *hostname = strchr(nexthop, '/');
 	struct error err = { 0 };
+	char domain[256];
 
 	*pair = (struct pair){ 0 };
-	if (tls_session_new_client(client, policy, nexthop, cache_key, &pair->client.filter, &err) <
-		    0 ||
+	snprintf(domain, sizeof(domain), "%.*s", (int)strcspn(nexthop, "/"), nexthop);
+	if (tls_session_new_client(client, policy, domain, hostname ? hostname + 1 : NULL,
+				   cache_key, &pair->client.filter, &err) < 0 ||
 	    tls_session_new_server(server, &pair->server.filter, &err) < 0)
 		fail_msg("%s", err.text);
 	pair->client.state = pair->server.state = STREAM_FILTER_BUSY;

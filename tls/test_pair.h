@@ -34,6 +34,8 @@ const struct tls_policy *test_policy(const char *attributes);
 /* nexthop hub.example. */
 void pair_open(struct pair *pair, struct tls_context *client, struct tls_context *server,
 	       const struct tls_policy *policy, const char *cache_key);
+
+/* nexthop: "hub.example", or "example/hub.example" where MX has led to that host. */
 void pair_open_to(struct pair *pair, struct tls_context *client, struct tls_context *server,
 		  const struct tls_policy *policy, const char *nexthop, const char *cache_key);
 void pair_close(struct pair *pair);

@@ -137,7 +137,8 @@ static void test_policy(void **state)
 		{ "match=[2001:db8::1]:192.0.2.7:x", "encrypt 1.2 2001:db8::1,192.0.2.7,x sni=old",
 		  NULL },
 		{ "servername=mx.example", "encrypt 1.2 old.example sni=mx.example", NULL },
-		{ "servername=nexthop", "encrypt 1.2 old.example", NULL },
+		{ "servername=nexthop", "encrypt 1.2 old.example sni=nexthop", NULL },
+		{ "servername=hostname", "encrypt 1.2 old.example", NULL },
 		{ "protocols=!SSLv3:!TLSv1:!TLSv1.1", "encrypt 1.2 old.example sni=old", NULL },
 		{ "tls=verfy", NULL,
 		  "tls=verfy: unknown level; expected none, may, encrypt, verify, secure, "

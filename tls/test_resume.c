@@ -390,8 +390,8 @@ static void *work(void *arg)
 		int r;
 
 		snprintf(key, sizeof(key), "%u", (w->seed + i) % 3);
-		if (tls_session_new_client(w->client, &policy, "hub.example", key, &client, NULL) <
-			    0 ||
+		if (tls_session_new_client(w->client, &policy, "hub.example", NULL, key, &client,
+					   NULL) < 0 ||
 		    tls_session_new_server(w->server, &server, NULL) < 0)
 			abort();
 		do {

@@ -148,6 +148,8 @@ static void test_good(void **state)
 		{ "hub", "match=127.0.0.1", "mx.example.net", "127.0.0.1" },
 		{ "hub", "match=other.example:nexthop", "hub.example", "hub.example" },
 		{ "hub", "match=hostname", "hub.example", "hub.example" },
+		{ "hub", "", "example.net/hub.example", "hub.example" }, /* after MX */
+		{ "hub", "match=nexthop", "hub.example/mx.example", "hub.example" },
 		{ "hub-rsa", "", "hub.example", "hub.example" },
 		{ "wild", "", "hub.example", "*.example" },
 		{ "cn-only", "", "hub.example", "hub.example" },
@@ -270,6 +272,13 @@ static void test_secure(void **state)
 		  "certificate is not for the name example "
 		  "(it names: hub.example, 127.0.0.1, ::1)" },
 		{ "hub", "", "example.net",
+		  "certificate is for none of the names example.net, .example.net "
+		  "(it names: hub.example, 127.0.0.1, ::1)" },
+		/* What MX says is not believed, unless match= does. */
+		{ "hub", "", "hub.example/mx.example.net", NULL },
+		{ "hub", "", "example/hub.example", NULL },
+		{ "hub", "match=hostname", "example.net/hub.example", NULL },
+		{ "hub", "", "example.net/hub.example",
 		  "certificate is for none of the names example.net, .example.net "
 		  "(it names: hub.example, 127.0.0.1, ::1)" },
 		{ "hub", "", "127.0.0.2",

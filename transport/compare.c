@@ -157,7 +157,8 @@ static bool is_below(const char *name, const char *parent)
 static bool covers(const char *const *list, unsigned int count, const char *name)
 {
 	for (unsigned int i = 0; i < count; i++) {
-		if (strcasecmp(list[i], name) == 0 || is_below(name, list[i]))
+		if (strcasecmp(list[i], name) == 0 || is_below(name, list[i]) ||
+		    strcasecmp(list[i], "hostname") == 0) /* whoever answers for DNS names it */
 			return true;
 	}
 	return false;
@@ -181,26 +182,41 @@ static bool is_wider(const char *const *old, unsigned int old_count, const char 
 	       !covers_all(old, old_count, new, new_count);
 }
 
-/* Names of the next hop have one word for them here: as long as there is no MX they are the same. */
-static unsigned int names_of(const struct tls_policy *policy, struct arena *arena,
+static bool has_mx(const struct transport_route *route)
+{
+	for (unsigned int i = 0; i < route->hop_count; i++)
+		if (route->hops[i].mx)
+			return true;
+	return false;
+}
+
+/* Where no MX is looked up "hostname" is but another word for "nexthop". */
+static unsigned int names_of(const struct transport_route *route, struct arena *arena,
 			     const char *const **ret_names)
 {
-	static const char *const defaults[] = { "nexthop", "dot-nexthop" };
-	const char **names = arena_alloc(arena, policy->match_count * sizeof(*names));
+	static const char *const secure[] = { "nexthop", "dot-nexthop" };
+	static const char *const verify[] = { "hostname" };
+	const struct tls_policy *policy = &route->tls;
+	const char **names = arena_alloc(arena, (policy->match_count + 1) * sizeof(*names));
+	bool is_same = !has_mx(route);
 
-	*ret_names = defaults;
-	if (policy->match_count == 0)
-		return policy->level == TLS_LEVEL_SECURE ? 2 : 1;
-	for (unsigned int i = 0; i < policy->match_count; i++)
-		names[i] = strcasecmp(policy->match[i], "hostname") == 0 ? "nexthop"
-									 : policy->match[i];
 	*ret_names = names;
+	if (policy->match_count == 0) {
+		*ret_names = policy->level == TLS_LEVEL_SECURE || is_same ? secure : verify;
+		return policy->level == TLS_LEVEL_SECURE ? 2 : 1;
+	}
+	for (unsigned int i = 0; i < policy->match_count; i++)
+		names[i] = is_same && strcasecmp(policy->match[i], "hostname") == 0
+				   ? "nexthop"
+				   : policy->match[i];
 	return policy->match_count;
 }
 
 /* At levels of the same rank: whether more peers are accepted. */
-static bool accepts_more(const struct tls_policy *old, const struct tls_policy *new)
+static bool accepts_more(const struct transport_route *old_route,
+			 const struct transport_route *new_route)
 {
+	const struct tls_policy *old = &old_route->tls, *new = &new_route->tls;
 	struct arena arena = { 0 };
 	const char *const *old_names, *const *new_names;
 	unsigned int old_count, new_count;
@@ -213,8 +229,8 @@ static bool accepts_more(const struct tls_policy *old, const struct tls_policy *
 				new->fingerprint_count);
 	if (new->level != TLS_LEVEL_VERIFY &&new->level != TLS_LEVEL_SECURE)
 		return false;
-	old_count = names_of(old, &arena, &old_names);
-	new_count = names_of(new, &arena, &new_names);
+	old_count = names_of(old_route, &arena, &old_names);
+	new_count = names_of(new_route, &arena, &new_names);
 	wider = is_wider(old_names, old_count, new_names, new_count);
 	arena_done(&arena);
 	return wider;
@@ -228,7 +244,7 @@ static bool is_weaker(const struct transport_route *old, const struct transport_
 	    old->tls.level == TLS_LEVEL_NONE)
 		return false;
 	return rank_of(new->tls.level) < rank_of(old->tls.level) ||
-	       new->tls.min_version < old->tls.min_version || accepts_more(&old->tls, &new->tls) ||
+	       new->tls.min_version < old->tls.min_version || accepts_more(old, new) ||
 	       (old->mode == TLS_MODE_IMPLICIT &&
 		rank_of(new->tls.level) < rank_of(TLS_LEVEL_ENCRYPT));
 }

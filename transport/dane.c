@@ -17,7 +17,9 @@
 struct transport_search {
 	struct dns *dns;
 	const struct transport_route *route;
-	const struct transport_hop *hop;
+	char *host;
+	uint16_t port;
+	bool is_host_secure;
 	void (*found)(void *arg, const struct transport_found *found);
 	void *arg;
 	struct dns_query *query;
@@ -28,7 +30,7 @@ struct transport_search {
 	char *base; /* the name whose TLSA records are asked for */
 };
 
-static bool is_dane(const struct transport_route *route)
+bool transport_is_dane(const struct transport_route *route)
 {
 	return route->tls.level == TLS_LEVEL_DANE || route->tls.level == TLS_LEVEL_DANE_ONLY;
 }
@@ -38,6 +40,7 @@ static void search_free(struct transport_search *s)
 	transport_route_unref(s->route);
 	free(s->addresses);
 	free(s->base);
+	free(s->host);
 	free(s);
 }
 
@@ -103,14 +106,14 @@ static void on_tlsa(void *arg, const struct dns_tlsa_answer *answer)
 		return;
 	}
 	if (answer->outcome == DNS_NOT_FOUND || !answer->is_secure) {
-		if (strcasecmp(s->base, s->hop->host) != 0) {
+		if (strcasecmp(s->base, s->host) != 0) {
 			free(s->base);
-			s->base = strdup(s->hop->host);
+			s->base = strdup(s->host);
 			ask_tlsa(s);
 			return;
 		}
-		snprintf(why, sizeof(why), "%s has no %sTLSA record for port %u", s->hop->host,
-			 answer->outcome == DNS_FOUND ? "signed " : "", s->hop->port);
+		snprintf(why, sizeof(why), "%s has no %sTLSA record for port %u", s->host,
+			 answer->outcome == DNS_FOUND ? "signed " : "", s->port);
 		weaken(s, TRANSPORT_DANE_NO_RECORD, why);
 		return;
 	}
@@ -121,7 +124,7 @@ static void on_tlsa(void *arg, const struct dns_tlsa_answer *answer)
 		return;
 	}
 	snprintf(why, sizeof(why), "no TLSA record of %s for port %u can be used", s->base,
-		 s->hop->port);
+		 s->port);
 	weaken(s, TRANSPORT_DANE_UNUSABLE, why);
 }
 
@@ -133,7 +136,7 @@ static void ask_tlsa(struct transport_search *s)
 		refuse(s, "out of memory");
 		return;
 	}
-	snprintf(name, sizeof(name), "_%u._tcp.%s", s->hop->port, s->base);
+	snprintf(name, sizeof(name), "_%u._tcp.%s", s->port, s->base);
 	s->query = dns_tlsa(s->dns, name, on_tlsa, s);
 }
 
@@ -144,16 +147,16 @@ static void on_addresses(void *arg, const struct dns_answer *answer)
 	char why[400];
 
 	s->query = NULL;
-	if (answer->outcome != DNS_FOUND || !is_dane(s->route)) {
+	if (answer->outcome != DNS_FOUND || !transport_is_dane(s->route)) {
 		report(s, &found);
 		return;
 	}
 	s->addresses = memory_new(answer->count * sizeof(*s->addresses));
 	memcpy(s->addresses, answer->addresses, answer->count * sizeof(*s->addresses));
 	s->count = answer->count;
-	if (!answer->is_secure) {
-		snprintf(why, sizeof(why), "the addresses of %s are not signed in DNS",
-			 s->hop->host);
+	if (!s->is_host_secure || !answer->is_secure) {
+		snprintf(why, sizeof(why), "the %s %s are not signed in DNS",
+			 s->is_host_secure ? "addresses of" : "MX records that name", s->host);
 		weaken(s, TRANSPORT_DANE_NO_RECORD, why);
 		return;
 	}
@@ -162,19 +165,21 @@ static void on_addresses(void *arg, const struct dns_answer *answer)
 }
 
 struct transport_search *
-transport_search_hop(struct dns *dns, const struct transport_route *route,
-		     const struct transport_hop *hop,
-		     void (*found)(void *arg, const struct transport_found *found), void *arg)
+transport_search_host(struct dns *dns, const struct transport_search_options *options,
+		      void (*found)(void *arg, const struct transport_found *found), void *arg)
 {
 	struct transport_search *s = memory_zeroed(sizeof(*s));
 
 	s->dns = dns;
-	s->route = transport_route_ref(route);
-	s->hop = hop;
+	s->route = transport_route_ref(options->route);
+	s->host = slice_strdup(slice_from(options->host));
+	s->port = options->port;
+	s->is_host_secure = options->is_host_secure;
 	s->found = found;
 	s->arg = arg;
-	s->query = is_dane(route) ? dns_secure_addresses(dns, hop->host, on_addresses, s)
-				  : dns_addresses(dns, hop->host, on_addresses, s);
+	s->query = transport_is_dane(s->route) && s->is_host_secure
+			   ? dns_secure_addresses(dns, s->host, on_addresses, s)
+			   : dns_addresses(dns, s->host, on_addresses, s);
 	return s;
 }
 

@@ -1,10 +1,11 @@
 /*
- * dane - the addresses of a next hop, and the TLS policy as it holds there
+ * dane - the addresses of a host of a next hop, and the TLS policy as it holds there
  *
  * At levels dane and dane-only the policy of a route is what DNS says of each
- * next hop (RFC 7672 section 2.2): asked at _PORT._tcp.HOST, of the name that
- * the host is an alias for first, and only where its addresses are signed. At
- * other levels this looks up addresses, and no more.
+ * host (RFC 7672 section 2.2): asked at _PORT._tcp.HOST, of the name that the
+ * host is an alias for first, and only where its addresses are signed, and
+ * where there was an MX record, that as well. At other levels this looks up
+ * addresses, and no more.
  *
  *	signed records that can be used		dane: the peer is verified by them
  *	signed records, and none can be used	dane is encrypt
@@ -32,7 +33,7 @@ struct transport_found {
 };
 
 /*
- * What dane is where DNS has less for a next hop than it asks for: records of
+ * What dane is where DNS has less for a host than it asks for: records of
  * no use, or none. False: mail waits.
  */
 enum transport_dane_lack {
@@ -45,11 +46,19 @@ bool transport_dane_level(const struct transport_route *route, enum transport_da
 
 struct transport_search;
 
+bool transport_is_dane(const struct transport_route *route);
+
+struct transport_search_options {
+	const struct transport_route *route;
+	const char *host; /* copied */
+	uint16_t port;
+	bool is_host_secure; /* the route names it, or MX records that are signed */
+};
+
 /* found() is called once, from the loop, and not before this has returned. */
 struct transport_search *
-transport_search_hop(struct dns *dns, const struct transport_route *route,
-		     const struct transport_hop *hop,
-		     void (*found)(void *arg, const struct transport_found *found), void *arg);
+transport_search_host(struct dns *dns, const struct transport_search_options *options,
+		      void (*found)(void *arg, const struct transport_found *found), void *arg);
 
 /* found() is not called. NULL is fine; inside found() it does nothing. */
 void transport_search_cancel(struct transport_search *search);

@@ -154,6 +154,19 @@ static const struct {
 	  1,
 	  "a.vm: relay:[x] tls=verify (inline:a.vm) -> "
 	  "relay:[x] tls=verify match=hostname:other (inline:a.vm); this is weaker\n" },
+	{ "names that DNS says instead of the route's, and the other way round",
+	  { "inline:{ { a.vm = relay:[x] tls=verify }, { b.vm = relay:x tls=verify }, "
+	    "{ c.vm = relay:x tls=verify } }",
+	    ENCRYPT, NULL },
+	  { "inline:{ { a.vm = relay:x tls=verify }, { b.vm = relay:[x] tls=verify }, "
+	    "{ c.vm = relay:x tls=verify match=nexthop } }",
+	    ENCRYPT, NULL },
+	  1,
+	  "a.vm: relay:[x] tls=verify (inline:a.vm) -> relay:x tls=verify (inline:a.vm); "
+	  "this is weaker\n"
+	  "b.vm: relay:x tls=verify (inline:b.vm) -> relay:[x] tls=verify (inline:b.vm)\n"
+	  "c.vm: relay:x tls=verify (inline:c.vm) -> "
+	  "relay:x tls=verify match=nexthop (inline:c.vm)\n" },
 	{ "a fingerprint more, and one less",
 	  { "inline:{ { a.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES " }, "
 	    "{ b.vm = relay:[x] tls=fingerprint fingerprint=sha256:" ONES "|sha256:" TWOS " } }",

@@ -25,13 +25,14 @@ class Case:
     """A hub that sends one message to one peer, and what became of it."""
 
     def __init__(self, site, level, records, peer=None, transport="relay", host="mx.signed.example",
-                 aliases=None, **options):
+                 aliases=None, mx=False, **options):
         self.peer = site.peer(**{"tls": "starttls", **(peer or {})})
         names = {"mx.signed.example": [HOST], "mx.open.example": [HOST], **(aliases or {})}
         for name, record in records.items():
             names[f"_{self.peer.port}._tcp.{name}"] = record
         self.dns = site.dns(names, signed=["signed.example", "hub.example"])
-        self.hub = site.hub(f"* {transport}:[{host}]:{self.peer.port} tls={level}\n",
+        host = host if mx else f"[{host}]"
+        self.hub = site.hub(f"* {transport}:{host}:{self.peer.port} tls={level}\n",
                             resolver=self.dns.address, smtp_tls_CAfile="", **options)
         self.id = relay(self.hub, SENDER, "a@example", text("a@example", SECRET))
         self.line = self.hub.delivered("a@example", self.id, r"\w+")
@@ -186,3 +187,53 @@ def test_explain_and_probe(site, certs):
     got = hub.command("explain", "--probe", "u@b.example")
     assert got.returncode == 1
     assert b"FAIL" in got.stdout and b"level dane-only: no.signed.example has no TLSA" in got.stdout
+
+
+# ---- with MX: the records that name the host must be signed as well (RFC 7672 section 2.2.1) ----
+
+SIGNED_MX = {"dom.signed.example": [(10, "mx.signed.example")]}
+OPEN_MX = {"dom.open.example": [(10, "mx.signed.example")]}
+
+
+@pytest.mark.parametrize("level", ["dane", "dane-only"])
+def test_signed_mx(site, certs, level):
+    case = Case(site, level, {"mx.signed.example": [tlsa(certs, "expired", 3)]},
+                {"certificate": "expired"}, host="dom.signed.example", aliases=SIGNED_MX, mx=True)
+    case.assert_sent(f"{level}:TLSv1.3:verified", "dane")
+    assert f"relay=mx.signed.example[{HOST}]:{case.peer.port}, " in case.line
+
+
+def test_open_mx(site, certs):
+    """Whoever has changed it on the way could have named a host of his own, signed as it is."""
+    record = {"mx.signed.example": [tlsa(certs, "expired", 3)]}  # of another certificate
+    case = Case(site, "dane", record, host="dom.open.example", aliases=OPEN_MX, mx=True)
+    assert ", tls=dane:TLSv1.3:" in case.line and ", status=sent (" in case.line
+    assert not any(name.startswith("_") for name in case.dns.asked)
+    case = Case(site, "dane", record, {"tls": "none"}, host="dom.open.example", aliases=OPEN_MX,
+                mx=True)
+    case.assert_sent("dane:clear", "")
+    case = Case(site, "dane-only", record, host="dom.open.example", aliases=OPEN_MX, mx=True)
+    case.assert_waits("the MX records that name mx.signed.example are not signed")
+
+
+def test_no_mx_that_is_signed(site, certs):
+    """That there is none is signed, too: the domain's own records count."""
+    record = {"mx.signed.example": [tlsa(certs, "hub", 3)]}
+    case = Case(site, "dane-only", record, mx=True)
+    case.assert_sent("dane-only:TLSv1.3:verified", "dane")
+    case = Case(site, "dane-only", {"mx.open.example": [tlsa(certs, "hub", 3)]},
+                host="mx.open.example", mx=True)
+    case.assert_waits("not signed")
+
+
+@pytest.mark.parametrize("domain, is_for_us", [("dom.signed.example", False), ("hub.example", True)])
+def test_ca_of_dns_and_mx(site, certs, domain, is_for_us):
+    """The certificate may name the domain instead of its exchanger (RFC 7672 section 3.2.2)."""
+    (certs / "sub-chain.key").write_text((certs / "sub.key").read_text())
+    case = Case(site, "dane", {"mx.signed.example": [tlsa(certs, "sub-ca", 2, 2)]},
+                {"certificate": "sub-chain"}, host=domain,
+                aliases={domain: [(10, "mx.signed.example")]}, mx=True)
+    if is_for_us:
+        case.assert_sent("dane:TLSv1.3:verified", "dane")
+    else:
+        case.assert_waits("certificate is for none of the names mx.signed.example, dom.signed")
