@@ -29,6 +29,7 @@ static const struct choke_case {
 	enum tls_level level;
 	bool is_delivering, is_secured, is_verified;
 	bool may_go;
+	bool is_logging_in;
 } cases[] = {
 	{ "clear, may", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, true, false, false, true },
 	{ "clear, encrypt", TLS_MODE_STARTTLS, TLS_LEVEL_ENCRYPT, true, false, false, false },
@@ -44,6 +45,11 @@ static const struct choke_case {
 	{ "implicit TLS, not verified", TLS_MODE_IMPLICIT, TLS_LEVEL_VERIFY, true, true, false,
 	  false },
 	{ "TLS, verified", TLS_MODE_STARTTLS, TLS_LEVEL_VERIFY, true, true, true, true },
+	{ "login in the clear, none", TLS_MODE_NONE, TLS_LEVEL_NONE, false, false, false, false,
+	  true },
+	{ "login in the clear, may", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, false, false, false, false,
+	  true },
+	{ "login over TLS", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, false, true, false, true, true },
 };
 
 /* A filter that is open at once, and changes nothing. */
@@ -133,6 +139,8 @@ static void play(const struct choke_case *c, const struct net_address *address)
 
 	outbound.lane_connection.in_flight = c->is_delivering;
 	outbound.attempt.tls.verified = c->is_verified;
+	if (c->is_logging_in)
+		outbound.login = (struct outbound_login *)&scene; /* it is not looked into */
 	if (loop_new(&scene.loop, NULL) < 0)
 		_exit(2);
 	outbound.stream = stream_connect(scene.loop, address, NULL, &events, &scene);

@@ -12,12 +12,15 @@ from clients import HOST, connect, relay, text, transact, transact_as_is
 from mails import HEADER, MAILS, random_mail
 from server import PATIENCE_S, Process
 
-POSTFIX = shutil.which("postfix", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
+POSTFIX, DOVECOT = shutil.which("postfix", path=SBIN), shutil.which("dovecot", path=SBIN)
 
 pytestmark = [
     pytest.mark.skipif(not POSTFIX, reason="postfix is not installed"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start postfix"),
 ]
+
+needs_dovecot = pytest.mark.skipif(not DOVECOT, reason="dovecot is not installed")
 
 MAIN_CF = """\
 compatibility_level = 3.6
@@ -83,10 +86,59 @@ postlog    unix-dgram n - n - 1 postlogd
 """
 
 
+# Whom it relays for has logged in, as Dovecot says; to itself alone here.
+LOGIN_CF = """\
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = {directory}/auth
+smtpd_tls_auth_only = yes
+smtpd_sasl_security_options = noanonymous
+smtpd_client_restrictions = permit_sasl_authenticated, reject
+mynetworks =
+"""
+
+DOVECOT_CONF = """\
+protocols =
+base_dir = {directory}/run
+state_dir = {directory}/state
+log_path = /dev/stdout
+ssl = no
+auth_mechanisms = {mechanisms}
+auth_verbose = yes
+passdb {{
+  driver = passwd-file
+  args = {directory}/users
+}}
+userdb {{
+  driver = static
+  args = uid=nobody gid=nogroup home=/nonexistent
+}}
+service auth {{
+  unix_listener {directory}/auth {{
+    mode = 0666
+  }}
+}}
+"""
+
+
+class Dovecot(Process):
+    """Its passwords and SASL mechanisms, for a Postfix that has the same directory."""
+
+    def __init__(self, directory, mechanisms, users):
+        path = directory / "dovecot.conf"
+        path.write_text(DOVECOT_CONF.format(directory=directory, mechanisms=mechanisms))
+        (directory / "users").write_text("".join(
+            f"{user}:{{PLAIN}}{password}::::::\n" for user, password in users.items()))
+        super().__init__([DOVECOT, "-F", "-c", path], "starting up", start_new_session=True)
+
+    def close(self):
+        self.stop()
+
+
 class Postfix(Process):
     """With a configuration, a queue and ports of its own; route leads to vm1.vm."""
 
-    def __init__(self, site, directory, route):
+    def __init__(self, site, directory, route, more=""):
         for name in ("etc", "spool", "data", "mail"):
             (directory / name).mkdir()
         for name in ("data", "mail"):
@@ -97,7 +149,7 @@ class Postfix(Process):
         self._maildir = directory / "mail" / "carol"
         (self._config / "main.cf").write_text(MAIN_CF.format(
             directory=directory, host=HOST, uid=owner.st_uid, gid=owner.st_gid, route=route,
-            certs=site.certs))
+            certs=site.certs) + more.format(directory=directory))
         (self._config / "master.cf").write_text(MASTER_CF.format(
             host=HOST, smtp=self.smtp, smtps=self.smtps))
         # Its master signals its whole process group, so it gets one of its own.
@@ -115,16 +167,18 @@ class Postfix(Process):
 
 @pytest.fixture
 def neighbour(site, open_path):
-    """start(route) -> Postfix"""
+    """start(route) -> Postfix; with mechanisms and users it wants a login, as Dovecot has them."""
     started = []
 
-    def start(route="discard:"):
-        started.append(Postfix(site, open_path, route))
+    def start(route="discard:", mechanisms="", users=None):
+        if mechanisms:
+            started.append(Dovecot(open_path, mechanisms, users))
+        started.append(Postfix(site, open_path, route, LOGIN_CF if mechanisms else ""))
         return started[-1]
 
     yield start
-    for postfix in started:
-        postfix.close()
+    for process in reversed(started):
+        process.close()
 
 
 def send(postfix, recipient, message):
@@ -261,3 +315,49 @@ def test_the_hub_reports_what_postfix_was_asked_for(site, neighbour):
         for field in (b"Reporting-MTA: dns; mta.vm.vm", b"Original-Envelope-Id: Q+1",
                       b"Original-Recipient: rfc822;Old+" + recipient.encode()):
             assert field + b"\n" in report
+
+
+def login_hub(site, postfix, password="secret", transport="relay", **parameters):
+    port = postfix.smtp if transport == "relay" else postfix.smtps
+    return site.hub(f"vm9.vm {transport}:[{HOST}]:{port} tls=verify match=hub.example\n* discard:\n",
+                    {"passwords": f"[{HOST}]:{port} hub:{password}\n"}, relay_domains="vm9.vm",
+                    smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="hash:passwords",
+                    **parameters)
+
+
+@needs_dovecot
+@pytest.mark.parametrize("mechanism, transport", [
+    ("SCRAM-SHA-256", "relay"), ("SCRAM-SHA-1", "relay"), ("CRAM-MD5", "relay-smtps"),
+    ("PLAIN", "relay"), ("LOGIN", "relay-smtps")])
+def test_the_hub_logs_in(site, neighbour, mechanism, transport):
+    """Dovecot judges each mechanism, of which it offers no other here."""
+    postfix = neighbour(mechanisms=mechanism.lower(), users={"hub": "secret"})
+    hub = login_hub(site, postfix, transport=transport)
+    line = hub.delivered("carol@vm9.vm", relay(hub, "alice@vm1.vm", "carol@vm9.vm"))
+    assert "dsn=2.0.0, status=sent (250 2.0.0 Ok: " in line
+    postfix.wait_for(f"client=.*, sasl_method={mechanism}, sasl_username=hub")
+    assert f" by {mechanism}, sasl_username=hub" in hub.server.log()
+
+
+@needs_dovecot
+def test_the_hub_logs_in_by_the_best(site, neighbour):
+    postfix = neighbour(mechanisms="plain login cram-md5 scram-sha-1 scram-sha-256",
+                        users={"hub": "secret"})
+    hub = login_hub(site, postfix)
+    hub.delivered("carol@vm9.vm", relay(hub, "alice@vm1.vm", "carol@vm9.vm"))
+    postfix.wait_for("sasl_method=SCRAM-SHA-256, sasl_username=hub")
+
+
+@needs_dovecot
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "PLAIN"])
+def test_postfix_refuses_the_login(site, neighbour, mechanism):
+    """Then mail waits; without the login it would have been returned to its sender."""
+    postfix = neighbour(mechanisms=mechanism.lower(), users={"hub": "secret"})
+    hub = login_hub(site, postfix, "other")
+    line = hub.delivered("carol@vm9.vm", relay(hub, "alice@vm1.vm", "carol@vm9.vm"), "deferred")
+    assert (f"dsn=4.7.8, status=deferred (SASL authentication failed; server {HOST}[{HOST}]:"
+            f"{postfix.smtp} said: 535 Error: authentication failed") in line
+    hub.change(smtp_sasl_auth_enable="no", smtp_sasl_password_maps=None)
+    assert hub.command("reload").returncode == 0
+    line = hub.delivered("carol@vm9.vm", relay(hub, "alice@vm1.vm", "carol@vm9.vm"), "bounced")
+    assert "Access denied" in line
