@@ -227,6 +227,7 @@ void config_credentials_options(const struct config *c, struct credentials_optio
 	*ret = (struct credentials_options){
 		.password_maps = c->password_maps,
 		.by_sender = config_bool(c, CONFIG_SMTP_SENDER_DEPENDENT_AUTHENTICATION),
+		.recipient_delimiter = config_value(c, CONFIG_RECIPIENT_DELIMITER),
 		.mechanism_filter = config_value(c, CONFIG_SMTP_SASL_MECHANISM_FILTER),
 		.sasl = c->sasl,
 	};

@@ -138,8 +138,14 @@ static int find_sender(struct search *s, const char *sender)
 {
 	const char *folded = smtp_address_fold(&s->arena, sender);
 	struct slice domain = smtp_address_domain(folded);
+	const char *delimiters = s->options->recipient_delimiter, *bare = NULL;
 	int r = find_key(s, folded, false);
 
+	if (delimiters && delimiters[0])
+		bare = smtp_address_without_extension(
+			&s->arena, smtp_address_plain(&s->arena, folded), delimiters);
+	if (r == MAP_NOT_FOUND && bare)
+		r = find_key(s, bare, true);
 	if (r == MAP_NOT_FOUND && domain.len > 0)
 		r = find_key(s, arena_printf(&s->arena, "@%.*s", (int)domain.len, domain.ptr),
 			     true);

@@ -3,8 +3,8 @@
  *
  * By the next hop as the route has it: "[host]:port", then "[host]", "host:port"
  * and "host"; the names of MX hosts don't matter, as DNS is not to decide who gets
- * a password. Where it goes by sender, the sender's address and then "@domain"
- * come before these. The value is "user:password"; one without a user or without
+ * a password. Where it goes by sender, the sender's address, the same
+ * without an extension, and "@domain" come before these. The value is "user:password"; one without a user or without
  * a password says that nobody logs in, and ends the search.
  *
  * Routes know the user and the key, nobody but the connection that logs in gets
@@ -19,10 +19,11 @@
 #include "transport/transport.h"
 
 struct credentials_options {
-	struct maps *password_maps;   /* NULL: nobody logs in (smtp_sasl_auth_enable = no) */
-	bool by_sender;		      /* smtp_sender_dependent_authentication */
-	const char *mechanism_filter; /* smtp_sasl_mechanism_filter; NULL or "": none */
-	struct sasl *sasl;	      /* not NULL with password_maps */
+	struct maps *password_maps;	 /* NULL: nobody logs in (smtp_sasl_auth_enable = no) */
+	bool by_sender;			 /* smtp_sender_dependent_authentication */
+	const char *recipient_delimiter; /* of senders' extensions; NULL or "": they have none */
+	const char *mechanism_filter;	 /* smtp_sasl_mechanism_filter; NULL or "": none */
+	struct sasl *sasl;		 /* not NULL with password_maps */
 };
 
 struct credentials {

@@ -53,6 +53,10 @@ static const struct {
 	{ "address", BY_HOP, "relay:[mx.example]:587", "Joe@X.example", true, "f", "6" },
 	{ "domain of the sender", BY_HOP, "relay:[mx.example]:587", "ann@x.example", true, "e",
 	  "5" },
+	{ "extension of the sender", BY_HOP, "relay:[mx.example]:587", "joe+a@x.example", true, "f",
+	  "6" },
+	{ "extension of another", BY_HOP, "relay:[mx.example]:587", "ann+a@x.example", true, "e",
+	  "5" },
 	{ "another sender", BY_HOP, "relay:[mx.example]:587", "ann@y.example", true, "a", "1" },
 	{ "no sender", BY_HOP, "relay:[mx.example]:587", "", true, "a", "1" },
 	{ "unknown", BY_HOP, "relay:[other.example]", "", true, NULL, NULL },
@@ -80,6 +84,7 @@ static void test_search(void **state)
 
 		open_rig(&rig, cases[i].maps, cases[i].route);
 		rig.options.by_sender = cases[i].by_sender;
+		rig.options.recipient_delimiter = "+";
 		r = credentials_find(&rig.options, cases[i].sender, &rig.route->hops[0], NULL, NULL,
 				     &found, NULL);
 		if (!cases[i].user && r != MAP_NOT_FOUND)
