@@ -168,6 +168,8 @@ static const struct {
 	  "relay:[a]:25 (inline:u@vm2.vm)", "+" },
 	{ "inline:{ {u v@vm2.vm=relay:[a]}, vm2.vm=relay:[b] }", "", "smtp", "\"u v\"@vm2.vm",
 	  "relay:[a]:25 (inline:u v@vm2.vm)" },
+	{ "inline:{ {u v@vm2.vm=relay:[a]}, vm2.vm=relay:[b] }", "", "smtp", "\"u v+x\"@vm2.vm",
+	  "relay:[a]:25 (inline:u v@vm2.vm)", "+" },
 	{ "inline:{ {\"u v\"@vm2.vm=relay:[a]}, {u v@vm2.vm=relay:[b]} }", "", "smtp",
 	  "\"u v\"@vm2.vm", "relay:[a]:25 (inline:\"u v\"@vm2.vm)" },
 	/* patterns: the whole address, and nothing else */
