@@ -300,7 +300,7 @@ static void on_rejected(void *arg, const char *verb, const struct smtp_status *s
 {
 	struct inbound *s = arg;
 
-	if (s->is_room_told)
+	if (inbound_is_for_room(s, status))
 		return;
 	maillog_reject(log_of(s), s->accepted ? s->message->name : NULL, verb, &s->client, status,
 		       s->message ? s->message->sender : NULL, s->rcpt,

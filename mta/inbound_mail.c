@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "mta/maillog.h"
@@ -43,12 +44,18 @@ static void forget(struct inbound *s)
 	s->reserved_bytes = 0;
 }
 
-/* Not a line for each: the queue says when it begins and when it ends. */
+#define NO_ROOM "Insufficient system storage, try again later"
+
+/* With BDAT the reply, and what is to be logged of it, come behind the octets. */
 static void refuse_for_room(struct inbound *s)
 {
-	s->is_room_told = true;
-	answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
-	s->is_room_told = false;
+	s->was_no_room = true;
+	answer(s, 452, ESC(4, 3, 1), NO_ROOM);
+}
+
+bool inbound_is_for_room(const struct inbound *s, const struct smtp_status *status)
+{
+	return s->was_no_room && strcmp(status->text, NO_ROOM) == 0;
 }
 
 void inbound_reset(void *arg, const struct smtp_status *why)
@@ -66,6 +73,7 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 	struct smtp_status status;
 
 	s->stage = "MAIL";
+	s->was_no_room = false;
 	if (!inbound_check_certificate(s)) {
 		answer(s, 451, ESC(4, 3, 0), "Temporary lookup failure");
 		return;
@@ -231,7 +239,7 @@ static void refuse_for_disk(struct inbound *s, int code, const char *text)
 		  s->message->name, text);
 	forget(s);
 	if (code == -ENOSPC)
-		answer(s, 452, ESC(4, 3, 1), "Insufficient system storage, try again later");
+		answer(s, 452, ESC(4, 3, 1), NO_ROOM);
 	else
 		answer(s, 451, ESC(4, 3, 0), "Error: queue file write error, try again later");
 }

@@ -33,7 +33,7 @@ struct inbound {
 	bool stop_wanted;   /* 421 at the end of the transaction */
 	bool backed_up;	    /* the client does not read our replies: nothing more is served */
 	bool counted;	    /* in the limits */
-	bool is_room_told; /* the refusal under way is for want of room: the queue has said so once */
+	bool was_no_room;   /* when something of the transaction was refused */
 
 	/* AUTH; the strings are wiped when the answer is there */
 	struct loop_work auth_work;
@@ -79,6 +79,9 @@ bool inbound_check_certificate(struct inbound *s);
 
 /* For Received; valid as long as the session. */
 void inbound_describe_tls(const struct inbound *s, struct trace_tls *ret);
+
+/* Whether a refusal is for want of room, which the queue has told of once, for all. */
+bool inbound_is_for_room(const struct inbound *s, const struct smtp_status *status);
 
 /* inbound_mail.c: the engine's events for mail transactions */
 void inbound_mail(void *arg, const struct smtp_mail *mail);

@@ -235,6 +235,7 @@ void drain(struct fixture *f, struct fate *fate)
 		before = count;
 		for (unsigned int i = 0; i < claim.message_count && count < 2 * MESSAGES; i++) {
 			taken[count++] = claim.messages[i]->id;
+			assert_true(claim.messages[i]->requiretls);
 			take(f, claim.messages[i], fate);
 			queue_message_free(claim.messages[i]);
 		}

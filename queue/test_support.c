@@ -164,6 +164,7 @@ struct queue_message *tester_message(struct tester *t, size_t size, unsigned int
 	size_t n;
 
 	m->sender = "alice@vm1.vm";
+	m->requiretls = true;
 	m->origin.client_ip = "192.0.2.1";
 	for (unsigned int i = 0; i < count; i++)
 		queue_message_add_recipient(m, arena_printf(&m->arena, "bob%u@vm2.vm", i), "bob");

@@ -231,6 +231,26 @@ def test_full_between_mail_and_data(hub, disk, message):
     assert hub.queue() == [] and hub.bodies() == []
 
 
+def test_full_between_mail_and_bdat(hub, disk):
+    """Chunks are read all the same, and nothing is logged of each that is refused."""
+    with smtplib.SMTP(HOST, hub.port("smtp"), "client.example", timeout=PATIENCE_S) as client:
+        client.ehlo()
+        assert client.mail("a@vm1.vm")[0] == 250
+        assert client.rcpt("b@vm2.vm")[0] == 250
+        disk.fill()
+        refuse_at_once(hub)
+        client.send(b"BDAT %d\r\n" % len(LARGE) + LARGE + b"BDAT 6 LAST\r\nQUIT\r\n")
+        for _ in range(2):
+            code, reply = client.getreply()
+            assert code == 452 and reply.startswith(b"4.3.1 "), reply
+        assert client.noop()[0] == 250
+    disk.empty()
+    hub.wait_for(BACK)
+    log = hub.server.log()
+    assert "reject:" not in log[log.index(ENDED):]
+    assert hub.queue() == [] and hub.bodies() == []
+
+
 def test_announced_size(site, any_disk):
     """RFC 1870 section 6.1: what the client says is too much for the disk is refused at once."""
     hub = hub_on(site, any_disk)
