@@ -96,7 +96,8 @@ void inbound_resume(struct inbound *s)
 
 /*
  * The whole time-out is for each command, and for a message if it is not
- * faster than RATE_MIN: what comes byte by byte is bounded in time as a whole.
+ * faster than RATE_MIN: what comes byte by byte, or in chunks of a byte, is
+ * bounded in time as a whole.
  */
 static void arm_timer(struct inbound *s, bool has_replied, size_t taken)
 {
@@ -109,7 +110,7 @@ static void arm_timer(struct inbound *s, bool has_replied, size_t taken)
 		loop_timer_stop(s->timer);
 		return;
 	}
-	if (has_replied || s->deadline_ms == 0)
+	if (s->deadline_ms == 0 || (has_replied && !smtp_server_in_message(s->server)))
 		later_ms = now_ms + timeout_ms;
 	s->deadline_ms = MIN(later_ms, now_ms + timeout_ms);
 	loop_timer_start(s->timer, s->deadline_ms - now_ms);

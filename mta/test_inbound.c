@@ -85,6 +85,31 @@ static void test_drip_data(void **state)
 	check_drip("bob@local", "x\r\n");
 }
 
+/* A chunk is answered each time, and all the same they are one message. */
+static void test_drip_chunks(void **state)
+{
+	static const char chunk[] = "BDAT 1\r\nx";
+	struct rig *rig = rig_new("* = error:5.0.0 no");
+	char reply[4096] = "";
+	int fd;
+
+	(void)state;
+	rig_options(rig)->session_timeout_s = 1;
+	rig_start(rig);
+	fd = client_connect(rig);
+	client_send(fd, "EHLO client\r\nMAIL FROM:<a@client.example>\r\nRCPT TO:<bob@local>\r\n");
+	for (unsigned int i = 0; i < 500 && !strstr(reply, "421 4.4.2"); i++) {
+		usleep(20000); /* to be slow is what this is about */
+		send(fd, chunk + i % 3 * 3, 3, MSG_NOSIGNAL);
+		memset(reply, 0, sizeof(reply));
+		recv(fd, reply, sizeof(reply) - 1, MSG_DONTWAIT);
+	}
+	assert_non_null(strstr(reply, "421 4.4.2"));
+	close(fd);
+	rig_wait_log(rig, "timeout after BDAT");
+	rig_free(rig);
+}
+
 /* Looking through the queue for clients takes a tenth of the time, after a first second. */
 static void test_etrn_turns(void **state)
 {
@@ -123,9 +148,8 @@ static void test_etrn_turns(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_replies_not_read),
-		cmocka_unit_test(test_drip_command),
-		cmocka_unit_test(test_drip_data),
+		cmocka_unit_test(test_replies_not_read), cmocka_unit_test(test_drip_command),
+		cmocka_unit_test(test_drip_data),	 cmocka_unit_test(test_drip_chunks),
 		cmocka_unit_test(test_etrn_turns),
 	};
 

@@ -290,6 +290,11 @@ bool smtp_server_in_transaction(const struct smtp_server *s)
 	return s->in_transaction;
 }
 
+bool smtp_server_in_message(const struct smtp_server *s)
+{
+	return s->state == SERVER_DATA || s->state == SERVER_CHUNK || s->state == SERVER_CHUNKS;
+}
+
 const char *smtp_server_user(const struct smtp_server *s)
 {
 	return s->user;

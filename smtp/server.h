@@ -195,6 +195,10 @@ void smtp_server_secured(struct smtp_server *s);
 void smtp_server_end(struct smtp_server *s, const struct smtp_status *status);
 
 bool smtp_server_in_transaction(const struct smtp_server *s);
+
+/* The message has begun and has not ended: behind 354, or behind the first of its BDATs. */
+bool smtp_server_in_message(const struct smtp_server *s);
+
 const char *smtp_server_user(const struct smtp_server *s);  /* authenticated as; NULL: not */
 const char *smtp_server_hello(const struct smtp_server *s); /* name given; NULL: none yet */
 
