@@ -2,13 +2,14 @@
 
 import json
 import sqlite3
+import ssl
 import threading
 
 import pytest
 
 from clients import HOST, relay, submit
 from peer import DROP, HANG
-from sasl_server import Login
+from sasl_server import Login, can_export
 from server import PATIENCE_S
 
 SENDER = "alice@vm1.vm"
@@ -201,6 +202,42 @@ def test_changed_user(site):
     assert hub.command("queue", "retry", "--all").returncode == 0
     hub.delivered("b@vm2.vm")
     assert [user for _, user, _ in login.attempts] == ["first", "second"]
+
+
+# ---- bound to TLS ----
+
+needs_exporter = pytest.mark.skipif(not can_export(), reason="this Python hides OpenSSL too well")
+
+
+@needs_exporter
+def test_bound_to_the_tls_session(site):
+    """OpenSSL's exporter and ours agree, in a new session and in one that is resumed."""
+    login = Login({USER: PASSWORD})
+    peer = login_peer(site, login, "SCRAM-SHA-256 SCRAM-SHA-256-PLUS")
+    hub = login_hub(site, peer, workers=1)
+    for number in range(2):
+        hub.removed(relay(hub, SENDER, f"b{number}@vm2.vm"))
+        peer.sessions[-1].end("421 4.3.2 bye")
+    assert login.attempts == 2 * [("SCRAM-SHA-256-PLUS", USER, True)]
+    assert all(session.login_flag == "p=tls-exporter" for session in peer.sessions)
+
+
+@needs_exporter
+def test_somebody_in_between(site):
+    """Who passes our login on to the real server has another TLS session there."""
+    refused(site, Login({USER: PASSWORD}, BINDING=b"x" * 32),
+            "SASL authentication failed; server PEER said: 535", "SCRAM-SHA-256-PLUS PLAIN")
+
+
+def test_nothing_to_bind_to(site):
+    """TLS 1.2: the same without -PLUS."""
+    login = Login({USER: PASSWORD})
+    peer = login_peer(site, login, "SCRAM-SHA-256 SCRAM-SHA-256-PLUS")
+    peer.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    hub = login_hub(site, peer)
+    hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"))
+    assert login.attempts == [("SCRAM-SHA-256", USER, True)]
+    assert peer.sessions[0].login_flag == "n"
 
 
 # ---- it is refused ----
