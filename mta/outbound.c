@@ -293,7 +293,9 @@ static void on_starttls(void *arg)
 static void on_failed(void *arg, const struct smtp_status *status)
 {
 	struct outbound *o = arg;
+	struct smtp_status memory;
 
+	status = outbound_login_censored(o, status, &memory);
 	if (o->lane_connection.ready && outbound_mail_moves(o)) {
 		lane_moves_on(o->lane, &o->lane_connection);
 		o->trouble = *status;

@@ -109,6 +109,11 @@ void outbound_ready(struct outbound *o);
 void outbound_login(struct outbound *o);
 void outbound_login_challenge(void *arg, struct slice challenge);
 void outbound_login_authenticated(void *arg, const struct smtp_status *status);
+
+/* What the peer says while it is asked to let us in, without passwords; memory is for the result. */
+const struct smtp_status *outbound_login_censored(struct outbound *o,
+						  const struct smtp_status *status,
+						  struct smtp_status *memory);
 void outbound_login_end(struct outbound *o); /* whatever it has come to; wipes */
 
 /*

@@ -130,12 +130,25 @@ static struct smtp_enhanced enhanced_of(const struct smtp_status *status)
 	return status->enhanced.subject == 7 ? ESC(4, 7, status->enhanced.detail) : ESC(4, 7, 0);
 }
 
+const struct smtp_status *outbound_login_censored(struct outbound *o,
+						  const struct smtp_status *status,
+						  struct smtp_status *memory)
+{
+	if (!o->login || !sasl_exchange_is_betrayed(o->login->exchange, status->text))
+		return status;
+	smtp_status_set(memory, status->code, status->enhanced,
+			"(its reply is not shown, as it repeats the password)");
+	return memory;
+}
+
 void outbound_login_authenticated(void *arg, const struct smtp_status *status)
 {
 	struct outbound *o = arg;
 	struct outbound_login *l = o->login;
+	struct smtp_status memory;
 
 	wipe_output(o);
+	status = outbound_login_censored(o, status, &memory);
 	if (l->error.code != 0) {
 		give_up_here(o, l->error.text);
 	} else if (smtp_status_class(status) != SMTP_DELIVERED) {

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "base/base64.h"
+#include "base/escape.h"
 #include "base/memory.h"
 #include "base/parse.h"
 
@@ -237,4 +238,53 @@ int sasl_exchange_step(struct sasl_exchange *x, struct slice input, struct buf *
 bool sasl_exchange_is_done(const struct sasl_exchange *x)
 {
 	return x->is_done;
+}
+
+static bool holds_base64(const char *text, struct slice secret)
+{
+	struct buf encoded = { 0 };
+	bool is_found;
+
+	base64_encode(secret, buf_reserve(&encoded, BASE64_ENCODED_SIZE(secret.len)));
+	buf_commit(&encoded, BASE64_ENCODED_SIZE(secret.len));
+	is_found = strstr(text, encoded.mem) != NULL;
+	buf_wipe(&encoded);
+	return is_found;
+}
+
+static bool holds_escaped(const char *text, struct slice secret)
+{
+	struct buf escaped = { 0 };
+	bool is_found;
+
+	buf_reserve(&escaped, secret.len + 1);
+	escape_text(&escaped, secret, secret.len); /* nothing becomes longer */
+	buf_append(&escaped, "", 1);
+	is_found = strstr(text, escaped.mem) != NULL;
+	buf_wipe(&escaped);
+	return is_found;
+}
+
+/* RFC 4616: all of PLAIN's one message. */
+static bool holds_plain(const char *text, const struct sasl_exchange *x)
+{
+	size_t user_len = strlen(x->user), password_len = strlen(x->password);
+	struct buf message = { 0 };
+	bool is_found;
+
+	buf_reserve(&message, user_len + password_len + 2);
+	buf_append(&message, "", 1);
+	buf_append(&message, x->user, user_len + 1);
+	buf_append(&message, x->password, password_len);
+	is_found = holds_base64(text, buf_slice(&message));
+	buf_wipe(&message);
+	return is_found;
+}
+
+bool sasl_exchange_is_betrayed(const struct sasl_exchange *x, const char *text)
+{
+	struct slice password = slice_from(x->password);
+
+	return holds_escaped(text, password) || holds_base64(text, password) ||
+	       holds_plain(text, x);
 }

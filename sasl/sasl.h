@@ -82,3 +82,9 @@ DEFINE_CLEANUP(struct sasl_exchange *, sasl_exchange_free);
 int sasl_exchange_step(struct sasl_exchange *x, struct slice input, struct buf *output,
 		       struct error *err);
 bool sasl_exchange_is_done(const struct sasl_exchange *x);
+
+/*
+ * Whether a text, escaped as by base/escape.h, has the password in it, as it is
+ * or in base64 as it is sent: some servers repeat what they do not like.
+ */
+bool sasl_exchange_is_betrayed(const struct sasl_exchange *x, const char *text);

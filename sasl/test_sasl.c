@@ -346,6 +346,30 @@ static void test_endless_challenges(void **state)
 	}
 }
 
+static void test_betrayal(void **state)
+{
+	static const struct {
+		const char *text;
+		bool want;
+	} texts[] = {
+		{ "535 5.7.8 no such user joe", false },
+		{ "", false },
+		{ "joe must not say sec?ret!", true },
+		{ "500 What is AUTH PLAIN AGpvZQBzZWMBcmV0?", true }, /* \0 joe \0 sec\1ret */
+		{ "500 What is c2VjAXJldA==?", true },
+		{ "500 What is AUTH PLAIN AGpvZQA=?", false },
+	};
+	struct sasl_credentials c = { "joe", "sec\001ret", { 0 } };
+	struct rig *rig = *state;
+	struct sasl_exchange *x = NULL;
+
+	assert_int_equal(sasl_client_new(rig->sasl, "PLAIN", &c, &x, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (sasl_exchange_is_betrayed(x, texts[i].text) != texts[i].want)
+			fail_msg("%s", texts[i].text);
+	sasl_exchange_free(x);
+}
+
 static void test_names_that_cannot_be(void **state)
 {
 	struct sasl_credentials c = { "jo\001e", "secret", { 0 } };
@@ -374,6 +398,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_malicious_server, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_iterations_are_hashed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_endless_challenges, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_betrayal, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_names_that_cannot_be, set_up, tear_down),
 	};
 

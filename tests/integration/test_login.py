@@ -394,6 +394,24 @@ def test_endless_challenges(site, mechanism):
     refused(site, ask, "cannot authenticate to server PEER: ", mechanism)
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("reply", ["535 5.7.8 no, {}", "421 4.7.0 {} and goodbye", "999 {}"])
+def test_server_repeats_the_password(site, mechanism, reply):
+    """What it got is in no log, and no queue, for all that."""
+    def repeat(session, argument):
+        got = argument.partition(" ")[2]
+        if mechanism == "LOGIN":
+            session.send(b"334 VXNlcm5hbWU6\r\n")
+            session.read_line()
+            session.send(b"334 UGFzc3dvcmQ6\r\n")
+            got = session.read_line().decode()
+        secrets.append(got)
+        return reply.format(got if mechanism == "PLAIN" else PASSWORD)
+    secrets = []
+    hub, _ = refused(site, repeat, "(its reply is not shown, as it repeats the password)", mechanism)
+    assert_no_secret(hub, PASSWORD, *secrets)
+
+
 @pytest.mark.parametrize("answer, want", [
     (DROP, "lost connection with PEER while performing the AUTH exchange"),
     ("421 4.7.0 too many of you", "421 4.7.0 too many of you"),
