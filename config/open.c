@@ -196,6 +196,7 @@ static void open_all(struct config *config)
 	open_mailboxes(config);
 	check_accounts(config);
 	open_transport(config);
+	config_check_reach(config);
 	config_open_logins(config);
 	config_sort_problems(config);
 }

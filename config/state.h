@@ -110,6 +110,9 @@ void config_report_source(struct config *c, enum config_parameter_id id,
 
 void config_sort_problems(struct config *c);
 
+/* reach.c: warns of relay_domains that no line of transport_maps is for. Once both are open. */
+void config_check_reach(struct config *c);
+
 /* The place of a file among those that problems are told of; the first call for it decides. */
 size_t config_rank_file(struct config *c, const char *file);
 

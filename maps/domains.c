@@ -110,6 +110,25 @@ struct map *domains_map_at(const struct domains *domains, size_t index)
 	return NULL;
 }
 
+int domains_visit(struct domains *domains,
+		  int (*visit)(void *arg, const char *key, const char *value, const char *source),
+		  void *arg)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < domains->count; i++) {
+		const struct entry *entry = &domains->entries[i];
+
+		if (entry->is_excluded)
+			continue;
+		if (!entry->map)
+			r = visit(arg, entry->name.ptr, "", NULL);
+		else if (!map_is_pattern(entry->map) && !map_has_every_key(entry->map))
+			r = map_visit(entry->map, visit, arg);
+	}
+	return r;
+}
+
 /* The domain itself, then ".parent" for each of its parents. */
 static int match_map(struct map *map, struct slice domain, struct error *err)
 {

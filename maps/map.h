@@ -158,5 +158,14 @@ int domains_match(struct domains *domains, struct slice domain,
 		  struct error *err); /* MAP_FOUND, … */
 int domains_refresh(struct domains *domains, struct error *err);
 size_t domains_map_count(const struct domains *domains);
+
+/*
+ * Call visit for each domain that is named: entries (without a value, and with
+ * source NULL) and keys of maps, as map_visit() has them; but not for those
+ * behind "!", nor for patterns. Until it returns non-zero, which is returned.
+ */
+int domains_visit(struct domains *domains,
+		  int (*visit)(void *arg, const char *key, const char *value, const char *source),
+		  void *arg);
 struct map *domains_map_at(const struct domains *domains, size_t index);
 void domains_diagnose(struct slice list, const char *directory, map_report *report, void *arg);

@@ -129,6 +129,28 @@ static void test_domains(void **state)
 	}
 }
 
+static int note_domain(void *arg, const char *key, const char *value, const char *source)
+{
+	buf_printf(arg, "%s=%s (%s) ", key, value, source ? source : "");
+	return strcmp(key, "stop") == 0 ? 7 : 0;
+}
+
+static void test_domains_visit(void **state)
+{
+	CLEANUP(domains_freep) struct domains *domains = NULL;
+	CLEANUP(free_strp) char *got = NULL;
+	struct buf out = { 0 };
+
+	(void)state;
+	assert_int_equal(domains_open(SLICE("a.vm, .b.vm !c.vm inline:{ d.vm=x } !inline:{ e=x } "
+					    "static:all regexp:{ {/f/ x} } stop g.vm"),
+				      NULL, &domains, NULL),
+			 0);
+	assert_int_equal(domains_visit(domains, note_domain, &out), 7);
+	got = buf_steal_string(&out);
+	assert_string_equal(got, "a.vm= () .b.vm= () d.vm=x (inline:d.vm) stop= () ");
+}
+
 static void note(void *arg, bool is_error, const char *source, const char *text)
 {
 	buf_printf(arg, "%s %s: %s\n", is_error ? "error" : "warning", source, text);
@@ -186,9 +208,8 @@ static void test_diagnose(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_list_next),
-		cmocka_unit_test(test_lookup),
-		cmocka_unit_test(test_domains),
+		cmocka_unit_test(test_list_next), cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_domains),	  cmocka_unit_test(test_domains_visit),
 		cmocka_unit_test(test_diagnose),
 	};
 

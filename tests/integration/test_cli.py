@@ -312,3 +312,25 @@ def test_check_of_a_queue_that_somebody_else_owns(posthouse, hub, name):
             assert f"all in there must be nobody's: chown -R nobody {spool}" in got.stderr
         os.chown(file, nobody.pw_uid, nobody.pw_gid)
         assert posthouse("-c", hub, "check").returncode == 0
+
+
+def test_relay_domains_without_a_route(posthouse, hub):
+    """They would go to their MX, which on a hub with a map is hardly meant; with a route they don't."""
+    hub.write_text(hub.read_text().replace(
+        "vm1.vm, vm2.vm", "vm1.vm, vm3.vm, .vm2.vm, hash:domains, !vm9.vm"))
+    (hub.parent / "domains").write_text("vm4.vm yes\nvm2.vm yes\n")
+    got = posthouse("check", config=hub)
+    assert got.returncode == 0, got.stdout
+    why = "has no line in transport_maps, so mail for it goes to its MX, by default_transport"
+    assert got.stdout.splitlines()[-3:] == [
+        f"{hub}:7: warning: relay_domains: vm3.vm {why}",
+        f"{hub}:7: warning: relay_domains: .vm2.vm {why}",
+        f"domains:1: warning: vm4.vm {why}"]
+
+    for cure in ("relayhost = [192.0.2.1]\n", "default_transport = error:5.1.2 unknown\n"):
+        text = hub.read_text()
+        hub.write_text(text + cure)
+        assert "transport_maps, so mail" not in posthouse("check", config=hub).stdout
+        hub.write_text(text)
+    (hub.parent / "ts").write_text("* relay:[192.0.2.1]\n")
+    assert "transport_maps, so mail" not in posthouse("check", config=hub).stdout

@@ -1,0 +1,82 @@
+/*
+ * reach - domains that a hub takes mail for, and has forgotten to route
+ *
+ * Without a line their mail goes to their MX, by default_transport: on a hub
+ * with a transport map most likely a slip, and one that leads back to itself.
+ * The resolver is asked, for an address that nobody has a line for.
+ */
+#include "config/state.h"
+
+#include <string.h>
+
+#include "base/escape.h"
+
+#define TOLD_MAX 10 /* a hub may be the second MX of a thousand domains, on purpose */
+
+struct reach {
+	struct config *config;
+	struct transport *transport;
+	struct arena arena;
+	unsigned int lost;
+};
+
+static bool is_left_to_mx(struct reach *reach, const char *domain)
+{
+	const char *source = reach->config->transport.default_transport_source;
+	const struct transport_route *route = NULL;
+	bool is_left;
+
+	if (transport_resolve(reach->transport,
+			      arena_printf(&reach->arena, "check-reach@%s%s",
+					   domain[0] == '.' ? "check-reach" : "", domain),
+			      &route, NULL) < 0)
+		return false;
+	is_left = strcmp(route->source, source ? source : "default_transport") == 0 &&
+		  route->hop_count > 0 && route->nexthop[0] == '\0';
+	transport_route_unref(route);
+	return is_left;
+}
+
+static void tell(struct reach *reach, const char *domain, const char *source)
+{
+	char shown[128], text[512];
+
+	escape_cstr(slice_from(domain), shown, sizeof(shown));
+	snprintf(text, sizeof(text),
+		 "%s has no line in transport_maps, so mail for it goes to its MX, by "
+		 "default_transport",
+		 shown);
+	if (source)
+		config_report_source(reach->config, CONFIG_RELAY_DOMAINS, CONFIG_WARNING, source,
+				     text);
+	else
+		config_report_setting(reach->config, CONFIG_RELAY_DOMAINS, CONFIG_WARNING, "%s",
+				      text);
+}
+
+static int visit_domain(void *arg, const char *domain, const char *value, const char *source)
+{
+	struct reach *reach = arg;
+
+	(void)value;
+	if (is_left_to_mx(reach, domain) && ++reach->lost <= TOLD_MAX)
+		tell(reach, domain, source);
+	arena_reset(&reach->arena);
+	return 0;
+}
+
+void config_check_reach(struct config *c)
+{
+	struct reach reach = { .config = c };
+
+	if (c->mode != CONFIG_HUB || !c->relay_domains || !c->transport_maps ||
+	    config_given_value(c, CONFIG_RELAYHOST) ||
+	    transport_new(&c->transport, &reach.transport, NULL) < 0)
+		return;
+	domains_visit(c->relay_domains, visit_domain, &reach);
+	if (reach.lost > TOLD_MAX)
+		config_report_setting(c, CONFIG_RELAY_DOMAINS, CONFIG_WARNING,
+				      "the same holds for %u more", reach.lost - TOLD_MAX);
+	transport_free(reach.transport);
+	arena_done(&reach.arena);
+}
