@@ -269,12 +269,16 @@ static void committed(struct queue_request *request)
 /*
  * Many clients say SMTPUTF8 of everything. What is ASCII all the same can go
  * to any server, so only the header counts, and the client engine looks at the
- * addresses of each transaction.
+ * addresses of each transaction. And some say BINARYMIME of everything.
  */
-static void judge_header(struct inbound *s)
+static void judge_message(struct inbound *s)
 {
 	struct queue_message *m = s->message;
 
+	if (m->body_binary && smtp_server_has_lines(s->server)) {
+		m->body_binary = false;
+		m->body_8bit = true;
+	}
 	m->smtputf8 = m->smtputf8 && s->scanner.has_8bit;
 	if (!m->sender[0] && s->scanner.is_notice)
 		m->kind = QUEUE_DOUBLE_BOUNCE;
@@ -282,7 +286,6 @@ static void judge_header(struct inbound *s)
 
 static void commit(struct inbound *s)
 {
-	judge_header(s);
 	s->message->size = queue_body_size(s->message->body);
 	s->append = (struct queue_append){ .message = s->message };
 	s->append.request.done = committed;
@@ -311,6 +314,7 @@ void inbound_end_of_data(void *arg)
 	s->stage = "end of data";
 	trace_scan_end(&s->scanner, &s->piece);
 	keep(s);
+	judge_message(s);
 	if (s->scanner.received_count > options_of(s)->hop_limit) {
 		forget(s);
 		answer(s, 554, ESC(5, 4, 6), "Error: too many hops");

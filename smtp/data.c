@@ -154,6 +154,11 @@ void smtp_data_read_end(struct smtp_data_reader *r, struct buf *out)
 	r->state = AT_LINE_START;
 }
 
+bool smtp_data_is_lines(const struct smtp_data_reader *r)
+{
+	return r->fault == SMTP_DATA_FINE && r->state == AT_LINE_START;
+}
+
 void smtp_data_write(struct smtp_data_writer *w, struct slice bytes, struct buf *out)
 {
 	const char *text = bytes.ptr, *dot = text, *end;

@@ -42,6 +42,9 @@ bool smtp_data_read(struct smtp_data_reader *r, struct slice *wire, struct buf *
  */
 void smtp_data_read_end(struct smtp_data_reader *r, struct buf *out);
 
+/* All that was read is lines, without a fault, and the last one is whole. */
+bool smtp_data_is_lines(const struct smtp_data_reader *r);
+
 /* Sending; zero the struct for each message. */
 struct smtp_data_writer {
 	bool mid_line;		 /* something stands behind the last CRLF */

@@ -290,6 +290,11 @@ bool smtp_server_in_transaction(const struct smtp_server *s)
 	return s->in_transaction;
 }
 
+bool smtp_server_has_lines(const struct smtp_server *s)
+{
+	return !s->mail.body_binary || smtp_data_is_lines(&s->reader);
+}
+
 bool smtp_server_in_message(const struct smtp_server *s)
 {
 	return s->state == SERVER_DATA || s->state == SERVER_CHUNK || s->state == SERVER_CHUNKS;

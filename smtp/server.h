@@ -196,6 +196,12 @@ void smtp_server_end(struct smtp_server *s, const struct smtp_status *status);
 
 bool smtp_server_in_transaction(const struct smtp_server *s);
 
+/*
+ * For calls inside of end_of_data(): the message is made of lines, as all are
+ * but binary ones, and some of these too.
+ */
+bool smtp_server_has_lines(const struct smtp_server *s);
+
 /* The message has begun and has not ended: behind 354, or behind the first of its BDATs. */
 bool smtp_server_in_message(const struct smtp_server *s);
 

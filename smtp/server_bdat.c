@@ -132,14 +132,24 @@ void server_bdat_answered(struct smtp_server *s, const struct smtp_status *statu
 	start_chunk(s);
 }
 
+/* As it is; the reader only finds out whether it is lines all the same. */
+static void pass_on_binary(struct smtp_server *s, struct slice piece)
+{
+	struct slice rest = piece;
+
+	if (s->reader.fault == SMTP_DATA_FINE)
+		smtp_data_read(&s->reader, &rest, &s->body);
+	buf_clear(&s->body);
+	if (piece.len > 0)
+		s->events->body(s->arg, piece);
+}
+
 static void pass_on(struct smtp_server *s, struct slice piece)
 {
 	bool is_end = s->chunk.left == 0 && s->chunk.is_last;
 
 	if (s->mail.body_binary) {
-		s->reader.size += piece.len;
-		if (piece.len > 0)
-			s->events->body(s->arg, piece);
+		pass_on_binary(s, piece);
 		return;
 	}
 	smtp_data_read(&s->reader, &piece, &s->body);

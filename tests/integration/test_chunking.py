@@ -262,6 +262,18 @@ def test_binary_message_that_nobody_takes(site):
     assert not sink.messages and b"DATA" not in sink.wire()
 
 
+def test_message_of_lines_that_is_called_binary(hub, sink):
+    """Some clients say so of everything: any next hop gets it."""
+    before = len(sink.messages)
+    message = HEADER + b"\xff\r\n.\r\n"
+    with greeted(hub) as raw:
+        raw.begin(" BODY=BINARYMIME")
+        identity = queued(raw.ask(f"BDAT {len(message)} LAST", message))
+    hub.delivered(RECIPIENT, identity)
+    assert body_of(sink.messages[before].body) == message
+    assert any("BODY=8BITMIME" in line for line in sink.messages[before].session.commands)
+
+
 # ---- what is kept, and shown ----
 
 def test_parameters_are_kept(site, certs):

@@ -303,7 +303,7 @@ static void on_end_of_data(void *arg)
 
 	assert(t->is_open);
 	write_body(t);
-	begin_event(t, "end");
+	begin_event(t, t->is_binary && smtp_server_has_lines(t->server) ? "end lines" : "end");
 	end_event(t);
 	t->is_open = false;
 	asked(t, "end", "");

@@ -13,7 +13,7 @@
  *	E: data				"data by BDAT" if that was it
  *	E: body TEXT				a line of the message, told with its end;
  *						of a binary message all of it
- *	E: end
+ *	E: end					"end lines" of a binary one that has them
  *	E: reset				or "reset 552 5.3.4 TEXT"
  *	E: rejected RCPT 554 5.7.1 TEXT
  *	E: quit
