@@ -63,7 +63,7 @@ static const char *login_of(const struct generation *g, struct explanation *e)
 	if (!e->sender || !e->sender[0])
 		return ""; /* any */
 	if (edge_find_owners(g->edge, e->sender, &e->arena, &owners, &err) != MAP_FOUND)
-		return e->sender;
+		return edge_login_of(g->edge, e->sender, &e->arena);
 	rest = slice_from(owners.value);
 	return slice_next_word(&rest, ", \t", &owner) ? arena_slicedup(&e->arena, owner)
 						      : e->sender;

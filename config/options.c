@@ -172,6 +172,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 	*ret = (struct edge_options){
 		.hostname = config_value(config, CONFIG_MYHOSTNAME),
 		.origin = config_value(config, CONFIG_MYORIGIN),
+		.recipient_delimiter = config_value(config, CONFIG_RECIPIENT_DELIMITER),
 		.mailbox_domains = config->mailbox_domains,
 		.mailbox_maps = config->mailbox_maps,
 		.mailbox_base = config_value(config, CONFIG_VIRTUAL_MAILBOX_BASE),

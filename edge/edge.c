@@ -37,6 +37,25 @@ static bool is_trusted(const struct edge *edge, const struct mta_client *client)
 	return client->is_certified;
 }
 
+/* An address as a key: folded, with quotes only where they are needed; and without its extension. */
+struct address {
+	const char *key;
+	const char *bare; /* NULL: it has none */
+};
+
+static void read_address(const struct edge *edge, const char *text, struct arena *arena,
+			 struct address *ret)
+{
+	const char *delimiters = edge->options.recipient_delimiter;
+	const char *plain = smtp_address_plain(arena, smtp_address_fold(arena, text));
+	const char *bare = delimiters && delimiters[0]
+				   ? smtp_address_without_extension(arena, plain, delimiters)
+				   : NULL;
+
+	ret->key = smtp_address_quoted(arena, plain);
+	ret->bare = bare ? smtp_address_quoted(arena, bare) : NULL;
+}
+
 /* The Maildir that each account has. */
 static int find_account(struct edge *edge, const char *key, struct arena *arena,
 			struct map_result *ret, struct error *err)
@@ -52,22 +71,35 @@ static int find_account(struct edge *edge, const char *key, struct arena *arena,
 	return MAP_FOUND;
 }
 
+/* The local part alone, of users in myorigin. key may be NULL. */
+static int find_user(const struct edge *edge, struct maps *maps, const char *key,
+		     struct arena *arena, struct map_result *ret, struct error *err)
+{
+	const char *at = key ? strrchr(key, '@') : NULL;
+
+	if (!at || at == key || !edge->options.origin ||
+	    !slice_equal_nocase(slice_from(at + 1), slice_from(edge->options.origin)))
+		return MAP_NOT_FOUND;
+	return maps_lookup_part(maps, slice_of(key, (size_t)(at - key)), arena, ret, err);
+}
+
 /*
- * Keys as in Postfix (virtual(5), TABLE SEARCH ORDER): the address, its local
- * part if the domain is myorigin, then @domain.
+ * Keys as in Postfix (virtual(5), TABLE SEARCH ORDER): the address, the address
+ * without its extension, both without the domain if that is myorigin, @domain.
  */
-static int find_address(const struct edge *edge, struct maps *maps, const char *key,
+static int find_address(const struct edge *edge, struct maps *maps, const struct address *address,
 			struct arena *arena, struct map_result *ret, struct error *err)
 {
-	const char *at = strrchr(key, '@');
-	int r = maps_lookup(maps, slice_from(key), arena, ret, err);
+	const char *at = strrchr(address->key, '@');
+	int r = maps_lookup(maps, slice_from(address->key), arena, ret, err);
 
-	if (!at || at == key)
-		return r;
-	if (r == MAP_NOT_FOUND && edge->options.origin &&
-	    slice_equal_nocase(slice_from(at + 1), slice_from(edge->options.origin)))
-		r = maps_lookup_part(maps, slice_of(key, (size_t)(at - key)), arena, ret, err);
+	if (r == MAP_NOT_FOUND && address->bare)
+		r = maps_lookup_part(maps, slice_from(address->bare), arena, ret, err);
 	if (r == MAP_NOT_FOUND)
+		r = find_user(edge, maps, address->key, arena, ret, err);
+	if (r == MAP_NOT_FOUND)
+		r = find_user(edge, maps, address->bare, arena, ret, err);
+	if (r == MAP_NOT_FOUND && at && at > address->key)
 		r = maps_lookup_part(maps, slice_from(at), arena, ret, err);
 	return r;
 }
@@ -75,20 +107,33 @@ static int find_address(const struct edge *edge, struct maps *maps, const char *
 int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
 		      struct map_result *ret, struct error *err)
 {
-	const char *key = smtp_address_fold(arena, address);
+	struct address a;
+	int r;
 
-	return edge->options.mailbox_maps
-		       ? find_address(edge, edge->options.mailbox_maps, key, arena, ret, err)
-		       : find_account(edge, key, arena, ret, err);
+	read_address(edge, address, arena, &a);
+	if (edge->options.mailbox_maps)
+		return find_address(edge, edge->options.mailbox_maps, &a, arena, ret, err);
+	r = find_account(edge, a.key, arena, ret, err);
+	return r == MAP_NOT_FOUND && a.bare ? find_account(edge, a.bare, arena, ret, err) : r;
 }
 
 int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 		     struct map_result *ret, struct error *err)
 {
+	struct address a;
+
+	read_address(edge, sender, arena, &a);
 	return edge->options.sender_login_maps
-		       ? find_address(edge, edge->options.sender_login_maps,
-				      smtp_address_fold(arena, sender), arena, ret, err)
+		       ? find_address(edge, edge->options.sender_login_maps, &a, arena, ret, err)
 		       : MAP_NOT_FOUND;
+}
+
+const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena)
+{
+	struct address a;
+
+	read_address(edge, sender, arena, &a);
+	return a.bare && !(edge->passwd && passwd_has_user(edge->passwd, a.key)) ? a.bare : a.key;
 }
 
 bool edge_has_user(const struct edge *edge, const char *user)
@@ -100,13 +145,12 @@ bool edge_has_user(const struct edge *edge, const char *user)
 static int owns(struct edge *edge, const char *login, const char *sender, struct error *err)
 {
 	struct arena arena = { 0 };
-	const char *key = smtp_address_fold(&arena, sender);
 	struct map_result result;
-	struct slice owners, owner;
+	struct slice owners, owner = slice_from(login);
 	int r = MAP_NOT_FOUND;
 
 	if (!edge->options.sender_login_maps) {
-		if (slice_equal_nocase(slice_from(login), slice_from(key)))
+		if (slice_equal_nocase(owner, slice_from(edge_login_of(edge, sender, &arena))))
 			r = MAP_FOUND;
 		arena_done(&arena);
 		return r;

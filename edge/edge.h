@@ -18,7 +18,8 @@ struct edge;
 struct edge_options {
 	const char *hostname;
 	const char *origin; /* myorigin: in maps its users may stand without it; NULL: none */
-	struct log *log;    /* for lookups that fail; NULL: silent */
+	const char *recipient_delimiter; /* "" or NULL: addresses have no extensions */
+	struct log *log;		 /* for lookups that fail; NULL: silent */
 	struct domains *mailbox_domains; /* virtual_mailbox_domains */
 	struct maps
 		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
@@ -50,6 +51,9 @@ int edge_find_mailbox(struct edge *edge, const char *address, struct arena *aren
  */
 int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 		     struct map_result *ret, struct error *err);
+
+/* The login that owns a sender address where there are no such maps: itself, or without extension. */
+const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena);
 
 /* Whether somebody can log in by this name. True where the accounts cannot be read. */
 bool edge_has_user(const struct edge *edge, const char *user);

@@ -144,10 +144,18 @@ static void test_keys(void **state)
 		{ "regexp:{ {!/^alice@/ a} }", "alice@vm1.vm", NULL },
 		{ "regexp:{ {/^(.*)@vm1/ $1} }", "alice@vm1.vm", "alice" },
 		{ "static:x", "alice@vm1.vm", "x" },
+		{ "inline:{ alice@vm1.vm=a }", "\"alice\"@vm1.vm", "a" },
+		{ "inline:{ alice@vm1.vm=a }", "alice+x@vm1.vm", "a" },
+		{ "inline:{ alice@vm1.vm=a, alice+x@vm1.vm=b }", "Alice+X@vm1.vm", "b" },
+		{ "inline:{ alice=a, @vm1.vm=c }", "alice+x@vm1.vm", "a" },
+		{ "inline:{ alice=a, alice+x=b }", "alice+x@vm1.vm", "b" },
+		{ "inline:{ alice=a, alice+x=b }", "alice-x@vm1.vm", NULL },
+		{ "regexp:{ {/^alice@/ a} }", "alice+x@vm1.vm", NULL },
 	};
 	struct fixture *f = *state;
 
 	f->options.origin = "VM1.vm";
+	f->options.recipient_delimiter = "+";
 	f->options.passdb = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		struct maps *maps = NULL;
@@ -171,12 +179,43 @@ static void test_keys(void **state)
 	}
 }
 
+/* Without maps a user is what he logs in as, and has its mailbox, whatever is behind a '+'. */
+static void test_extensions_of_accounts(void **state)
+{
+	struct fixture *f = *state;
+	struct net_address address;
+	struct mta_client client = { .address = &address, .hello = "", .user = "alice@vm1.vm" };
+	struct smtp_status as_other, as_self;
+	struct arena arena = { 0 };
+	struct map_result mailbox;
+	struct edge *edge = NULL;
+	char passdb[100];
+
+	snprintf(passdb, sizeof(passdb), "passwd-file:%s", f->users);
+	f->options.passdb = passdb;
+	f->options.recipient_delimiter = "+";
+	assert_return_code(edge_new(&f->options, &edge, NULL), 0);
+	assert_true(net_address_parse_ip(SLICE("192.0.2.7"), 1, &address));
+	edge_policy.check_sender(edge, &client, "alice+x@vm1.vm", &as_self);
+	edge_policy.check_sender(edge, &client, "test1+x@vm1.vm", &as_other);
+	assert_int_equal(as_self.code, 250);
+	assert_int_equal(as_other.code, 553);
+	assert_int_equal(edge_find_mailbox(edge, "alice+x@vm1.vm", &arena, &mailbox, NULL),
+			 MAP_FOUND);
+	assert_string_equal(mailbox.value, "vm1.vm/alice/");
+	assert_int_equal(edge_find_mailbox(edge, "bob+x@vm1.vm", &arena, &mailbox, NULL),
+			 MAP_NOT_FOUND);
+	arena_done(&arena);
+	edge_free(edge);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_who_may_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_login, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_extensions_of_accounts, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
