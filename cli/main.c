@@ -73,8 +73,14 @@ static const struct cli_command commands[] = {
 	  "  --head ROW:HASH  compare with a head that was noted (the log has some, too)\n",
 	  cli_ledger_verify },
 	{ "map query", "MAP KEY", "look KEY up in a map, as in hash:transport",
+	  "  KEY \"-\"  each line of standard input; prints KEY, a tab, and what was found\n\n"
+	  "  hash:FILE, texthash:, lmdb:, btree:  lines \"key value\" of the text file itself\n"
+	  "  regexp:FILE       lines \"/pattern/ result\", tried in order; $1 in results\n"
+	  "  cidr:FILE         lines \"network/bits result\", for keys that are IP addresses\n"
+	  "  sqlite:FILE.cf    a query; FILE.cf names dbpath and query\n"
+	  "  inline:{ k = v, ... }, static:VALUE\n\n"
 	  "A relative file is looked for here, then beside the configuration file. Exits 1 when\n"
-	  "the map does not have the key.\n",
+	  "the map does not have the key, 75 when that can't be told now (a locked database).\n",
 	  cli_map_query },
 	{ "certs ca", "--out DIR [--name NAME] [--days N] [--force]",
 	  "make a private CA: DIR/ca.crt and DIR/ca.key",

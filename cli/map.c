@@ -18,12 +18,43 @@ static char *directory_of(const struct cli *cli, const char *spec)
 		       slash == cli->config_file ? 1 : (size_t)(slash - cli->config_file));
 }
 
+/* As map_lookup(). with_key: as postmap -q - has it, with the key and a tab in front. */
+static int query(struct map *map, struct slice key, bool with_key, struct error *err)
+{
+	struct map_result result = { 0 };
+	struct arena arena = { 0 };
+	int r = map_lookup(map, key, &arena, &result, err);
+
+	if (r == MAP_FOUND && with_key)
+		printf("%.*s\t", (int)key.len, key.ptr);
+	if (r == MAP_FOUND)
+		printf("%s\n", result.value);
+	arena_done(&arena);
+	return r;
+}
+
+/* Each line of standard input; MAP_FOUND when one was found. */
+static int query_lines(struct map *map, struct error *err)
+{
+	CLEANUP(free_strp) char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+	int r = MAP_NOT_FOUND;
+
+	while (r >= 0 && (len = getline(&line, &size, stdin)) > 0) {
+		struct slice key = slice_of(line, (size_t)len - (line[len - 1] == '\n'));
+		int found = key.len ? query(map, key, true, err) : MAP_NOT_FOUND;
+
+		if (found != MAP_NOT_FOUND)
+			r = found;
+	}
+	return r;
+}
+
 int cli_map_query(const struct cli *cli, int argc, char **argv)
 {
 	CLEANUP(free_strp) char *directory = NULL;
 	CLEANUP(map_freep) struct map *map = NULL;
-	struct map_result result = { 0 };
-	struct arena arena = { 0 };
 	struct error err = { 0 };
 	int r;
 
@@ -33,9 +64,7 @@ int cli_map_query(const struct cli *cli, int argc, char **argv)
 	r = map_open(slice_from(argv[1]), directory ? directory : ".", &map, &err);
 	if (r < 0)
 		return cli_fail(&err);
-	r = map_lookup(map, slice_from(argv[2]), &arena, &result, &err);
-	if (r == MAP_FOUND)
-		printf("%s\n", result.value);
-	arena_done(&arena);
+	r = strcmp(argv[2], "-") == 0 ? query_lines(map, &err)
+				      : query(map, slice_from(argv[2]), false, &err);
 	return r < 0 ? cli_fail(&err) : r == MAP_FOUND ? CLI_DONE : CLI_NO;
 }

@@ -170,7 +170,7 @@ int domains_match(struct domains *domains, struct slice domain, struct error *er
 
 int domains_match_exactly(struct domains *domains, struct slice domain, struct error *err)
 {
-	for (size_t i = 0; domain.len && i < domains->count; i++) {
+	for (size_t i = 0; i < domains->count; i++) {
 		const struct entry *entry = &domains->entries[i];
 		int r = MAP_NOT_FOUND;
 

@@ -408,9 +408,9 @@ static int is_in_domains(struct sqlite_map *map, const struct sqlite_key *key, s
 {
 	if (!map->domains)
 		return MAP_FOUND;
-	if (key->fields[FIELD_DOMAIN].len == 0 ||
-	    key->fields[FIELD_DOMAIN].len + 1 == key->fields[FIELD_KEY].len)
-		return MAP_NOT_FOUND;
+	if (key->fields[FIELD_USER].len == 0 ||
+	    key->fields[FIELD_USER].len == key->fields[FIELD_KEY].len)
+		return MAP_NOT_FOUND; /* "@domain", or no '@' at all */
 	return domains_match_exactly(map->domains, key->fields[FIELD_DOMAIN], err);
 }
 
