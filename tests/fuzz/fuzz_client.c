@@ -50,6 +50,7 @@ struct owner {
 	char *lent; /* the input of the running smtp_client_input() */
 
 	bool may_ask;		      /* nothing is under way */
+	bool may_answer;	      /* challenge() was told */
 	bool may_secure;	      /* starttls() was told */
 	struct mail *giving;	      /* body_wanted() was told */
 	bool by_bdat;		      /* what the server said means that messages go by it */
@@ -102,7 +103,8 @@ static void check_commands(struct owner *o)
 {
 	static const char *const verbs[] = { "EHLO us\r", "HELO us\r", "LHLO us\r", "STARTTLS\r",
 					     "RSET\r",	  "QUIT\r",    "DATA\r",    "MAIL FROM:<",
-					     "RCPT TO:<", ".\r",       "BDAT " };
+					     "RCPT TO:<", ".\r",       "BDAT ",	    "AUTH PLAIN",
+					     "AAAA",	  "*\r" };
 	struct slice rest = buf_slice(&o->output);
 
 	while (rest.len > 0) {
@@ -206,6 +208,61 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 	now_idle(o);
 }
 
+#define RESPONSE_MAX 600 /* enough for more than a command has room for */
+
+/* Begins with three zeros, hence with AAAA in base64, for check_commands() to know. */
+static struct slice next_response(struct owner *o, char memory[RESPONSE_MAX])
+{
+	size_t len = 3 + next_byte(o) * 2;
+
+	memset(memory, 0, RESPONSE_MAX);
+	return slice_of(memory, len);
+}
+
+static void log_in(struct owner *o)
+{
+	char memory[RESPONSE_MAX];
+	struct slice response = next_response(o, memory);
+
+	if (!o->may_ask)
+		return;
+	o->may_ask = false;
+	smtp_client_auth(o->client, "PLAIN", next_byte(o) % 2 ? &response : NULL);
+}
+
+static void answer(struct owner *o)
+{
+	char memory[RESPONSE_MAX];
+
+	if (!o->may_answer || o->has_failed)
+		return;
+	o->may_answer = false;
+	if (next_byte(o) % 4 == 0)
+		smtp_client_auth_cancel(o->client);
+	else
+		smtp_client_auth_answer(o->client, next_response(o, memory));
+}
+
+static void on_challenge(void *arg, struct slice challenge)
+{
+	struct owner *o = arg;
+
+	MUST(!o->has_failed && !o->has_quit && !o->may_ask && !o->may_answer);
+	MUST(challenge.len < 2048);
+	o->may_answer = true;
+	if (o->eager)
+		answer(o);
+}
+
+static void on_authenticated(void *arg, const struct smtp_status *status)
+{
+	struct owner *o = arg;
+
+	MUST(!o->has_failed && !o->has_quit && !o->may_ask && !o->may_answer);
+	check_status(status);
+	now_idle(o);
+}
+
 static void on_body_wanted(void *arg, const struct smtp_transaction *t)
 {
 	struct owner *o = arg;
@@ -273,6 +330,7 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	MUST(!o->has_failed && !o->has_quit && mails_on(o) == 0);
 	MUST(smtp_status_class(status) != SMTP_DELIVERED);
 	check_status(status);
+	o->may_answer = false;
 	o->has_failed = true;
 	o->may_ask = false;
 	drop_input(o);
@@ -282,6 +340,8 @@ static const struct smtp_client_events events = {
 	.ready = on_ready,
 	.starttls = on_starttls,
 	.starttls_refused = on_starttls_refused,
+	.challenge = on_challenge,
+	.authenticated = on_authenticated,
 	.body_wanted = on_body_wanted,
 	.recipient = on_recipient,
 	.done = on_done,
@@ -430,6 +490,10 @@ static void step(struct owner *o)
 	} else if (what < 0xf8 && o->may_secure && !o->has_failed) {
 		o->may_secure = false;
 		smtp_client_secured(o->client);
+	} else if (what == 0xfd) {
+		log_in(o);
+	} else if (what == 0xfe) {
+		answer(o);
 	} else if (what == 0xff) {
 		smtp_client_lost(o->client, "lost connection with mx");
 		MUST(o->has_failed || o->has_quit);
