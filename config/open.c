@@ -6,8 +6,11 @@
 #include "config/state.h"
 
 #include <errno.h>
+#include <string.h>
 
+#include "base/utf8.h"
 #include "edge/maildir.h"
+#include "smtp/domain.h"
 
 /* Findings about what one parameter names. */
 struct finder {
@@ -52,10 +55,49 @@ static void check_maps(struct config *c, enum config_parameter_id id, struct map
 		map_check(maps_at(maps, i), on_finding, &finder);
 }
 
+/* A domain of a list as it is asked for (smtp/domain.h); anything else is left as it stands. */
+static void append_entry(struct config *c, struct buf *out, struct slice entry)
+{
+	size_t mark = 0;
+	const char *ascii;
+
+	while (mark < entry.len && (entry.ptr[mark] == '!' || entry.ptr[mark] == '.'))
+		mark++;
+	ascii = slice_find(entry, ':') == entry.len
+			? smtp_domain_ascii(&c->arena, slice_skip(entry, mark))
+			: NULL;
+	buf_append_slice(out, ascii ? slice_first(entry, mark) : entry);
+	buf_append_string(out, ascii ? ascii : "");
+}
+
+static const char *spell_domains(struct config *c, struct slice list)
+{
+	struct buf out = { 0 };
+	const char *spelled;
+
+	if (utf8_is_ascii(list))
+		return arena_slicedup(&c->arena, list);
+	while (list.len > 0) {
+		size_t len = 0;
+
+		while (len < list.len && !strchr(", \t\r\n{}=", list.ptr[len]))
+			len++;
+		append_entry(c, &out, slice_first(list, len));
+		buf_append_slice(&out, slice_first(slice_skip(list, len), 1));
+		list = slice_skip(list, len + 1);
+	}
+	spelled = arena_slicedup(&c->arena, buf_slice(&out));
+	buf_done(&out);
+	return spelled;
+}
+
 static void open_domains(struct config *c, enum config_parameter_id id, struct domains **ret)
 {
 	const char *list = config_value(c, id);
 	struct finder finder = { c, id };
+
+	if (list)
+		list = spell_domains(c, slice_from(list));
 
 	if (list && domains_open(slice_from(list), c->directory, ret, NULL) < 0)
 		domains_diagnose(slice_from(list), c->directory, on_finding, &finder);

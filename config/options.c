@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "mta/domain_list.h"
 #include "smtp/server.h"
 
 #define MAIL_NAME    "Posthouse"
@@ -10,7 +11,7 @@
 
 static int edge_is_local(void *arg, struct slice domain, struct error *err)
 {
-	return domains_match(arg, domain, err);
+	return domain_list_has(arg, domain, err);
 }
 
 static int hub_is_local(void *arg, struct slice domain, struct error *err)

@@ -10,7 +10,9 @@
 
 #include "edge/maildir.h"
 #include "edge/passwd.h"
+#include "mta/domain_list.h"
 #include "smtp/address.h"
+#include "smtp/domain.h"
 
 struct edge {
 	struct edge_options options;
@@ -25,7 +27,7 @@ static int is_local(void *arg, struct slice domain, struct error *err)
 	struct edge *edge = arg;
 
 	return edge->options.mailbox_domains
-		       ? domains_match(edge->options.mailbox_domains, domain, err)
+		       ? domain_list_has(edge->options.mailbox_domains, domain, err)
 		       : MAP_NOT_FOUND;
 }
 
@@ -56,17 +58,30 @@ static void read_address(const struct edge *edge, const char *text, struct arena
 	ret->bare = bare ? smtp_address_quoted(arena, bare) : NULL;
 }
 
+/* The name that an account has for this key, in either spelling of its domain; NULL: there is none. */
+static const char *account_of(const struct edge *edge, const char *key, struct arena *arena)
+{
+	const char *other;
+
+	if (passwd_has_user(edge->passwd, key))
+		return key;
+	other = smtp_domain_respell(arena, slice_from(key));
+	return other && passwd_has_user(edge->passwd, other) ? other : NULL;
+}
+
 /* The Maildir that each account has. */
 static int find_account(struct edge *edge, const char *key, struct arena *arena,
 			struct map_result *ret, struct error *err)
 {
-	const char *at = strrchr(key, '@');
+	const char *name, *at;
 
 	if (!edge->passwd)
 		return error_set(err, -EACCES, "the accounts cannot be read");
-	if (!at || !passwd_has_user(edge->passwd, key))
+	name = account_of(edge, key, arena);
+	at = name ? strrchr(name, '@') : NULL;
+	if (!at)
 		return MAP_NOT_FOUND;
-	ret->value = arena_printf(arena, "%s/%.*s/", at + 1, (int)(at - key), key);
+	ret->value = arena_printf(arena, "%s/%.*s/", at + 1, (int)(at - name), name);
 	ret->source = "";
 	return MAP_FOUND;
 }
@@ -83,6 +98,19 @@ static int find_user(const struct edge *edge, struct maps *maps, const char *key
 	return maps_lookup_part(maps, slice_of(key, (size_t)(at - key)), arena, ret, err);
 }
 
+typedef int find_key(struct maps *maps, struct slice key, struct arena *arena,
+		     struct map_result *ret, struct error *err);
+
+/* A key, and then the other spelling of its domain. */
+static int find_spelled(struct maps *maps, const char *key, find_key *find, struct arena *arena,
+			struct map_result *ret, struct error *err)
+{
+	const char *other = smtp_domain_respell(arena, slice_from(key));
+	int r = find(maps, slice_from(key), arena, ret, err);
+
+	return r == MAP_NOT_FOUND && other ? find(maps, slice_from(other), arena, ret, err) : r;
+}
+
 /*
  * Keys as in Postfix (virtual(5), TABLE SEARCH ORDER): the address, the address
  * without its extension, both without the domain if that is myorigin, @domain.
@@ -91,16 +119,16 @@ static int find_address(const struct edge *edge, struct maps *maps, const struct
 			struct arena *arena, struct map_result *ret, struct error *err)
 {
 	const char *at = strrchr(address->key, '@');
-	int r = maps_lookup(maps, slice_from(address->key), arena, ret, err);
+	int r = find_spelled(maps, address->key, maps_lookup, arena, ret, err);
 
 	if (r == MAP_NOT_FOUND && address->bare)
-		r = maps_lookup_part(maps, slice_from(address->bare), arena, ret, err);
+		r = find_spelled(maps, address->bare, maps_lookup_part, arena, ret, err);
 	if (r == MAP_NOT_FOUND)
 		r = find_user(edge, maps, address->key, arena, ret, err);
 	if (r == MAP_NOT_FOUND)
 		r = find_user(edge, maps, address->bare, arena, ret, err);
 	if (r == MAP_NOT_FOUND && at && at > address->key)
-		r = maps_lookup_part(maps, slice_from(at), arena, ret, err);
+		r = find_spelled(maps, at, maps_lookup_part, arena, ret, err);
 	return r;
 }
 
@@ -133,12 +161,16 @@ const char *edge_login_of(const struct edge *edge, const char *sender, struct ar
 	struct address a;
 
 	read_address(edge, sender, arena, &a);
-	return a.bare && !(edge->passwd && passwd_has_user(edge->passwd, a.key)) ? a.bare : a.key;
+	return a.bare && !(edge->passwd && account_of(edge, a.key, arena)) ? a.bare : a.key;
 }
 
 bool edge_has_user(const struct edge *edge, const char *user)
 {
-	return !edge->passwd || passwd_has_user(edge->passwd, user);
+	struct arena arena = { 0 };
+	bool has = !edge->passwd || account_of(edge, user, &arena);
+
+	arena_done(&arena);
+	return has;
 }
 
 /* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
@@ -150,7 +182,8 @@ static int owns(struct edge *edge, const char *login, const char *sender, struct
 	int r = MAP_NOT_FOUND;
 
 	if (!edge->options.sender_login_maps) {
-		if (slice_equal_nocase(owner, slice_from(edge_login_of(edge, sender, &arena))))
+		if (strcmp(smtp_address_fold(&arena, login), edge_login_of(edge, sender, &arena)) ==
+		    0)
 			r = MAP_FOUND;
 		arena_done(&arena);
 		return r;
@@ -160,7 +193,8 @@ static int owns(struct edge *edge, const char *login, const char *sender, struct
 		r = MAP_NOT_FOUND;
 		owners = slice_from(result.value);
 		while (r == MAP_NOT_FOUND && slice_next_word(&owners, ", \t", &owner))
-			if (slice_equal_nocase(owner, slice_from(login)))
+			if (strcmp(smtp_address_fold(&arena, arena_slicedup(&arena, owner)),
+				   smtp_address_fold(&arena, login)) == 0)
 				r = MAP_FOUND;
 	}
 	arena_done(&arena);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "mta/domain_list.h"
 #include "smtp/address.h"
 
 struct hub {
@@ -42,7 +43,8 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 	if (is_trusted(hub, client))
 		r = MAP_FOUND; /* whatever relay_domains may say */
 	else if (hub->options.relay_domains)
-		r = domains_match(hub->options.relay_domains, smtp_address_domain(recipient), &err);
+		r = domain_list_has(hub->options.relay_domains, smtp_address_domain(recipient),
+				    &err);
 	if (r < 0)
 		log_write(hub->options.log, "smtpd", LOG_LEVEL_ERROR, "relay_domains: %s",
 			  err.text);
@@ -65,7 +67,7 @@ static void check_etrn(void *arg, const struct mta_client *client, const char *d
 
 	*ret_is_trusted = is_trusted(hub, client);
 	if (hub->options.relay_domains)
-		r = domains_match(hub->options.relay_domains, slice_from(domain), &err);
+		r = domain_list_has(hub->options.relay_domains, slice_from(domain), &err);
 	if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 0, 0), "Queuing started");
 	else if (r < 0)

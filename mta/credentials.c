@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "base/memory.h"
 #include "smtp/address.h"
+#include "smtp/domain.h"
 
 static const char parameter[] = "smtp_sasl_password_maps";
 
@@ -134,21 +135,30 @@ static int find_key(struct search *s, const char *key, bool is_part)
 	return r;
 }
 
+/* Also under the other spelling of its domain. */
+static int find_either(struct search *s, const char *key, bool is_part)
+{
+	const char *other = smtp_domain_respell(&s->arena, slice_from(key));
+	int r = find_key(s, key, is_part);
+
+	return r == MAP_NOT_FOUND && other ? find_key(s, other, is_part) : r;
+}
+
 static int find_sender(struct search *s, const char *sender)
 {
 	const char *folded = smtp_address_fold(&s->arena, sender);
 	struct slice domain = smtp_address_domain(folded);
 	const char *delimiters = s->options->recipient_delimiter, *bare = NULL;
-	int r = find_key(s, folded, false);
+	int r = find_either(s, folded, false);
 
 	if (delimiters && delimiters[0])
 		bare = smtp_address_without_extension(
 			&s->arena, smtp_address_plain(&s->arena, folded), delimiters);
 	if (r == MAP_NOT_FOUND && bare)
-		r = find_key(s, bare, true);
+		r = find_either(s, bare, true);
 	if (r == MAP_NOT_FOUND && domain.len > 0)
-		r = find_key(s, arena_printf(&s->arena, "@%.*s", (int)domain.len, domain.ptr),
-			     true);
+		r = find_either(s, arena_printf(&s->arena, "@%.*s", (int)domain.len, domain.ptr),
+				true);
 	return r;
 }
 

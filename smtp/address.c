@@ -11,6 +11,7 @@
 #include "smtp/address.h"
 
 #include "base/utf8.h"
+#include "smtp/domain.h"
 
 #define DOMAIN_MAX 255 /* RFC 5321 section 4.5.3.1.2 */
 
@@ -272,7 +273,11 @@ bool smtp_address_is_ascii(const char *address)
 
 char *smtp_address_fold(struct arena *arena, const char *address)
 {
-	char *folded = arena_strdup(arena, address);
+	struct slice domain = smtp_address_domain(address);
+	const char *ascii = domain.len ? smtp_domain_ascii(arena, domain) : NULL;
+	char *folded =
+		ascii ? arena_printf(arena, "%.*s%s", (int)(domain.ptr - address), address, ascii)
+		      : arena_strdup(arena, address);
 
 	for (char *p = folded; *p; p++)
 		if (*p >= 'A' && *p <= 'Z')

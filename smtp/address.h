@@ -36,7 +36,10 @@ struct slice smtp_address_local(const char *address);
 
 bool smtp_address_is_ascii(const char *address);
 
-/* Lower-case copy of ASCII letters, for look-ups: the domain always, the local part too. */
+/*
+ * For look-ups: ASCII letters in lower case, in the local part, too; a domain
+ * with letters beyond ASCII as DNS has it (smtp/domain.h), where it can be one.
+ */
 char *smtp_address_fold(struct arena *arena, const char *address);
 
 /*

@@ -15,6 +15,7 @@
 #include "base/macros.h"
 #include "base/nearest.h"
 #include "base/parse.h"
+#include "smtp/domain.h"
 #include "transport/internal.h"
 
 #define HOST_MAX  253 /* RFC 1035 section 2.3.4, written with dots */
@@ -105,14 +106,13 @@ static int parse_host(struct slice s, struct arena *arena, struct transport_hop 
 		      const struct hop_text *text)
 {
 	unsigned char binary[sizeof(struct in6_addr)];
-	char *host = arena_slicedup(arena, s);
+	char *host = smtp_domain_ascii(arena, s);
+	size_t len = host ? strlen(host) : 0;
 
-	for (size_t i = 0; i < s.len; i++)
-		host[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] | 0x20 : host[i]);
-	if (s.len > 1 && host[s.len - 1] == '.')
-		host[s.len - 1] = '\0';
+	if (len > 1 && host[len - 1] == '.')
+		host[len - 1] = '\0';
 	ret->host = host;
-	if (strlen(host) + 1 < s.len || !is_host_name(host))
+	if (memchr(s.ptr, '\0', s.len) || !host || !is_host_name(host))
 		return error_set(text->err, -EINVAL, "%s: not a host name", text->shown);
 	if (!ends_in_number(host))
 		return 0;

@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "base/escape.h"
+#include "smtp/domain.h"
 #include "transport/internal.h"
 
 void lookup_tell(const struct lookup *l, const char *parameter, const char *map, const char *key,
@@ -120,6 +121,16 @@ static int find_policy_host(const struct lookup *l, struct slice key, struct map
 typedef int find_key(const struct lookup *l, struct slice key, struct map_result *ret,
 		     struct error *err);
 
+/* A key, then the same with the other spelling of its domain (smtp/domain.h). */
+static int find_either(const struct lookup *l, find_key *find, struct slice key,
+		       struct map_result *ret, struct error *err)
+{
+	int r = find(l, key, ret, err);
+	const char *other = r == MAP_NOT_FOUND ? smtp_domain_respell(l->arena, key) : NULL;
+
+	return other ? find(l, slice_from(other), ret, err) : r;
+}
+
 /* ".parent" for each parent of the domain. */
 static int find_parent(const struct lookup *l, find_key *find, struct map_result *ret,
 		       struct error *err)
@@ -134,7 +145,7 @@ static int find_parent(const struct lookup *l, find_key *find, struct map_result
 		rest = slice_skip(rest, dot);
 		if (rest.len < 2)
 			break;
-		r = find(l, rest, ret, err);
+		r = find_either(l, find, rest, ret, err);
 		rest = slice_skip(rest, 1);
 	}
 	return r;
@@ -143,14 +154,14 @@ static int find_parent(const struct lookup *l, find_key *find, struct map_result
 /* In both of its forms; then without its extension, which is less than the whole. */
 static int find_address(const struct lookup *l, struct map_result *ret, struct error *err)
 {
-	int r = find_route_address(l, l->address, ret, err);
+	int r = find_either(l, find_route_address, l->address, ret, err);
 
 	if (r == MAP_NOT_FOUND && l->plain.len)
-		r = find_route_address(l, l->plain, ret, err);
+		r = find_either(l, find_route_address, l->plain, ret, err);
 	if (r == MAP_NOT_FOUND && l->bare.len)
-		r = find_route_key(l, l->bare, ret, err);
+		r = find_either(l, find_route_key, l->bare, ret, err);
 	if (r == MAP_NOT_FOUND && l->bare_plain.len)
-		r = find_route_key(l, l->bare_plain, ret, err);
+		r = find_either(l, find_route_key, l->bare_plain, ret, err);
 	return r;
 }
 
@@ -162,7 +173,7 @@ int lookup_route(const struct lookup *l, struct map_result *ret, struct error *e
 		return MAP_NOT_FOUND;
 	r = find_address(l, ret, err);
 	if (r == MAP_NOT_FOUND && l->domain.len)
-		r = find_route_key(l, l->domain, ret, err);
+		r = find_either(l, find_route_key, l->domain, ret, err);
 	if (r == MAP_NOT_FOUND && !l->is_local)
 		r = find_parent(l, find_route_key, ret, err);
 	if (r == MAP_NOT_FOUND && !l->is_local)
@@ -178,13 +189,31 @@ static struct slice without_port(struct slice hop)
 	return slice_first(hop, close ? close : slice_find(hop, ':'));
 }
 
-static int find_hop(const struct lookup *l, struct slice hop, struct map_result *ret,
-		    struct error *err)
+static int find_hop_spelled(const struct lookup *l, struct slice hop, struct map_result *ret,
+			    struct error *err)
 {
 	struct slice host = without_port(hop);
 	int r = find_policy_key(l, hop, ret, err);
 
 	return r == MAP_NOT_FOUND && host.len < hop.len ? find_policy_host(l, host, ret, err) : r;
+}
+
+/* Its host may be in either spelling, too: an entry that is missed could mean less TLS. */
+static int find_hop(const struct lookup *l, struct slice hop, struct map_result *ret,
+		    struct error *err)
+{
+	int r = find_hop_spelled(l, hop, ret, err);
+	size_t start = hop.len && hop.ptr[0] == '[';
+	struct slice host = slice_skip(without_port(hop), start);
+	const char *other;
+
+	host.len -= start && host.len && host.ptr[host.len - 1] == ']';
+	other = r == MAP_NOT_FOUND ? smtp_domain_respell(l->arena, host) : NULL;
+	if (!other)
+		return r;
+	hop = slice_from(arena_printf(l->arena, "%s%s%.*s", start ? "[" : "", other,
+				      (int)(hop.len - start - host.len), host.ptr + host.len));
+	return find_hop_spelled(l, hop, ret, err);
 }
 
 static int refuse_mixture(struct slice hop, const struct map_result *entry,
@@ -231,7 +260,7 @@ int lookup_policy(const struct lookup *l, struct slice nexthop, struct map_resul
 		return MAP_NOT_FOUND;
 	r = find_hops(l, nexthop, ret, err);
 	if (r == MAP_NOT_FOUND && l->domain.len)
-		r = find_policy_key(l, l->domain, ret, err);
+		r = find_either(l, find_policy_key, l->domain, ret, err);
 	if (r == MAP_NOT_FOUND)
 		r = find_parent(l, find_policy_key, ret, err);
 	return r;

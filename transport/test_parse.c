@@ -29,6 +29,11 @@ static const struct {
 	{ "relay:[hub]:587", "[hub]:587", "relay:[hub]:587" ENC },
 	{ "relay:[hub]:", "[hub]:", "relay:[hub]:25" ENC },
 	{ "relay:hub:", "hub:", "relay:hub:25" ENC },
+	{ "relay:h\xc3\xbc"
+	  "b",
+	  "h\xc3\xbc"
+	  "b",
+	  "relay:xn--hb-xka:25" ENC },
 	{ "relay:HUB.Example.", "HUB.Example.", "relay:hub.example:25" ENC },
 	{ "relay:my_hub-1.example", "my_hub-1.example", "relay:my_hub-1.example:25" ENC },
 	{ "relay:172.16.108.100", "172.16.108.100", "relay:[172.16.108.100]:25" ENC },
@@ -172,6 +177,7 @@ static const struct {
 	{ "relay:[hub", "[hub: missing ']'" },
 	{ "relay:[hub]587", "[hub]587: expected [host]:port" },
 	{ "relay:[]", "[]: not a host name" },
+	{ "relay:\xff.example", "?.example: not a host name" },
 	{ "relay:[2001:db8]", "[2001:db8]: not an IPv6 address" },
 	{ "relay:[fe80::1%eth0]", "[fe80::1%eth0]: not an IPv6 address" },
 	{ "relay:[IPv6:hub]", "[IPv6:hub]: not an IPv6 address" },
@@ -183,10 +189,6 @@ static const struct {
 	{ "relay:a..b", "a..b: not a host name" },
 	{ "relay:.vm2.vm", ".vm2.vm: not a host name" },
 	{ "relay:user@hub", "user@hub: not a host name" },
-	{ "relay:h\xc3\xbc"
-	  "b",
-	  "h\xc3\xbc"
-	  "b: not a host name" },
 	{ "relay:x2345678901234567890123456789012345678901234567890123456789012345.vm",
 	  "x2345678901234567890123456789012345678901234567890123456789012345.vm: not a host name" },
 	{ "relay:[a], [b]587", "[b]587: expected [host]:port" },

@@ -53,6 +53,7 @@ LIBRARIES = {
     r"wolfssl/(options|wolfcrypt/sha256)\.h": ["queue", "tls", "certs"],
     r"wolfssl/(?!options\.h|wolfcrypt/sha256\.h).*": ["tls", "certs"],
     r"crypt\.h": ["edge"],
+    r"idn2\.h": ["smtp"],
     r"gsasl\.h": ["sasl"],
     r"(xxhash|jansson)\.h": [folder for folder in FOLDERS if folder != "base"],
 }
