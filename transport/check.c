@@ -158,7 +158,7 @@ static int find_policy(const struct check *c, const char *key, const struct rule
 
 	if (!rule->type || !rule->type->is_smtp || hop_text_is_unix(rule->nexthop))
 		return MAP_NOT_FOUND;
-	return lookup_policy(&l, rule->nexthop, ret, err);
+	return lookup_policy(&l, rule->type->kind, rule->nexthop, ret, err);
 }
 
 /* An entry that would weaken implicit TLS has no effect on it, but whoever wrote it meant it. */

@@ -51,11 +51,11 @@ int lookup_route(const struct lookup *l, struct map_result *ret, struct error *e
 #define LOOKUP_MIXED 3 /* the next hops have different entries; err says which */
 
 /*
- * The entry of smtp_tls_policy_maps for these next hops (as written; "": the
- * domain) and this domain: as above, or LOOKUP_MIXED.
+ * The entry of smtp_tls_policy_maps for these next hops (as written, but for
+ * "inet:" of lmtp:; "": the domain) and this domain: as above, or LOOKUP_MIXED.
  */
-int lookup_policy(const struct lookup *l, struct slice nexthop, struct map_result *ret,
-		  struct error *err);
+int lookup_policy(const struct lookup *l, enum transport_kind kind, struct slice nexthop,
+		  struct map_result *ret, struct error *err);
 
 /* What a draft is made from, besides its rule. */
 struct drafting {

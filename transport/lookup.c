@@ -230,15 +230,17 @@ static int refuse_mixture(struct slice hop, const struct map_result *entry,
 }
 
 /* A connection may go to any of the next hops, so what one has all must have. */
-static int find_hops(const struct lookup *l, struct slice nexthop, struct map_result *ret,
-		     struct error *err)
+static int find_hops(const struct lookup *l, enum transport_kind kind, struct slice nexthop,
+		     struct map_result *ret, struct error *err)
 {
 	struct map_result entry;
 	int first = MAP_NOT_FOUND;
 	struct slice hop;
 
 	for (bool is_first = true; slice_next_word(&nexthop, ", \t\r\n", &hop); is_first = false) {
-		int r = find_hop(l, hop, is_first ? ret : &entry, err);
+		bool is_inet =
+			kind == TRANSPORT_LMTP && slice_equal(slice_first(hop, 5), SLICE("inet:"));
+		int r = find_hop(l, slice_skip(hop, is_inet ? 5 : 0), is_first ? ret : &entry, err);
 
 		if (r < 0)
 			return r;
@@ -251,14 +253,14 @@ static int find_hops(const struct lookup *l, struct slice nexthop, struct map_re
 	return first;
 }
 
-int lookup_policy(const struct lookup *l, struct slice nexthop, struct map_result *ret,
-		  struct error *err)
+int lookup_policy(const struct lookup *l, enum transport_kind kind, struct slice nexthop,
+		  struct map_result *ret, struct error *err)
 {
 	int r;
 
 	if (!l->options->tls_policy_maps)
 		return MAP_NOT_FOUND;
-	r = find_hops(l, nexthop, ret, err);
+	r = find_hops(l, kind, nexthop, ret, err);
 	if (r == MAP_NOT_FOUND && l->domain.len)
 		r = find_either(l, find_policy_key, l->domain, ret, err);
 	if (r == MAP_NOT_FOUND)

@@ -217,6 +217,13 @@ static const struct {
 	  "relay:[x] tls=may (inline:a.vm, tls of inline:[x]); this is weaker\n"
 	  ".c.vm (new line): smtp: tls=encrypt (default, tls of conf:7) -> "
 	  "smtp: tls=verify (default, tls of inline:.c.vm)\n" },
+	{ "a UNIX socket is off the network, and what comes back has what its line says",
+	  { "inline:{ { a.vm = lmtp:[x] tls=verify }, { b.vm = lmtp:unix:/x } }", ENCRYPT, NULL },
+	  { "inline:{ { a.vm = lmtp:unix:/x }, { b.vm = lmtp:[x] } }", ENCRYPT, NULL },
+	  0,
+	  "a.vm: lmtp:[x] tls=verify (inline:a.vm) -> lmtp:unix:/x (inline:a.vm)\n"
+	  "b.vm: lmtp:unix:/x (inline:b.vm) -> lmtp:[x] tls=encrypt (inline:b.vm, tls of "
+	  "conf:7)\n" },
 	{ "mail that is refused, kept or thrown away is not sent weaker",
 	  { "inline:{ { a.vm = relay:[x] }, { b.vm = error:no }, { local.vm = relay:[x] } }",
 	    ENCRYPT, NULL },

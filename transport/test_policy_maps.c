@@ -94,6 +94,17 @@ static const struct {
 	  "relay:[x]:25 tls=verify" V12 " (inline:local.vm)" },
 	{ "", "inline:{ local.vm=verify }", "", "u@local.vm", "virtual: (-)" },
 
+	/* lmtp: is a next hop as others are; of sockets nobody is asked */
+	{ "inline:{ a.vm=lmtp:[x]:26 }", "inline:{ [x]=verify }", "", "u@a.vm",
+	  "lmtp:[x]:26 tls=verify" V12 " (inline:[x])" },
+	{ "inline:{ a.vm=lmtp:inet:[x]:26 }", "inline:{ [x]:26=verify, inet=may }", "", "u@a.vm",
+	  "lmtp:[x]:26 tls=verify" V12 " (inline:[x]:26)" },
+	{ "inline:{ a.vm=relay:inet:26 }", "inline:{ inet=verify, 26=may }", "", "u@a.vm",
+	  "relay:inet:26 tls=verify" V12 " (inline:inet)" },
+	{ "inline:{ a.vm=lmtp:unix:/x }", "static:verify", "", "u@a.vm",
+	  "lmtp:unix:/x (inline:a.vm)" },
+	{ "inline:{ a.vm=: }", "static:verify", "lmtp:unix:/x", "u@a.vm", "lmtp:unix:/x (conf:9)" },
+
 	/* patterns are asked for all that Postfix asks for: no next hop without its port */
 	{ "inline:{ a.vm=relay:[x]:26 }", "regexp:{ {/^\\[x\\]:26$/ verify} }", "", "u@a.vm",
 	  "relay:[x]:26 tls=verify" V12 " (regexp:{}:1)" },

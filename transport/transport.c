@@ -91,9 +91,9 @@ struct decision {
 	struct map_result policy;
 };
 
-/* False: nothing is sent by it. nexthop "": the recipient's domain. */
+/* False: nothing is sent by it, or through a socket. nexthop "": the recipient's domain. */
 static bool find_nexthop(const struct transport *t, const struct lookup *l,
-			 const struct decision *d, struct slice *ret)
+			 const struct decision *d, enum transport_kind *ret_kind, struct slice *ret)
 {
 	const struct transport_route *base = l->is_local ? t->local : t->base;
 	struct rule rule = { 0 };
@@ -101,20 +101,20 @@ static bool find_nexthop(const struct transport *t, const struct lookup *l,
 	if (!d->is_base && rule_parse(slice_from(d->line.value), &rule, NULL) < 0)
 		return false;
 	*ret = rule.type || rule.nexthop.len ? rule.nexthop : slice_from(base->nexthop);
-	if (hop_text_is_unix(*ret))
-		return false;
-	return rule.type ? rule.type->is_smtp : type_of(base->kind)->is_smtp;
+	*ret_kind = rule.type ? rule.type->kind : base->kind;
+	return type_of(*ret_kind)->is_smtp && !hop_text_is_unix(*ret);
 }
 
 /* 0, LOOKUP_MIXED, or an error. */
 static int find_policy(const struct transport *t, const struct lookup *l, struct decision *d,
 		       struct error *err)
 {
+	enum transport_kind kind;
 	struct slice nexthop;
 	int r = MAP_NOT_FOUND;
 
-	if (t->options.tls_policy_maps && find_nexthop(t, l, d, &nexthop))
-		r = lookup_policy(l, nexthop, &d->policy, err);
+	if (t->options.tls_policy_maps && find_nexthop(t, l, d, &kind, &nexthop))
+		r = lookup_policy(l, kind, nexthop, &d->policy, err);
 	d->has_policy = r == MAP_FOUND;
 	return r == MAP_NOT_FOUND ? 0 : r;
 }

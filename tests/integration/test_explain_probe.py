@@ -191,3 +191,20 @@ def test_several_addresses(host, site):
     got = host.run("--probe", "--json", "u@b.vm2.vm", "u@a.vm2.vm")
     assert got.returncode == 1
     assert [json.loads(line)["probe"]["ok"] for line in got.stdout.splitlines()] == [False, True]
+
+
+def test_lmtp(host, site, tmp_path):
+    """By a socket and by TCP, in its own words."""
+    path = tmp_path / "lmtp"
+    peer, other = site.peer(lmtp=True, path=path), site.peer(lmtp=True, tls="starttls")
+    got = probe(host, f"lmtp:unix:{path}")
+    assert (got["ok"], got["peer"], got["protocol"], got["error"]) == (
+        True, f"unix:{path}", None, None)
+    (session,) = peer.sessions
+    peer.wait("the end", lambda: not session.is_open())
+    assert session.commands == ["LHLO mta.vm1.vm", "QUIT"]
+    text = words(host.run("--probe", "b@vm2.vm").stdout)
+    assert f"probe PASS unix:{path}" in text and "TLS none, as a UNIX socket crosses no network" in text
+    assert probe(host, f"lmtp:{HOST}:{other.port} tls=verify")["protocol"] == "TLSv1.3"
+    got = probe(host, f"lmtp:unix:{path}.gone", code=1)
+    assert got["error"] == f"connect to mta.vm1.vm[{path}.gone]: No such file or directory"

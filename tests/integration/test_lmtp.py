@@ -10,7 +10,9 @@ import pytest
 
 from clients import HOST, relay, text
 from peer import DROP
-from server import PATIENCE_S
+from server import PATIENCE_S, Process
+
+DOVECOT = shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
 
 SENDER = "alice@vm1.vm"
 
@@ -208,3 +210,84 @@ def test_reports_say_that_it_is_in_a_mailbox(site, socket_path):
     (report,) = back.wait_for_messages(1)
     assert re.search(rb"Final-Recipient: rfc822; ?bob@vm2.vm\r\n.*Action: delivered\r\n",
                      report.body, re.DOTALL)
+
+
+# ---- Dovecot ----
+
+DOVECOT_CONF = """\
+base_dir = {directory}/run
+state_dir = {directory}/state
+log_path = /dev/stdout
+protocols = lmtp
+ssl = no
+postmaster_address = postmaster@vm2.vm
+quota_full_tempfail = yes
+mail_location = maildir:{directory}/mail/%d/%n
+mail_plugins = quota
+plugin {{
+  quota = maildir:storage
+  quota_rule = *:storage=100M
+}}
+passdb {{
+  driver = static
+  args = nopassword=y
+}}
+userdb {{
+  driver = passwd-file
+  args = {directory}/users
+  override_fields = uid={uid} gid={gid}
+}}
+service lmtp {{
+  unix_listener {directory}/lmtp {{
+    mode = 0666
+  }}
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+"""
+
+
+class Dovecot(Process):
+    """With a bob, and a full whose mailbox has room for nothing."""
+
+    def __init__(self, directory, port):
+        (directory / "mail").mkdir()
+        shutil.chown(directory / "mail", "nobody")
+        owner = (directory / "mail").stat()
+        (directory / "dovecot.conf").write_text(DOVECOT_CONF.format(
+            directory=directory, port=port, uid=owner.st_uid, gid=65534))
+        (directory / "users").write_text(
+            f"bob@vm2.vm:::::{directory}/mail/home::\n"
+            f"full@vm2.vm:::::{directory}/mail/home::userdb_quota_rule=*:bytes=10\n")
+        self.socket, self._mail = directory / "lmtp", directory / "mail"
+        super().__init__([DOVECOT, "-F", "-c", directory / "dovecot.conf"], "starting up",
+                         start_new_session=True)
+
+    def mailbox(self, name):
+        return [path.read_bytes() for path in (self._mail / "vm2.vm" / name / "new").iterdir()]
+
+
+@pytest.mark.skipif(not DOVECOT or not os.path.exists("/usr/lib/dovecot/lmtp"),
+                    reason="dovecot-lmtpd is not installed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start dovecot")
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+def test_dovecot(site, open_path, way):
+    """It takes mail for one, has no room for another, and knows nothing of the third."""
+    port = site.port()
+    dovecot = Dovecot(open_path, port)
+    try:
+        route = f"{HOST}:{port} tls=none" if way == "tcp" else f"unix:{dovecot.socket}"
+        hub = site.hub(f"vm2.vm lmtp:{route}\nvm1.vm discard:\n")
+        body = text("bob@vm2.vm") + b".\r\n..dots\r\n\xff\r\n" + b"x" * 990 + b"\r\n"
+        message_id = relay(hub, SENDER, ["bob@vm2.vm", "full@vm2.vm", "no@vm2.vm"], body)
+        assert re.search(r"dsn=2\.0\.0, status=sent \(250 2\.0\.0 .*Saved\)",
+                         hub.delivered("bob@vm2.vm", message_id))
+        assert "dsn=4.2.2" in hub.delivered("full@vm2.vm", message_id, "deferred")
+        assert "dsn=5.1.1" in hub.delivered("no@vm2.vm", message_id, "bounced")
+        (message,) = dovecot.mailbox("bob")
+        assert message.replace(b"\n", b"\r\n").endswith(body)
+        assert message.startswith(b"Return-Path: <alice@vm1.vm>\n")
+    finally:
+        dovecot.stop()
