@@ -14,7 +14,6 @@
  */
 #include "maps/sqlite.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sqlite3.h>
@@ -180,7 +179,9 @@ static int prepare(struct sqlite_map *map, struct connection *c, struct trouble 
 		return error_set(trouble->err, -EINVAL, "query: expected one statement");
 	if (!sqlite3_stmt_readonly(c->query))
 		return error_set(trouble->err, -EINVAL, "query: expected a SELECT");
-	assert(sqlite3_bind_parameter_count(c->query) <= (int)map->query.field_count);
+	if (sqlite3_bind_parameter_count(c->query) != (int)map->query.field_count)
+		return error_set(trouble->err, -EINVAL,
+				 "query: parameters of SQL are not for operators");
 	return 0;
 }
 

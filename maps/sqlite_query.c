@@ -334,9 +334,10 @@ static unsigned int split_labels(struct slice domain, struct slice labels[SQLITE
 bool sqlite_key_split(struct slice key, const struct sqlite_needs *needs, struct sqlite_key *ret)
 {
 	struct slice *f = ret->fields;
-	bool has_at = split_at(key, &f[FIELD_USER], &f[FIELD_DOMAIN]);
+	bool has_at;
 
-	f[FIELD_KEY] = key;
+	*ret = (struct sqlite_key){ .fields[FIELD_KEY] = key };
+	has_at = split_at(key, &f[FIELD_USER], &f[FIELD_DOMAIN]);
 	if (key.len == 0 || (needs->domain && f[FIELD_DOMAIN].len == 0) ||
 	    (needs->user && has_at && f[FIELD_USER].len == 0))
 		return false;

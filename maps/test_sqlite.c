@@ -202,6 +202,8 @@ static const struct {
 	{ "dbpath = db\nquery = PRAGMA user_version\n", "q.cf:2: query: expected a SELECT" },
 	{ "dbpath = db\nquery = WITH x AS (SELECT 1) DELETE FROM t\n",
 	  "q.cf:2: query: expected a SELECT" },
+	{ "dbpath = db\nquery = SELECT @$\n",
+	  "q.cf:2: query: parameters of SQL are not for operators" },
 	{ "dbpath = db\nquery = SELECT 1; SELECT 2\n", "q.cf:2: query: expected one statement" },
 	{ "dbpath = db\nquery = ;\n", "q.cf:2: query: expected a SELECT" },
 	{ "dbpath = other\nquery = SELECT 1\n", "q.cf:1: dbpath: " },
