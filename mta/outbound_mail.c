@@ -161,7 +161,7 @@ static struct flight *flight_new(struct delivery *d)
 		.size = m->size,
 		.body_8bit = m->body_8bit,
 		.body_binary = m->body_binary,
-		.requiretls = m->requiretls,
+		.requiretls = m->requiretls && !transport_route_is_unix(d->route),
 		.smtputf8 = m->smtputf8,
 		.envelope_id = m->envelope_id,
 		.returning = m->returning,

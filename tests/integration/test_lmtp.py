@@ -8,7 +8,7 @@ import smtplib
 
 import pytest
 
-from clients import HOST, relay, text
+from clients import HOST, connect, relay, text
 from peer import DROP
 from server import PATIENCE_S, Process
 
@@ -92,6 +92,22 @@ def test_a_socket_crosses_no_network(site, socket_path):
     got = hub.command("status", "--json")
     (hop,) = json.loads(got.stdout)["next_hops"]
     assert (hop["next_hop"], hop["state"], hop["tls"]) == (f"unix:{socket_path}", "up", None)
+
+
+def test_what_requires_tls_may_use_a_socket(site, certs, socket_path):
+    """REQUIRETLS (RFC 8689) is about what crosses a network; by TCP it needs a server that has it."""
+    peer, other = lmtp(site, path=socket_path), lmtp(site, tls="starttls")
+    hub = site.hub(f"vm2.vm lmtp:unix:{socket_path}\nvm3.vm lmtp:{HOST}:{other.port}\n"
+                   "vm1.vm discard:\n")
+    with connect(certs, hub.port()) as client:
+        assert client.mail(SENDER, ["REQUIRETLS"])[0] == 250
+        for recipient in ("bob@vm2.vm", "bob@vm3.vm"):
+            assert client.rcpt(recipient)[0] == 250
+        assert client.data(text("bob@vm2.vm"))[0] == 250
+    hub.delivered("bob@vm2.vm")
+    assert "dsn=5.7.30" in hub.delivered("bob@vm3.vm", status="bounced")
+    assert peer.messages[0].taken == ["bob@vm2.vm"] and not other.messages
+    assert b"REQUIRETLS" not in peer.wire()
 
 
 def test_relative_sockets_are_where_the_queue_is(site):
