@@ -84,6 +84,14 @@ static void warn_of_key(const struct config *config)
 		cli_error("%s: %s; probing without our certificate", key, strerror(errno));
 }
 
+/* Whoever may not read the passwords is not told who logs in with them. */
+static void warn_of_logins(const struct config *config, const struct generation *g)
+{
+	if (strcmp(config_value(config, CONFIG_SMTP_SASL_AUTH_ENABLE), "yes") == 0 &&
+	    !g->options.credentials.password_maps)
+		cli_error("smtp_sasl_password_maps: may not be read; logins are not shown");
+}
+
 int cli_explain(const struct cli *cli, int argc, char **argv)
 {
 	const struct mta_options shared = { .clock = &clock_system };
@@ -110,6 +118,7 @@ int cli_explain(const struct cli *cli, int argc, char **argv)
 	} else {
 		if (q.with_probe)
 			warn_of_key(g->config);
+		warn_of_logins(g->config, g);
 		code = explain_all(&q, g, argv + 1, count);
 	}
 	generation_unref(g);

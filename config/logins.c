@@ -39,10 +39,16 @@ static void report(struct config *c, enum config_severity severity, const char *
 	config_report_source(c, CONFIG_SMTP_SASL_PASSWORD_MAPS, severity, source, text);
 }
 
+/* A map that stands in the configuration is called by what is in it. */
+static bool is_file(const char *source)
+{
+	return !strchr(source, '{') && !slice_starts_nocase(slice_from(source), SLICE("static:"));
+}
+
 static void on_finding(void *arg, bool is_error, const char *source, const char *text)
 {
-	report(arg, is_error ? CONFIG_ERROR : CONFIG_WARNING, source,
-	       is_error && is_quoting(text) ? MALFORMED : text);
+	report(arg, is_error ? CONFIG_ERROR : CONFIG_WARNING, is_file(source) ? source : "a map",
+	       is_quoting(text) && (is_error || !is_file(source)) ? MALFORMED : text);
 }
 
 struct checked_map {

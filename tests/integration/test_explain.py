@@ -292,3 +292,22 @@ def test_login(host):
         assert got["next_hops"][0]["login"]["user"] == login
         assert "hunter" not in host.text("--from", sender, "b@vm2.vm")
     assert "login" not in host.json("b@x.vm2.vm")[0]["next_hops"][0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_login_that_is_secret(posthouse_bin, certs, open_path):
+    """Whoever may not read the passwords learns that there are some, and all the rest."""
+    config = open_path / "posthouse.conf"
+    config.write_text("mode = hub\nmyhostname = mta.vm.vm\nqueue_directory = queue\n"
+                      "run_directory = run\nuser = root\nlisten = smtp://127.0.0.1:0\n"
+                      "smtpd_tls_security_level = none\nrelay_domains = vm2.vm\n"
+                      "relayhost = [a.example]:587\nsmtp_sasl_auth_enable = yes\n"
+                      "smtp_sasl_password_maps = hash:passwords\n")
+    (open_path / "passwords").write_text("[a.example] joe:hunter2\n")
+    (open_path / "passwords").chmod(0o600)
+    got = subprocess.run([posthouse_bin, "-c", config, "explain", "--json", "b@vm2.vm"],
+                         user="nobody", group="nogroup", extra_groups=[], check=False,
+                         encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert got.returncode == 0, got.stderr
+    assert "smtp_sasl_password_maps: may not be read; logins are not shown" in got.stderr
+    assert json.loads(got.stdout)["next_hops"] == [{"host": "a.example", "port": 587, "mx": False}]

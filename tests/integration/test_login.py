@@ -204,6 +204,54 @@ def test_changed_user(site):
     assert [user for _, user, _ in login.attempts] == ["first", "second"]
 
 
+def test_reload(site):
+    """Logins come, change and go with the configuration; connections of before are not used on."""
+    login = Login({"first": "x", "second": "y"})
+    peer = login_peer(site, login)
+    hub = site.hub(f"* relay:[{HOST}]:{peer.port} tls=encrypt\n",
+                   {"one": f"[{HOST}] first:x\n", "two": f"[{HOST}] second:y\n"})
+    def send(user, **parameters):
+        hub.change(**parameters)
+        got = hub.command("reload")
+        assert got.returncode == 0, got.stderr
+        hub.removed(relay(hub, SENDER, "b@vm2.vm"))
+        assert getattr(peer.messages[-1].session, "login_name", "") == user
+
+    send("first", smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="hash:one")
+    send("second", smtp_sasl_password_maps="hash:two")
+    send("", smtp_sasl_auth_enable="no")
+    send("first", smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="hash:one")
+
+
+@pytest.mark.parametrize("mode, want", [
+    (0o600, None), (0o640, "a group may read the passwords in it"),
+    (0o644, "every account of this host may read the passwords in it")])
+def test_check_of_permissions(site, mode, want):
+    hub = login_hub(site, login_peer(site, Login({})))
+    (hub.directory / "passwords").chmod(mode)
+    got = hub.command("check")
+    said = got.stdout.decode()
+    assert got.returncode == 0 and PASSWORD not in said
+    assert want in said if want else "may read the passwords" not in said
+
+
+@pytest.mark.parametrize("maps", [
+    "inline:{ [h] = joe:hunter2", "inline:{ [h] joe:hunter2 }", "inlien:{ [h] = joe:hunter2 }",
+    "inline:{ [h] = joe:hunter2:1, [h] = joe:hunter2:1 }", "inline:{ a@b = joe:hunter2 }",
+    "regexp:{ {/x joe:hunter2} }", "regexp:{ {/x/ hunter2} }", "static:hunter2",
+    "cidr:{ {192.0.2.1/33 joe:hunter2} }"])
+def test_check_shows_no_password(site, posthouse, maps):
+    """Also not where the map stands in the configuration, which may be read by others."""
+    config = site.directory / "posthouse.conf"
+    config.write_text("mode = hub\nmyhostname = mta.vm.vm\nuser = root\nqueue_directory = queue\n"
+                      "run_directory = run\nrelay_domains = vm1.vm\n"
+                      "listen = smtp://127.0.0.1:0\nsmtpd_tls_security_level = none\n"
+                      f"smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = {maps}\n")
+    got = posthouse("check", config=config)
+    assert "posthouse.conf:10: " in got.stdout and "smtp_sasl_password_maps: " in got.stdout
+    assert "hunter2" not in got.stdout + got.stderr
+
+
 # ---- bound to TLS ----
 
 needs_exporter = pytest.mark.skipif(not can_export(), reason="this Python hides OpenSSL too well")
