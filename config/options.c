@@ -141,6 +141,7 @@ static void sending_options(const struct config *c, struct mta_options *ret)
 		.protocols = config_protocols(c),
 	};
 	ret->mx_address_limit = (unsigned int)config_number(c, CONFIG_SMTP_MX_ADDRESS_LIMIT);
+	ret->mx_session_limit = (unsigned int)config_number(c, CONFIG_SMTP_MX_SESSION_LIMIT);
 	ret->hello = config_value(c, CONFIG_SMTP_HELO_NAME);
 	time_limits(c, ret);
 	ret->destination_concurrency =

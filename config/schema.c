@@ -108,6 +108,8 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		"address families of next hops, and of * in listen: all, ipv4 or ipv6" },
 	[CONFIG_SMTP_MX_ADDRESS_LIMIT] = { "smtp_mx_address_limit", NUMBER(0, 1000), BOTH("5"),
 		"addresses of a next hop that one attempt tries; 0: no limit" },
+	[CONFIG_SMTP_MX_SESSION_LIMIT] = { "smtp_mx_session_limit", NUMBER(0, 1000), BOTH("2"),
+		"sessions with hosts of a next hop that one attempt begins; 0: no limit" },
 	[CONFIG_SMTP_CONNECT_TIMEOUT] = { "smtp_connect_timeout", DURATION(1, DAYS(1)), BOTH("30s"),
 		"time limit: a TCP connection to one address of a next hop" },
 	[CONFIG_SMTP_HELO_TIMEOUT] = { "smtp_helo_timeout", DURATION(1, DAYS(1)), BOTH("5m"),

@@ -74,6 +74,7 @@ struct mta_options {
 	const char *hello;	       /* our name in EHLO */
 	int64_t connect_timeout_ms;    /* to connect to one address; 0: 30 seconds */
 	unsigned int mx_address_limit; /* addresses of a next hop to try at once; 0: no limit */
+	unsigned int mx_session_limit; /* of these, that came to be ready for mail; 0: no limit */
 	struct smtp_timeouts timeouts; /* of next hops */
 	unsigned int
 		destination_concurrency;     /* connections to one next hop, all workers together */

@@ -202,6 +202,7 @@ void outbound_after_engine(struct outbound *o)
 void outbound_ready(struct outbound *o)
 {
 	o->ready_ms = mta_now_ms(o->worker);
+	o->sessions++;
 	lane_answered(o->lane, (unsigned int)(o->target->hop - o->lane->route->hops));
 	outbound_mail_next(o);
 }
@@ -218,6 +219,14 @@ static void after_tls(struct outbound *o)
 static enum tls_fallback fallback_of(const struct outbound *o, enum tls_failure failure)
 {
 	return tls_fallback(policy_of(o), o->lane->route->mode, failure);
+}
+
+/* As many hosts of the next hop as one attempt may bother have been ready for mail. */
+static bool is_hop_over(const struct outbound *o)
+{
+	unsigned int limit = o->lane->view->options->mx_session_limit;
+
+	return limit > 0 && o->sessions >= limit;
 }
 
 /* "TLS is required": the same words as Postfix, which operators know to look for. */
@@ -299,7 +308,7 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	if (o->lane_connection.ready && outbound_mail_moves(o)) {
 		lane_moves_on(o->lane, &o->lane_connection);
 		o->trouble = *status;
-		give_up_address(o);
+		outbound_give_up(o, is_hop_over(o));
 		o->is_trouble_said = status->code != 0;
 		return;
 	}
@@ -369,6 +378,9 @@ static void note_target(struct outbound *o, const struct dial_target *target)
 		maillog_next_address(log_of(o), program_of(o), o->attempt.relay, &o->trouble,
 				     o->is_trouble_said);
 	o->is_trouble_new = false;
+	if (o->session_hop != target->hop)
+		o->sessions = 0;
+	o->session_hop = target->hop;
 	o->target = target;
 	memset(&o->attempt, 0, sizeof(o->attempt));
 	memcpy(o->attempt.relay, target->relay, sizeof(o->attempt.relay));

@@ -27,6 +27,8 @@ struct outbound {
 	struct loop_timer *timer;
 
 	struct dial *dial;
+	const struct transport_hop *session_hop;
+	unsigned int sessions; /* with hosts of that hop: those that came to be ready for mail */
 	const struct dial_target *target; /* the dialler's; NULL: there was none yet */
 	bool retry_clear; /* the last handshake failed and the policy permits clear text: */
 	bool stay_clear;  /*   no TLS on this connection */

@@ -113,6 +113,22 @@ def test_limit_of_addresses(site):
     Case(site, records, [ONE], smtp_mx_address_limit=3).assert_sent(f"b.example[{ONE}]")
 
 
+def test_limit_of_sessions(site):
+    """Hosts that are ready for mail, and then are not: two are bothered with it, and no third."""
+    records = {"dom.example": [(10, "a.example"), (20, "b.example"), (30, "c.example")],
+               "a.example": ["127.0.0.9", ONE], "b.example": [TWO], "c.example": [THREE]}
+    peers = {"replies": {"MAIL": "421 4.3.2 no"}}
+    case = Case(site, records, [ONE, TWO, THREE], peer=peers)
+    case.assert_waits("4.3.2", "421 4.3.2 no")
+    assert case.tried() == {ONE, TWO}
+    case = Case(site, records, [ONE, TWO, THREE], peer=peers, smtp_mx_session_limit=0)
+    assert case.tried() == {ONE, TWO, THREE}
+    # each next hop has its own
+    case = Case(site, {**records, "two.example": [THREE]}, [ONE, TWO, THREE], peer=peers,
+                next_hop="dom.example two.example", smtp_mx_session_limit=1)
+    assert case.tried() == {ONE, THREE}
+
+
 # ---- what stands in MX records ----
 
 def test_no_mx_record(site):
