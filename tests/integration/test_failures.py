@@ -148,6 +148,18 @@ def test_the_worst_comes_first(site):
                      r"    the oldest waits: 4\.4\.1 connect", shown, re.MULTILINE), shown
 
 
+def test_suspended(site):
+    """What waits for its next hop has a time, but need not wait for that."""
+    grey = site.peer(replies={"RCPT": "452 4.2.2 full"})
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{site.port()} tls=none\n"
+                   f"vm2.vm relay:[{HOST}]:{grey.port} tls=none\n", minimal_backoff_time="1h")
+    for address in "a@vm1.vm", "b@vm1.vm", "c@vm2.vm":
+        relay(hub, "a@x.example", address)
+        found = hub.waiting(address)
+        assert TIME.match(found["next_attempt_at"])
+        assert found["waits_for_next_hop"] is (address != "c@vm2.vm")
+
+
 def test_no_smtp_everywhere(site):
     """Rubbish of a next hop in the log, the queue, the ledger and the bounce: quoted and harmless."""
     rubbish = b"\x1b[2J\x00\xff <script>\x07" + b"x" * 5000 + b"\r\n"
