@@ -34,12 +34,12 @@ static json_t *recipient_value(const struct queue_message *m, const struct queue
 	json_object_set_new(object, "attempts", json_integer(r->attempts));
 	json_object_set_new(object, "next_attempt_at",
 			    is_waiting ? cli_json_time(r->due_ms) : json_null());
-	/* Then next_attempt_at is only the latest that it comes. */
-	json_object_set_new(object, "waits_for_next_hop",
-			    json_boolean(r->status == QUEUE_DEFERRED && r->waits_for != 0));
 	json_object_set_new(object, "next_hop", cli_json_text(r->next_hop));
 	json_object_set_new(object, "enhanced_status", cli_json_text(r->enhanced));
 	json_object_set_new(object, "reason", cli_json_text(r->reason));
+	/* Then next_attempt_at is only the latest that it comes. */
+	json_object_set_new(object, "waits_for_next_hop",
+			    json_boolean(r->status == QUEUE_DEFERRED && r->waits_for != 0));
 	return object;
 }
 

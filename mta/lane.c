@@ -18,7 +18,7 @@
 #include "mta/scheduler.h"
 
 #define HOP_MEMORY_MS 300000
-#define FEED_MAX      512  /* suspended messages that are claimed at a time */
+#define FEED_MAX      64   /* suspended messages that are claimed at a time; see CLAIM_MESSAGES */
 #define FRUITLESS_MAX 10   /* connections in a row that broke: as bad as if there were none */
 #define PROBE_MS      1000 /* usually enough for a probe */
 #define PATIENCE_S    4	   /* what the next hop takes in this time may wait in memory */

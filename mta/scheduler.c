@@ -26,7 +26,7 @@
 #include "mta/settle.h"
 #include "mta/snapshot.h"
 
-#define CLAIM_MESSAGES	 256
+#define CLAIM_MESSAGES	 32 /* at a time: live mail waits for it, here and in the queue's thread */
 #define CLAIM_RETRY_MS	 1000
 #define CLAIM_POLL_MS	 60000 /* looks at the queue so often even when nothing seems due */
 #define ACTIVE_OVERHEAD	 2048  /* bytes of bookkeeping for each message, beside its deliveries */

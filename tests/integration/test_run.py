@@ -195,7 +195,7 @@ def check_queue_commands(config, posthouse, message_id):
     assert (message["id"], message["sender"]) == (message_id, "a@vm1.vm")
     first, second = message["recipients"]
     assert list(first) == ["address", "status", "attempts", "next_attempt_at", "next_hop",
-                           "enhanced_status", "reason"]
+                           "enhanced_status", "reason", "waits_for_next_hop"]
     assert (first["address"], second["address"]) == ("b@vm2.vm", "c@vm1.vm")
     assert (first["status"], first["attempts"]) == ("deferred", 1)
     assert first["enhanced_status"].startswith("4.")
