@@ -177,19 +177,36 @@ void clientcerts_free(struct clientcerts *list)
 
 /* ---- what is wrong with it ---- */
 
+/* Passes reports on, and notes that there were some. */
+struct witness {
+	map_report *report;
+	void *arg;
+	bool has_reported;
+};
+
+static void note_report(void *arg, bool is_error, const char *source, const char *text)
+{
+	struct witness *witness = arg;
+
+	witness->has_reported = true;
+	witness->report(witness->arg, is_error, source, text);
+}
+
+/* A map that can't be opened says itself why, line by line. */
 static void diagnose(struct slice item, const char *directory, map_report *report, void *arg)
 {
+	struct witness witness = { .report = report, .arg = arg };
 	struct arena arena = { 0 };
 	struct error err = { 0 };
 	struct entry entry = { 0 };
 	char shown[128];
 	int r = parse_item(item, directory, &arena, &entry, &err);
 
-	if (r < 0 && is_map(item) && r != -EINVAL)
-		maps_diagnose(item, directory, report, arg);
-	else if (r < 0)
+	if (r < 0 && is_map(item))
+		maps_diagnose(item, directory, note_report, &witness);
+	if (r < 0 && !witness.has_reported)
 		report(arg, true, escape_cstr(item, shown, sizeof(shown)), err.text);
-	else
+	if (r >= 0)
 		map_free(entry.map);
 	arena_done(&arena);
 }

@@ -2,19 +2,25 @@
  * fuzz_map_regexp - a regexp: map of any bytes, asked for any key
  *
  * The patterns are compiled by the C library, which lets an operator write what
- * takes long: counted repetitions, and back-references. Those are left out.
+ * takes long, or all memory: counted repetitions, '+' after '+' (each makes a
+ * copy), and back-references. Those are left out.
  */
 #include "tests/fuzz/fuzz_map_rules.h"
 
 #define SIZE_MAX_FUZZED 2000
+#define PLUSES_MAX	4
 
 static bool takes_long(const uint8_t *data, size_t size)
 {
-	for (size_t i = 0; i + 1 < size; i++)
+	unsigned int pluses = 0;
+
+	for (size_t i = 0; i + 1 < size; i++) {
+		pluses += data[i] == '+';
 		if (data[i + 1] >= '0' && data[i + 1] <= '9' &&
 		    (data[i] == '\\' || data[i] == '{' || data[i] == ','))
 			return true;
-	return false;
+	}
+	return pluses > PLUSES_MAX;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -18,17 +18,18 @@ static void take_complaint(void *arg, bool is_error, const char *source, const c
 	++*(unsigned int *)arg;
 }
 
-/* One that fails to prepare is not ours to judge; a PRAGMA would do things. */
+/* One that fails to prepare, or more than one, is not ours to judge; a PRAGMA would do things. */
 static void check_sql(const struct sqlite_query *query)
 {
 	sqlite3_stmt *statement = NULL;
+	const char *tail = "";
 	sqlite3 *db = NULL;
 
 	if (strncasecmp(query->sql, "SELECT", 6) != 0)
 		return;
 	MUST(sqlite3_open(":memory:", &db) == SQLITE_OK);
 	sqlite3_exec(db, "CREATE TABLE t (k TEXT, v TEXT)", NULL, NULL, NULL);
-	if (sqlite3_prepare_v2(db, query->sql, -1, &statement, NULL) == SQLITE_OK && statement)
+	if (sqlite3_prepare_v2(db, query->sql, -1, &statement, &tail) == SQLITE_OK && !tail[0])
 		MUST(sqlite3_bind_parameter_count(statement) >= (int)query->field_count);
 	sqlite3_finalize(statement);
 	sqlite3_close(db);
