@@ -62,6 +62,7 @@ struct dial {
 
 	struct attempt attempts[ATTEMPTS];
 	struct loop_timer *head_start;
+	bool is_head_start_over;
 	struct dial_target target;	/* where the user's stream leads */
 	struct dial_candidate *current; /* of that */
 	bool is_again;			/* the current one once more */
@@ -227,18 +228,26 @@ static struct dial_candidate *other_family(const struct dial *d)
 	return NULL;
 }
 
+/*
+ * Timers come before sockets in each round of the loop. Where it was busy for
+ * so long, the answer may be there and not have been looked at: so one round more.
+ */
 static void on_head_start_over(void *arg)
 {
 	struct dial *d = arg;
 	struct dial_candidate *other = other_family(d);
 
-	if (other)
+	if (other && !d->is_head_start_over)
+		loop_timer_start(d->head_start, 1);
+	else if (other)
 		start_attempt(d, other);
+	d->is_head_start_over = true;
 }
 
 static void connect_candidate(struct dial *d, struct dial_candidate *candidate)
 {
 	start_attempt(d, candidate);
+	d->is_head_start_over = false;
 	if (!d->is_again)
 		loop_timer_start(d->head_start, HEAD_START_MS);
 	d->is_again = false;

@@ -169,9 +169,10 @@ static void test_limit(void **state)
 	scene_start(&s, &options);
 	ask(&s, "silent.example");
 	assert_string_equal(s.said, "silent.example: no answer from DNS in time");
-	assert_int_equal(s.server.queries, 2);
+	RUN_UNTIL(s.loop, s.server.queries == 2); /* perhaps they came later than the limit */
 	/* c-ares still waits: the next one waits with it. */
 	ask(&s, "silent.example");
+	assert_string_equal(s.said, "silent.example: no answer from DNS in time");
 	assert_int_equal(s.server.queries, 2);
 	scene_end(&s);
 }

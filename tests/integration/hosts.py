@@ -139,9 +139,9 @@ class Site:
     def port(self, host="127.0.0.1", port=0):
         """A port that stays ours: bound, so that nobody else gets it, and not listening."""
         s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._sockets.append(s)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind((host, port))
-        self._sockets.append(s)
         return s.getsockname()[1]
 
     def host(self, parameters, files):

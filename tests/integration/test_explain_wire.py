@@ -199,7 +199,9 @@ class Prediction:
         return "encrypt" if record == "unusable" or mode == "implicit" else "may"
 
     def is_accepted(self, level, hop, names):
-        match = self.explained["tls"]["match"]
+        # "hostname" is whom MX names: the hop itself, as nobody has MX records here
+        match = [hop["host"] if wanted == "hostname" else wanted
+                 for wanted in self.explained["tls"]["match"]]
         if level == "fingerprint":
             return self.world.pins[self.world.kinds[hop["port"]]] in match
         if level in ("verify", "secure"):

@@ -19,16 +19,14 @@ QUICK = {"minimal_backoff_time": "1s", "maximal_backoff_time": "1s"}
 
 
 def shared_port(site, *hosts):
-    """A port that is free on all of these, and stays ours on the first."""
+    """A port that is ours on all of these, where nobody listens yet."""
     while True:
         port = site.port(hosts[0])
         try:
             for host in hosts[1:]:
-                with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as s:
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    s.bind((host, port))
+                site.port(host, port)
         except OSError:
-            continue
+            continue  # somebody has it there
         return port
 
 
@@ -252,7 +250,7 @@ def test_another_listener_of_this_host(site):
 
 # ---- both families ----
 
-def full_listener(site, port):
+def full_listener(port):
     """On ::1, where connections come to nothing and are not refused: there is no room for more."""
     sockets = []
     for _ in range(4):
@@ -283,8 +281,8 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no ::1")
 @needs_ipv6
 def test_silent_ipv6(site):
     """The other family gets its turn long before the time limit of connect."""
-    port = shared_port(site, ONE, "::1")
-    sockets = full_listener(site, port)
+    port = shared_port(site, TWO, "::1")
+    sockets = full_listener(port)
     peer = site.peer(host=TWO, port=port)
     dns = site.dns({"dom.example": ["::1", TWO]})
     hub = site.hub(f"* relay:dom.example:{port} tls=none\n", resolver=dns.address,
@@ -299,7 +297,7 @@ def test_silent_ipv6(site):
 @needs_ipv6
 def test_ipv6_first(site):
     """It answers, so nobody else is asked."""
-    port = shared_port(site, ONE, "::1")
+    port = shared_port(site, TWO, "::1")
     six, four = (site.peer(host=host, port=port) for host in ("::1", TWO))
     dns = site.dns({"dom.example": ["::1", TWO]})
     hub = site.hub(f"* relay:dom.example:{port} tls=none\n", resolver=dns.address)
@@ -311,7 +309,7 @@ def test_ipv6_first(site):
 @needs_ipv6
 @pytest.mark.parametrize("protocols, host", [("ipv4", TWO), ("ipv6", "::1")])
 def test_inet_protocols(site, protocols, host):
-    port = shared_port(site, ONE, "::1")
+    port = shared_port(site, TWO, "::1")
     peers = {address: site.peer(host=address, port=port) for address in ("::1", TWO)}
     dns = site.dns({"dom.example": ["::1", TWO]})
     hub = site.hub(f"* relay:dom.example:{port} tls=none\nvm3.vm relay:[::1]:{port} tls=none\n",
@@ -337,7 +335,7 @@ def test_silent_aaaa(site):
 
 def test_questions_are_shared(site):
     """Mail for twenty recipients comes while nobody knows where to; then it is known to all."""
-    port = shared_port(site, ONE)
+    port = shared_port(site, TWO)
     peer = site.peer(host=TWO, port=port)
     dns = site.dns({"dom.example": [(10, "mx.example")], "mx.example": [TWO]},
                    soa={"example": 300})
