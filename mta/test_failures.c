@@ -339,6 +339,41 @@ static void test_probe_that_is_let_in(void **state)
 	peer_free(peer);
 }
 
+static void expect_up(void *arg, const struct health_report *report)
+{
+	(void)arg;
+	assert_false(report->is_down);
+}
+
+/* One that hangs has its own slots, and not one more; mail for others goes by. */
+static void test_hanging_holds_its_slots(void **state)
+{
+	struct peer *hanging = peer_play(PEER_EHLO "C MAIL FROM:\nH\n");
+	struct peer *well = peer_play(PEER_EHLO "*\n");
+	struct rig *rig = rig_new("example.net = relay:[127.0.0.1]:%u tls=none\n"
+				  "example.org = relay:[127.0.0.1]:%u tls=none",
+				  peer_port(hanging), peer_port(well));
+	unsigned int slots = 2 * rig_options(rig)->workers;
+
+	(void)state;
+	rig_options(rig)->destination_concurrency = slots;
+	rig_start(rig);
+	for (unsigned int i = 0; i < 3 * slots; i++)
+		rig_submit(rig, "bob@example.net");
+	peer_wait_connections(hanging, 2);
+	for (unsigned int i = 1; i <= 3 * slots; i++) {
+		rig_submit(rig, "eve@example.org");
+		peer_wait_messages(well, i);
+	}
+	assert_in_range(peer_connections(hanging), 2, slots);
+	mta_each_next_hop(rig_mta(rig), expect_up, NULL);
+	rig_wait_queued(rig, 3 * slots);
+	assert_false(rig_has_logged(rig, "to=<bob@example.net>"));
+	rig_free(rig);
+	peer_free(hanging);
+	peer_free(well);
+}
+
 /* What is no SMTP is quoted, made harmless, and cut; and where it can be told, who it is. */
 static void test_no_smtp(void **state)
 {
@@ -408,6 +443,7 @@ int main(void)
 		cmocka_unit_test(test_partly_answered),
 		cmocka_unit_test(test_one_recipient_waits),
 		cmocka_unit_test(test_probe_that_is_let_in),
+		cmocka_unit_test(test_hanging_holds_its_slots),
 		cmocka_unit_test(test_no_smtp),
 		cmocka_unit_test(test_endless_line),
 	};
