@@ -26,16 +26,35 @@ bool self_has_name(const struct self *self, const char *name)
 	       strncasecmp(self->hostname, name, len) == 0;
 }
 
+/*
+ * Where the kernel would connect to: IPv4 that is written as IPv6 is IPv4, and
+ * 0.0.0.0 and :: are this host. Both are found in DNS.
+ */
+static struct net_address destination_of(const struct net_address *address)
+{
+	struct net_address to = *address;
+	char ip[NET_ADDRESS_TEXT_SIZE];
+
+	net_address_parse_ip(slice_from(net_address_ip(address, ip)), net_address_port(address),
+			     &to);
+	if (net_address_is_any(&to))
+		net_address_parse_ip(to.sa.sa_family == AF_INET ? SLICE("127.0.0.1") : SLICE("::1"),
+				     net_address_port(address), &to);
+	return to;
+}
+
 bool self_answers_at(const struct self *self, const struct net_address *address)
 {
+	const struct net_address to = destination_of(address);
+
 	for (unsigned int i = 0; i < self->service_count; i++) {
 		const struct net_address *ours = &self->services[i].address;
 
-		if (net_address_equal(ours, address))
+		if (net_address_equal(ours, &to))
 			return true;
-		if (net_address_is_any(ours) && ours->sa.sa_family == address->sa.sa_family &&
-		    net_address_port(ours) == net_address_port(address) &&
-		    net_address_is_of_this_host(address))
+		if (net_address_is_any(ours) && ours->sa.sa_family == to.sa.sa_family &&
+		    net_address_port(ours) == net_address_port(&to) &&
+		    net_address_is_of_this_host(&to))
 			return true;
 	}
 	return false;
