@@ -295,6 +295,22 @@ def test_silent_ipv6(site):
 
 
 @needs_ipv6
+def test_neither_family(site):
+    """The one that was faster is of no use: then the other one has its time, and its word."""
+    port = shared_port(site, TWO, "::1")
+    sockets = full_listener(port)
+    peer = site.peer(host=TWO, port=port, replies={"GREETING": "421 4.3.2 no"})
+    dns = site.dns({"dom.example": ["::1", TWO]})
+    hub = site.hub(f"* relay:dom.example:{port} tls=none\n", resolver=dns.address,
+                   smtp_connect_timeout="1s")
+    line = hub.delivered("a@vm2.vm", relay(hub, SENDER, "a@vm2.vm"), "deferred")
+    assert f"(connect to dom.example[::1]:{port}: timed out)" in line
+    assert len(peer.sessions) == 1
+    for s in sockets:
+        s.close()
+
+
+@needs_ipv6
 def test_ipv6_first(site):
     """It answers, so nobody else is asked."""
     port = shared_port(site, TWO, "::1")
@@ -348,6 +364,24 @@ def test_questions_are_shared(site):
     peer.wait_for_messages(20)
     assert sorted(dns.questions) == [("dom.example", "MX"), ("mx.example", "A"),
                                      ("mx.example", "AAAA")]
+
+
+def test_stop_while_asking(site):
+    """Nobody is waited for: neither a name server, nor one of two families."""
+    port = shared_port(site, TWO, "::1")
+    sockets = full_listener(port) if has_ipv6() else []
+    dns = site.dns({"dom.example": ["::1"], "held.example": [ONE]})
+    dns.hold("held.example", "A")
+    hub = site.hub(f"vm2.vm relay:dom.example:{port} tls=none\n"
+                   f"vm3.vm relay:held.example:{port} tls=none\n", resolver=dns.address)
+    relay(hub, SENDER, ["a@vm2.vm", "b@vm3.vm"])
+    dns.wait_asked("held.example", "A")
+    dns.wait_asked("dom.example", "AAAA")
+    hub.stop()
+    assert {state["attempts"] for message in hub.queue()
+            for state in message["recipients"]} == {0}
+    for s in sockets:
+        s.close()
 
 
 # ---- whose name a certificate must have ----
