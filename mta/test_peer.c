@@ -34,7 +34,8 @@ struct peer {
 	pthread_cond_t changed;
 	struct connection connections[CONNECTIONS_MAX];
 	unsigned int count, messages;
-	bool let_go, closing;
+	unsigned int let_go; /* calls of peer_let_go() */
+	bool closing;
 	struct buf seen;
 	bool may_be_idle;  /* QUIT instead of MAIL is no departure */
 	char trouble[512]; /* the first departure from a script */
@@ -117,10 +118,29 @@ static bool read_message(struct connection *c)
 	return true;
 }
 
-static bool wait_to_go_on(struct peer *p)
+static bool read_chunk(struct connection *c, const char *step)
+{
+	char line[1024];
+	unsigned long len;
+
+	if (!read_line(c, line, sizeof(line)) || sscanf(line, "BDAT %lu", &len) != 1) {
+		trouble(c, step, "something else");
+		return false;
+	}
+	while (buf_len(&c->input) < len)
+		if (!receive(c))
+			return false;
+	buf_consume(&c->input, len);
+	pthread_mutex_lock(&c->peer->mutex);
+	c->peer->messages += strstr(line, " LAST") != NULL;
+	changed(c->peer);
+	return true;
+}
+
+static bool wait_to_go_on(struct peer *p, unsigned int calls)
 {
 	pthread_mutex_lock(&p->mutex);
-	while (!p->let_go && !p->closing)
+	while (p->let_go < calls && !p->closing)
 		pthread_cond_wait(&p->changed, &p->mutex);
 	pthread_mutex_unlock(&p->mutex);
 	return true;
@@ -191,8 +211,12 @@ static bool play_step(struct connection *c, const char *step)
 		return expect_line(c, text, step);
 	case 'B':
 		return read_message(c);
+	case 'K':
+		return read_chunk(c, step);
 	case 'T':
-		return wait_to_go_on(c->peer);
+		return wait_to_go_on(c->peer, 1);
+	case 'W':
+		return wait_to_go_on(c->peer, 2);
 	case '*':
 		return take_mail(c);
 	case 'H':
@@ -319,7 +343,7 @@ void peer_free(struct peer *p)
 void peer_let_go(struct peer *p)
 {
 	pthread_mutex_lock(&p->mutex);
-	p->let_go = true;
+	p->let_go++;
 	changed(p);
 }
 

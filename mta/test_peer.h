@@ -7,7 +7,9 @@
  *	s TEXT	send TEXT as it is, with CRLF for each |
  *	C TEXT	read a line, which must begin with TEXT
  *	B	read a message, up to its final dot
+ *	K	read BDAT and its chunk, which is a message if it is the last
  *	T	go on when peer_let_go() was called
+ *	W	go on when it was called twice
  *	H	say nothing more; end when the other side does, or with the test
  *	R	close with a reset
  *	*	take all mail that comes, until QUIT
@@ -24,9 +26,11 @@ struct peer;
 
 #define PEER_EHLO	     "S 220 peer.example\nC EHLO\nS 250 peer.example\n"
 #define PEER_EHLO_PIPELINING "S 220 peer.example\nC EHLO\nS 250-peer.example\nS 250 PIPELINING\n"
-#define PEER_RCPT	     "C MAIL FROM:\nS 250 ok\nC RCPT TO:\nS 250 ok\n"
-#define PEER_MESSAGE	     PEER_RCPT "C DATA\nS 354 go on\nB\nS 250 taken\n"
-#define PEER_QUIT	     "C QUIT\nS 221 bye\n"
+#define PEER_EHLO_CHUNKING                                                                         \
+	"S 220 peer.example\nC EHLO\nS 250-peer.example\nS 250-PIPELINING\nS 250 CHUNKING\n"
+#define PEER_RCPT    "C MAIL FROM:\nS 250 ok\nC RCPT TO:\nS 250 ok\n"
+#define PEER_MESSAGE PEER_RCPT "C DATA\nS 354 go on\nB\nS 250 taken\n"
+#define PEER_QUIT    "C QUIT\nS 221 bye\n"
 
 /* Connections play one script each, in this order; the last one is played again and again. */
 struct peer *peer_new(const char *const *scripts, unsigned int count);
