@@ -129,6 +129,11 @@ static void time_limits(const struct config *c, struct mta_options *ret)
 		.rset_ms = milliseconds(c, CONFIG_SMTP_RSET_TIMEOUT),
 		.quit_ms = milliseconds(c, CONFIG_SMTP_QUIT_TIMEOUT),
 	};
+	ret->connection_idle_ms = milliseconds(c, CONFIG_SMTP_CONNECTION_CACHE_TIME_LIMIT);
+	ret->connection_age_ms = milliseconds(c, CONFIG_SMTP_CONNECTION_REUSE_TIME_LIMIT);
+	ret->connection_uses =
+		(unsigned int)config_number(c, CONFIG_SMTP_CONNECTION_REUSE_COUNT_LIMIT);
+	ret->discarded_keywords = config_value(c, CONFIG_SMTP_DISCARD_EHLO_KEYWORDS);
 }
 
 static void sending_options(const struct config *c, struct mta_options *ret)

@@ -87,6 +87,12 @@ static const struct {
 	  "p.conf:7: error: smtpd_discard_ehlo_keywords: chunkin: expected pipelining, size, vrfy, "
 	  "etrn, enhancedstatuscodes, 8bitmime, dsn, smtputf8, chunking, binarymime, limits, "
 	  "requiretls or silent-discard; did you mean chunking?\n" },
+	{ "keywords of next hops",
+	  HUB "smtp_discard_ehlo_keywords = CHUNKING, dsn silent-discard\n", "" },
+	{ "TLS is no such keyword", HUB "smtp_discard_ehlo_keywords = starttls\n",
+	  "p.conf:7: error: smtp_discard_ehlo_keywords: starttls: expected pipelining, size, "
+	  "enhancedstatuscodes, 8bitmime, dsn, smtputf8, chunking, binarymime, limits, requiretls "
+	  "or silent-discard\n" },
 	{ "DNS servers", HUB "resolver = 192.0.2.1 dns\n",
 	  "p.conf:7: error: resolver: dns: expected ADDRESS:PORT, as 192.0.2.1:53 or "
 	  "[2001:db8::1]:53\n" },

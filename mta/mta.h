@@ -71,11 +71,15 @@ struct mta_options {
 	struct transport_options transport;
 	struct credentials_options credentials; /* at next hops */
 	struct dns_options dns;
-	const char *hello;	       /* our name in EHLO */
-	int64_t connect_timeout_ms;    /* to connect to one address; 0: 30 seconds */
-	unsigned int mx_address_limit; /* addresses of a next hop to try at once; 0: no limit */
-	unsigned int mx_session_limit; /* of these, that came to be ready for mail; 0: no limit */
-	struct smtp_timeouts timeouts; /* of next hops */
+	const char *hello;		/* our name in EHLO */
+	int64_t connect_timeout_ms;	/* to connect to one address; 0: 30 seconds */
+	unsigned int mx_address_limit;	/* addresses of a next hop to try at once; 0: no limit */
+	unsigned int mx_session_limit;	/* of these, that came to be ready for mail; 0: no limit */
+	struct smtp_timeouts timeouts;	/* of next hops */
+	int64_t connection_idle_ms;	/* a connection is kept for more mail; 0: not at all */
+	int64_t connection_age_ms;	/* from then on it is given no more */
+	unsigned int connection_uses;	/* messages that it carries; 0: no limit */
+	const char *discarded_keywords; /* EHLO keywords that are not believed (smtp/client.h) */
 	unsigned int
 		destination_concurrency;     /* connections to one next hop, all workers together */
 	unsigned int destination_recipients; /* of one transaction */

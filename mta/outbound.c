@@ -81,6 +81,8 @@ void outbound_transmit(struct outbound *o)
 	if (o->lane_connection.in_flight > 0)
 		assert(tls_policy_permits(policy_of(o), secured,
 					  secured && o->attempt.tls.verified));
+	if (o->lane_connection.in_flight > 0 && o->lane->route->requires_tls)
+		assert(secured && o->attempt.tls.verified);
 	if (o->login)
 		assert(secured);
 
@@ -156,8 +158,18 @@ void outbound_end(struct outbound *o, const struct smtp_status *trouble)
 	loop_defer(o->worker->loop, &o->step_task);
 }
 
+/* Some hosts are out of reach for now, whatever others say: mail with REQUIRETLS waits for them. */
+static void note_hope(struct outbound *o)
+{
+	if (smtp_status_class(&o->trouble) != SMTP_DEFERRED)
+		return;
+	o->hope = o->trouble;
+	o->has_hope = true;
+}
+
 void outbound_give_up(struct outbound *o, bool is_hop_over)
 {
+	note_hope(o);
 	o->is_trouble_new = !o->retry_clear;
 	o->is_trouble_said = false;
 	close_stream(o);
@@ -207,9 +219,51 @@ void outbound_ready(struct outbound *o)
 	outbound_mail_next(o);
 }
 
+/* No session here; why. Another host may do. */
+static void refuse_host(struct outbound *o, int code, struct smtp_enhanced enhanced,
+			const char *why)
+{
+	smtp_status_set(&o->trouble, code, enhanced, "%s", why);
+	smtp_client_quit(o->client);
+	outbound_transmit(o);
+	outbound_give_up(o, false);
+}
+
+/*
+ * RFC 8689 section 4.2.1: for mail with REQUIRETLS the peer must have proved,
+ * at any level, who it is, and go on with REQUIRETLS itself. Its sender wants
+ * it back rather than sent in another way.
+ */
+static bool meets_requiretls(struct outbound *o)
+{
+	bool secured = stream_is_secured(o->stream);
+	char why[500];
+
+	if (!o->lane->route->requires_tls)
+		return true;
+	if (!secured || !o->attempt.tls.verified) {
+		snprintf(why, sizeof(why), "the sender requires TLS (REQUIRETLS), but %s %s",
+			 secured ? "nothing proves the name of host" : "there is none to host",
+			 o->attempt.relay);
+		refuse_host(o, 550, ESC(5, 7, 10), why);
+		return false;
+	}
+	if (!smtp_client_capabilities(o->client)->requiretls) {
+		snprintf(why, sizeof(why),
+			 "the sender requires TLS all the way (REQUIRETLS), which host %s does not "
+			 "offer",
+			 o->attempt.relay);
+		refuse_host(o, 550, ESC(5, 7, 30), why);
+		return false;
+	}
+	return true;
+}
+
 /* TLS is as the policy wants it. */
 static void after_tls(struct outbound *o)
 {
+	if (!meets_requiretls(o))
+		return;
 	if (o->target->hop->login)
 		outbound_login(o);
 	else
@@ -218,6 +272,8 @@ static void after_tls(struct outbound *o)
 
 static enum tls_fallback fallback_of(const struct outbound *o, enum tls_failure failure)
 {
+	if (o->lane->route->requires_tls)
+		return TLS_FALLBACK_NONE;
 	return tls_fallback(policy_of(o), o->lane->route->mode, failure);
 }
 
@@ -232,10 +288,13 @@ static bool is_hop_over(const struct outbound *o)
 /* "TLS is required": the same words as Postfix, which operators know to look for. */
 static void require_tls(struct outbound *o, const char *why)
 {
-	smtp_status_set(&o->trouble, 450, ESC(4, 7, 4), "TLS is required, but %s", why);
-	smtp_client_quit(o->client);
-	outbound_transmit(o);
-	give_up_address(o);
+	char text[500];
+
+	snprintf(text, sizeof(text), "TLS is required, but %s", why);
+	if (o->lane->route->requires_tls)
+		refuse_host(o, 550, ESC(5, 7, 10), text);
+	else
+		refuse_host(o, 450, ESC(4, 7, 4), text);
 }
 
 static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
@@ -362,6 +421,7 @@ static void start_client(struct outbound *o)
 		.hello = o->lane->view->options->hello,
 		.lmtp = o->lane->route->kind == TRANSPORT_LMTP,
 		.timeouts = *timeouts_of(o),
+		.discard_keywords = o->lane->view->options->discarded_keywords,
 	};
 
 	o->client = smtp_client_new(&options, &client_events, o, &o->commands);
@@ -554,6 +614,7 @@ static void on_dial_failed(void *arg, const struct dial_target *target,
 	o->trouble = *why;
 	o->is_trouble_new = true;
 	o->is_trouble_said = false;
+	note_hope(o);
 	if (why->enhanced.class == 4 && why->enhanced.subject == 4 && why->enhanced.detail == 6)
 		maillog_loop(log_of(o), o->lane->route->source, target->hop->text);
 }
@@ -562,6 +623,8 @@ static void on_exhausted(void *arg)
 {
 	struct outbound *o = arg;
 
+	if (o->lane->route->requires_tls && o->has_hope)
+		o->trouble = o->hope;
 	if (!o->moving) {
 		outbound_end(o, &o->trouble);
 		return;

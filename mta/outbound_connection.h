@@ -41,6 +41,8 @@ struct outbound {
 	struct smtp_status trouble;	 /* why the last address was no good */
 	bool is_trouble_new;		 /* and the log does not have it yet */
 	bool is_trouble_said;		 /* in the words of the peer */
+	struct smtp_status hope;	 /* the last trouble that was not for good, */
+	bool has_hope;			 /*   if there was one */
 
 	struct list flights;	   /* those under way, in the order of their answers */
 	struct list returned;	   /* struct delivery: those that go back to the lane */
@@ -50,7 +52,7 @@ struct outbound {
 	bool is_spent;		   /* it takes no more deliveries */
 	bool is_broken_off;	   /* amid a message */
 	unsigned int transactions; /* begun */
-	unsigned int rcpt_max;	   /* recipients of one; 0: no limit */
+	unsigned int rcpt_max;	   /* recipients of one, as it turned out; 0: no limit yet */
 	char **domains;		   /* of recipients so far, where the peer limits them */
 	size_t domain_count;
 	int64_t ready_ms, idle_ms;

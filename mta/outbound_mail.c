@@ -17,10 +17,6 @@
 #include "base/memory.h"
 #include "mta/snapshot.h"
 
-#define IDLE_TIMEOUT_MS 5000
-#define MAX_AGE_MS	300000
-#define MAX_DELIVERIES	1000
-
 /* A peer that we have not heard of for longer may have closed the connection. */
 #define TRUST_MS 1000
 
@@ -74,19 +70,31 @@ static bool admit_domain(struct outbound *o, const char *domain)
 	return true;
 }
 
+/* RCPTMAX, as the peer has announced it or as it turned out; 0: no limit. */
+static unsigned int rcpt_max(const struct outbound *o)
+{
+	unsigned int announced = smtp_client_capabilities(o->client)->limits.rcpt_max;
+
+	if (o->rcpt_max == 0 || announced == 0)
+		return MAX(o->rcpt_max, announced);
+	return MIN(o->rcpt_max, announced);
+}
+
 /*
- * Leave to the delivery what one transaction can carry here: RCPTMAX and
- * RCPTDOMAINMAX as the peer announced them, or as it turned out. False: it can
- * carry nothing, and the connection is of no more use for it.
+ * Leave to the delivery what one transaction can carry here. False: that is
+ * nothing, and the connection is of no more use for it.
  */
 static bool fit(struct outbound *o, struct delivery *d)
 {
-	unsigned int count = 0;
-	bool *moves = moves_of(d);
+	const struct smtp_limits *limits = &smtp_client_capabilities(o->client)->limits;
+	unsigned int max = rcpt_max(o), count = 0;
+	bool *moves;
 
+	if (max == 0 && limits->rcpt_domain_max == 0)
+		return true;
+	moves = moves_of(d);
 	for (unsigned int i = 0; i < d->count; i++) {
-		moves[i] = (o->rcpt_max > 0 && count == o->rcpt_max) ||
-			   !admit_domain(o, domain_of(d, i));
+		moves[i] = (max > 0 && count == max) || !admit_domain(o, domain_of(d, i));
 		count += !moves[i];
 	}
 	if (count > 0 && count < d->count)
@@ -218,11 +226,12 @@ static void begin(struct outbound *o, struct delivery *d)
 
 static bool is_worn_out(const struct outbound *o)
 {
+	const struct mta_options *options = o->lane->view->options;
 	unsigned int mail_max = smtp_client_capabilities(o->client)->limits.mail_max;
 
-	return o->is_spent || o->transactions >= MAX_DELIVERIES ||
-	       (mail_max > 0 && o->transactions >= mail_max) ||
-	       mta_now_ms(o->worker) - o->ready_ms > MAX_AGE_MS;
+	return o->is_spent || (mail_max > 0 && o->transactions >= mail_max) ||
+	       (options->connection_uses > 0 && o->transactions >= options->connection_uses) ||
+	       mta_now_ms(o->worker) - o->ready_ms > options->connection_age_ms;
 }
 
 /* Of its own, or else of the lane. */
@@ -244,13 +253,15 @@ static struct delivery *take(struct outbound *o)
 
 static void become_idle(struct outbound *o)
 {
+	int64_t limit_ms = o->lane->view->options->connection_idle_ms;
+
 	if (o->state != OUTBOUND_IDLE)
 		o->idle_ms = mta_now_ms(o->worker);
 	o->state = OUTBOUND_IDLE;
-	if (is_worn_out(o) || lane_is_closing(o->lane))
+	if (is_worn_out(o) || lane_is_closing(o->lane) || limit_ms == 0)
 		outbound_quit(o);
 	else
-		loop_timer_start(o->timer, IDLE_TIMEOUT_MS);
+		loop_timer_start(o->timer, limit_ms);
 }
 
 /*

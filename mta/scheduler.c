@@ -23,6 +23,7 @@
 #include "mta/lane.h"
 #include "mta/local.h"
 #include "mta/maillog.h"
+#include "mta/routing.h"
 #include "mta/settle.h"
 #include "mta/snapshot.h"
 
@@ -201,25 +202,6 @@ static bool is_waiting(const struct queue_recipient *r)
 	return r->status == QUEUE_QUEUED || r->status == QUEUE_DEFERRED;
 }
 
-/* Nobody can say where the address leads right now (a map that cannot be read): it waits. */
-static const struct transport_route *no_route(const struct error *err, const char *address)
-{
-	struct smtp_status status;
-
-	smtp_status_set(&status, 451, ESC(4, 3, 0), "no route for <%s> now: %s", address,
-			err->text);
-	return transport_route_new_retry(&status);
-}
-
-/* The operator has given it up (queue/action.h): nothing is tried any more. */
-static const struct transport_route *returning_route(void)
-{
-	struct smtp_status status;
-
-	smtp_status_set(&status, 554, ESC(5, 7, 0), "returned by the operator");
-	return transport_route_new_error(&status);
-}
-
 static size_t delivery_bytes(const struct delivery *d)
 {
 	return sizeof(*d) + d->room * sizeof(d->recipients[0]);
@@ -269,36 +251,13 @@ static struct delivery *find_delivery(struct list *deliveries, const struct tran
 	return NULL;
 }
 
-/* With the logins that its sender has there. Where they are not known, nothing is sent. */
-static const struct transport_route *find_route(struct scheduler *s, const char *sender,
-						const char *address)
-{
-	struct mta_view *view = s->worker->view;
-	const struct transport_route *route = NULL;
-	struct error err = { 0 };
-	int r = transport_resolve(view->transport, address, &route, &err);
-
-	if (r >= 0)
-		r = credentials_add(&view->options->credentials, sender, &route, &err);
-	if (r >= 0)
-		return route;
-	transport_route_unref(route);
-	return no_route(&err, address);
-}
-
 static void route_recipient(struct scheduler *s, struct active *a, unsigned int index,
 			    struct list *deliveries)
 {
 	unsigned int limit = s->worker->options->destination_recipients;
 	const struct queue_recipient *r = &a->message->recipients[index];
-	const char *address = r->address;
-	const struct transport_route *route;
+	const struct transport_route *route = routing_find(s->worker->view, a->message, r);
 	struct delivery *d;
-
-	if (r->is_returning)
-		route = returning_route();
-	else
-		route = find_route(s, a->message->sender, address);
 
 	d = find_delivery(deliveries, route, limit);
 	if (!d)

@@ -354,6 +354,8 @@ static void set_options(struct rig *rig)
 		.session_timeout_s = RIG_PATIENCE_S,
 		.hop_limit = 50,
 		.hello = "rig.example",
+		.connection_idle_ms = 5000,
+		.connection_age_ms = 300000,
 		.destination_concurrency = 20,
 		.destination_recipients = 50,
 		.minimal_backoff_s = 1,

@@ -99,6 +99,8 @@ static const char *make_lane(const struct transport_route *route, struct arena *
 		if (!transport_route_is_unix(route))
 			print_policy(&route->tls, &lane);
 		print_logins(route, &lane);
+		if (route->requires_tls)
+			buf_append_string(&lane, " requiretls");
 	} else if (!transport_route_is_mailbox(route)) {
 		buf_printf(&lane, "%d %s %s", route->status.code,
 			   smtp_status_enhanced_text(&route->status, enhanced), route->status.text);
@@ -131,6 +133,14 @@ const struct transport_route *transport_route_with_logins(const struct transport
 	struct transport_route draft = *route;
 
 	draft.hops = hops;
+	return route_new(&draft);
+}
+
+const struct transport_route *transport_route_requiring_tls(const struct transport_route *route)
+{
+	struct transport_route draft = *route;
+
+	draft.requires_tls = true;
 	return route_new(&draft);
 }
 

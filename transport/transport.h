@@ -68,6 +68,7 @@ struct transport_route {
 	unsigned int hop_count;
 	enum tls_mode mode;
 	struct tls_policy tls;
+	bool requires_tls; /* for mail with REQUIRETLS: see transport_route_requiring_tls() */
 	struct smtp_status status; /* of error:, retry: and discard:, and why a route is unusable */
 	const char *source;	   /* "ts:2", "main.conf:9" for relayhost, "local" */
 	const char *lane;
@@ -161,6 +162,14 @@ const struct transport_route *transport_route_new_error(const struct smtp_status
  */
 const struct transport_route *transport_route_with_logins(const struct transport_route *route,
 							  const struct transport_hop *hops);
+
+/*
+ * The same for a message whose sender asks for REQUIRETLS (RFC 8689). The
+ * policy is the operator's; beyond it each next hop must have proved who it is
+ * and go on with REQUIRETLS, or the next one is tried. Another lane, as other
+ * mail may go where this may not.
+ */
+const struct transport_route *transport_route_requiring_tls(const struct transport_route *route);
 
 /*
  * Parse one right-hand side: "TRANSPORT:NEXTHOP[, NEXTHOP] [tls=...]". Errors
