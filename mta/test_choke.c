@@ -30,6 +30,7 @@ static const struct choke_case {
 	bool is_delivering, is_secured, is_verified;
 	bool may_go;
 	bool is_logging_in;
+	bool requires_tls;
 } cases[] = {
 	{ "clear, may", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, true, false, false, true },
 	{ "clear, encrypt", TLS_MODE_STARTTLS, TLS_LEVEL_ENCRYPT, true, false, false, false },
@@ -50,6 +51,12 @@ static const struct choke_case {
 	{ "login in the clear, may", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, false, false, false, false,
 	  true },
 	{ "login over TLS", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, false, true, false, true, true },
+	{ "REQUIRETLS in the clear, may", TLS_MODE_STARTTLS, TLS_LEVEL_MAY, true, false, false,
+	  false, false, true },
+	{ "REQUIRETLS, not verified", TLS_MODE_STARTTLS, TLS_LEVEL_ENCRYPT, true, true, false,
+	  false, false, true },
+	{ "REQUIRETLS, verified", TLS_MODE_STARTTLS, TLS_LEVEL_ENCRYPT, true, true, true, true,
+	  false, true },
 };
 
 /* A filter that is open at once, and changes nothing. */
@@ -132,7 +139,11 @@ static const struct stream_events events = {
 /* The child: until the peer has closed, or an assertion ends it. */
 static void play(const struct choke_case *c, const struct net_address *address)
 {
-	struct transport_route route = { .mode = c->mode, .tls = { .level = c->level } };
+	struct transport_route route = {
+		.mode = c->mode,
+		.tls = { .level = c->level },
+		.requires_tls = c->requires_tls,
+	};
 	struct lane lane = { .route = &route };
 	struct outbound outbound = { .lane = &lane };
 	struct scene scene = { .c = c, .outbound = &outbound };
