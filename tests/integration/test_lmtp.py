@@ -153,6 +153,7 @@ def test_permission_is_refused(site, socket_path, open_path):
                    queue_directory=open_path / "queue", run_directory=open_path / "run")
     line = hub.delivered("bob@vm2.vm", relay(hub, SENDER, "bob@vm2.vm"), "deferred")
     assert f"(connect to mta.vm.vm[{closed}/lmtp]: Permission denied)" in line
+    hub.stop()  # before its directory goes
 
 
 def test_a_long_path(site):
