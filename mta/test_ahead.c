@@ -18,7 +18,7 @@
 #define THREE_BEHIND FLIGHT NEXT_FLIGHT NEXT_FLIGHT
 #define TAKE	     "S 250 ok\nS 250 ok\nS 250 taken\n"
 
-static struct rig *rig_for(struct peer *peer)
+static struct rig *rig_not_started(struct peer *peer)
 {
 	struct rig *rig = rig_new("client.example = discard:\n"
 				  "* = relay:[127.0.0.1]:%u tls=none",
@@ -27,20 +27,32 @@ static struct rig *rig_for(struct peer *peer)
 	rig_options(rig)->destination_concurrency = 1;
 	rig_options(rig)->minimal_backoff_s = 1800;
 	rig_options(rig)->maximal_backoff_s = 3600;
+	return rig;
+}
+
+static struct rig *rig_for(struct peer *peer)
+{
+	struct rig *rig = rig_not_started(peer);
+
 	rig_start(rig);
 	return rig;
 }
 
 /* The first has been sent and waits for its answer; three are there for its connection. */
-static struct rig *rig_with_four(struct peer *peer)
+static void submit_four(struct rig *rig, struct peer *peer)
 {
-	struct rig *rig = rig_for(peer);
-
 	rig_submit(rig, "one@example.net");
 	peer_wait_messages(peer, 1);
 	rig_submit(rig, "two@example.net");
 	rig_submit(rig, "three@example.net");
 	rig_submit(rig, "four@example.net");
+}
+
+static struct rig *rig_with_four(struct peer *peer)
+{
+	struct rig *rig = rig_for(peer);
+
+	submit_four(rig, peer);
 	return rig;
 }
 
@@ -173,6 +185,52 @@ static void test_stop_in_a_hurry(void **state)
 	assert_int_equal(rig_count_logged(rig, "status=sent"), 2);
 	assert_false(rig_has_logged(rig, "status=deferred"));
 	rig_wait_queued(rig, 2);
+	rig_free(rig);
+	peer_free(peer);
+}
+
+/*
+ * The limit is that of the first reply that is owed; the others are in doubt
+ * with it. That to RSET, as nothing else here waits for one.
+ */
+static void test_silence(void **state)
+{
+	struct peer *peer = peer_play(PEER_EHLO_CHUNKING TAKE_FIRST THREE_BEHIND TAKE "H\n");
+	struct rig *rig = rig_not_started(peer);
+
+	(void)state;
+	rig_options(rig)->timeouts.rset_ms = 500;
+	rig_start(rig);
+	submit_four(rig, peer);
+	peer_let_go(peer);
+	rig_wait_log(rig, "to=<three@example.net>");
+	rig_wait_log(rig, "to=<four@example.net>");
+	rig_wait_queued(rig, 2);
+	assert_int_equal(rig_count_logged(rig, "status=sent"), 2);
+	assert_int_equal(rig_count_logged(rig, "dsn=4.4.2, status=deferred (conversation with "),
+			 2);
+	assert_int_equal(rig_count_logged(rig, "message may be sent more than once)"), 2);
+	rig_free(rig);
+	peer_free(peer);
+}
+
+/* Without its last chunk a message that can't be read is none. */
+static void test_damaged(void **state)
+{
+	struct peer *peer = peer_play(
+		PEER_EHLO_CHUNKING "C MAIL FROM:\nC RCPT TO:\nS 250 ok\nS 250 ok\nC BDAT\nT\nH\n");
+	struct rig *rig = rig_for(peer);
+
+	(void)state;
+	peer_set_small_buffers(peer);
+	rig_submit_large(rig, "bob@example.net", 9 << 20);
+	peer_wait_seen(peer, "\r\nSubject: a large test");
+	rig_truncate_bodies(rig);
+	peer_let_go(peer);
+	rig_wait_log(rig, "dsn=4.3.0, status=deferred (cannot read the message: ");
+	rig_stop(rig, 0);
+	assert_false(peer_has_seen(peer, " LAST\r\n"));
+	rig_wait_queued(rig, 1);
 	rig_free(rig);
 	peer_free(peer);
 }
@@ -368,6 +426,8 @@ int main(void)
 		cmocka_unit_test(test_lost_behind_the_dot),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_stop_in_a_hurry),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_rcpt_max),
 		cmocka_unit_test(test_too_many_recipients),
 		cmocka_unit_test(test_not_too_many),

@@ -263,6 +263,36 @@ def test_the_hub_sends_to_postfix(site, neighbour, transport):
     assert postfix.log().count(": connect from ") == 1
 
 
+@pytest.mark.parametrize("discarded", ["", "chunking"], ids=["bdat", "data"])
+def test_many_messages_in_flight_to_postfix(site, neighbour, discarded):
+    """A backlog over one connection, with a recipient in it whom Postfix does not know."""
+    postfix = neighbour()
+    hub = site.hub("* retry:4.0.0 not yet\n", relay_domains="vm9.vm", workers=1,
+                   default_destination_concurrency_limit=1, smtp_discard_ehlo_keywords=discarded)
+    ids = {}
+    with connect(site.certs, hub.port()) as client:
+        for i in range(30):
+            name = "nobody" if i % 10 == 5 else "carol"
+            message = text(f"{name}@vm9.vm", f"no {i}")
+            ids[transact(client, "alice@vm1.vm", f"{name}@vm9.vm", message)] = name
+    for message_id, name in ids.items():
+        hub.delivered(f"{name}@vm9.vm", message_id, "deferred")
+    hub.write("ts", f"vm9.vm relay:{HOST}:{postfix.smtp} tls=verify\n* discard:\n")
+    assert hub.command("reload").returncode == 0
+    assert hub.command("queue", "retry", "--all").returncode == 0
+    for message_id, name in ids.items():
+        if name == "nobody":
+            assert "dsn=5.1.1" in hub.delivered("nobody@vm9.vm", message_id, "bounced")
+        else:
+            line = hub.delivered("carol@vm9.vm", message_id)
+            postfix_id = re.search(r"queued as (\w+)\)", line)[1]
+            postfix.wait_for(rf"{postfix_id}: to=<carol@vm9\.vm>.* status=sent")
+    hub.stop()
+    line = postfix.wait_for(r"disconnect from .* mail=30 rcpt=27/30 .*")
+    assert ("data=" in line) == bool(discarded)
+
+
+
 def test_postfix_between_two_hubs(site, neighbour):
     """What it leaves as it is (it folds lines beyond 998 octets) comes out as it went in."""
     peer = site.peer()
