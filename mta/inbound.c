@@ -110,7 +110,7 @@ static void arm_timer(struct inbound *s, bool has_replied, size_t taken)
 		loop_timer_stop(s->timer);
 		return;
 	}
-	if (s->deadline_ms == 0 || (has_replied && !smtp_server_in_message(s->server)))
+	if (has_replied || s->deadline_ms == 0)
 		later_ms = now_ms + timeout_ms;
 	s->deadline_ms = MIN(later_ms, now_ms + timeout_ms);
 	loop_timer_start(s->timer, s->deadline_ms - now_ms);
@@ -167,8 +167,8 @@ static size_t reply_bytes(const struct inbound *s)
 
 void inbound_continue(struct inbound *s)
 {
+	bool was_in_message = smtp_server_in_message(s->server), has_replied;
 	size_t replies = reply_bytes(s), taken = serve(s);
-	bool has_replied;
 
 	if (s->stream && !s->handshaking && must_stop(s)) {
 		s->stop_wanted = false;
@@ -176,7 +176,9 @@ void inbound_continue(struct inbound *s)
 	}
 	if (!s->stream || s->handshaking)
 		return;
-	has_replied = reply_bytes(s) > replies;
+	/* What is said to chunks in the midst of a message gives it no more time. */
+	has_replied =
+		reply_bytes(s) > replies && !(was_in_message && smtp_server_in_message(s->server));
 	stream_flush(s->stream);
 	if (s->ended_by_peer && !smtp_server_is_waiting(s->server) && !inbound_is_busy(s)) {
 		if (smtp_server_in_transaction(s->server))
