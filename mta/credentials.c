@@ -9,6 +9,7 @@
 
 #include "base/macros.h"
 #include "base/memory.h"
+#include "base/strmap.h"
 #include "smtp/address.h"
 #include "smtp/domain.h"
 
@@ -239,22 +240,96 @@ static int fill_logins(const struct credentials_options *options, const char *se
 	return logins;
 }
 
-int credentials_add(const struct credentials_options *options, const char *sender,
-		    const struct transport_route **route, struct error *err)
+/* ---- routes ---- */
+
+#define CACHE_MAX 1024 /* then it begins anew: who is still in use is held elsewhere */
+
+struct credentials_cache {
+	struct strmap entries; /* struct cached_route, by the route without logins, and these */
+};
+
+struct cached_route {
+	const struct transport_route *plain,
+		*complete; /* references: so no other has plain's place */
+};
+
+struct credentials_cache *credentials_cache_new(void)
 {
-	const struct transport_route *old = *route;
+	return memory_zeroed(sizeof(struct credentials_cache));
+}
+
+static void empty_cache(struct credentials_cache *cache)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&cache->entries, &cursor)) != NULL) {
+		struct cached_route *cached = entry->value;
+
+		transport_route_unref(cached->plain);
+		transport_route_unref(cached->complete);
+		free(cached);
+	}
+	strmap_done(&cache->entries);
+	cache->entries = (struct strmap){ 0 };
+}
+
+void credentials_cache_free(struct credentials_cache *cache)
+{
+	if (!cache)
+		return;
+	empty_cache(cache);
+	free(cache);
+}
+
+static struct slice cache_key(const struct transport_route *route, const struct transport_hop *hops,
+			      struct buf *memory)
+{
+	buf_append(memory, &route, sizeof(route));
+	for (unsigned int i = 0; i < route->hop_count; i++)
+		if (hops[i].login)
+			buf_printf(memory, "%u=%zu:%s%s ", i, strlen(hops[i].login), hops[i].login,
+				   hops[i].login_key);
+	return buf_slice(memory);
+}
+
+/* A reference to the route with these hops. */
+static const struct transport_route *complete_route(struct credentials_cache *cache,
+						    const struct transport_route *route,
+						    const struct transport_hop *hops)
+{
+	struct buf memory = { 0 };
+	struct slice key = cache_key(route, hops, &memory);
+	struct cached_route *cached = strmap_get(&cache->entries, key);
+
+	if (!cached) {
+		if (cache->entries.count >= CACHE_MAX)
+			empty_cache(cache);
+		cached = memory_zeroed(sizeof(*cached));
+		cached->plain = transport_route_ref(route);
+		cached->complete = transport_route_with_logins(route, hops);
+		strmap_put(&cache->entries, key, cached);
+	}
+	buf_done(&memory);
+	return transport_route_ref(cached->complete);
+}
+
+int credentials_add(struct credentials_cache *cache, const struct credentials_options *options,
+		    const char *sender, const struct transport_route **route, struct error *err)
+{
+	const struct transport_route *plain = *route;
 	struct arena arena = { 0 };
 	struct transport_hop *hops;
 	int logins;
 
-	if (!credentials_may_apply(options, old))
+	if (!credentials_may_apply(options, plain))
 		return 0;
-	hops = arena_alloc(&arena, old->hop_count * sizeof(*hops));
-	memcpy(hops, old->hops, old->hop_count * sizeof(*hops));
-	logins = fill_logins(options, sender, hops, old->hop_count, &arena, err);
+	hops = arena_alloc(&arena, plain->hop_count * sizeof(*hops));
+	memcpy(hops, plain->hops, plain->hop_count * sizeof(*hops));
+	logins = fill_logins(options, sender, hops, plain->hop_count, &arena, err);
 	if (logins > 0) {
-		*route = transport_route_with_logins(old, hops);
-		transport_route_unref(old);
+		*route = complete_route(cache, plain, hops);
+		transport_route_unref(plain);
 	}
 	arena_done(&arena);
 	return logins < 0 ? logins : 0;

@@ -55,11 +55,20 @@ int credentials_find_key(const struct credentials_options *options, const char *
 			 struct credentials *ret, struct error *err);
 
 /*
+ * What is made of routes for those who log in. Messages in memory have their
+ * routes from here, so that they share them. One for each worker.
+ */
+struct credentials_cache;
+
+struct credentials_cache *credentials_cache_new(void);
+void credentials_cache_free(struct credentials_cache *cache); /* NULL is fine */
+
+/*
  * Replace *route, a reference, by one with the logins for mail from this sender,
  * where there are any. On an error nothing has changed, and mail must wait.
  */
-int credentials_add(const struct credentials_options *options, const char *sender,
-		    const struct transport_route **route, struct error *err);
+int credentials_add(struct credentials_cache *cache, const struct credentials_options *options,
+		    const char *sender, const struct transport_route **route, struct error *err);
 
 /* Whether a value of the map has somebody log in. */
 bool credentials_are_complete(const char *value);

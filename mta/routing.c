@@ -37,7 +37,8 @@ static int resolve(const struct mta_view *view, const struct queue_message *m, c
 	int r = transport_resolve(view->transport, address, ret_route, err);
 
 	if (r >= 0)
-		r = credentials_add(&view->options->credentials, m->sender, ret_route, err);
+		r = credentials_add(view->logins, &view->options->credentials, m->sender, ret_route,
+				    err);
 	return r;
 }
 

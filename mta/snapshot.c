@@ -37,6 +37,7 @@ void mta_snapshot_unref(struct mta_snapshot *snapshot)
 
 static void view_free(struct mta_view *view)
 {
+	credentials_cache_free(view->logins);
 	transport_free(view->transport);
 	dns_free(view->dns);
 	mta_snapshot_unref(view->snapshot);
@@ -60,6 +61,7 @@ int mta_view_new(struct mta_snapshot *snapshot, struct loop *loop, struct mta_vi
 	view->loop = loop;
 	view->references = 1;
 	view->free_task.run = run_free;
+	view->logins = credentials_cache_new();
 	r = dns_new(loop, &view->options->dns, &view->dns, err);
 	if (r == 0)
 		r = transport_new(&view->options->transport, &view->transport, err);

@@ -31,6 +31,7 @@ struct mta_view {
 	const struct mta_options *options; /* of the snapshot */
 	struct dns *dns;
 	struct transport *transport;
+	struct credentials_cache *logins;
 
 	struct mta_snapshot *snapshot;
 	struct loop *loop;

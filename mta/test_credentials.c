@@ -10,6 +10,7 @@
 #include "mta/credentials.h"
 
 struct rig {
+	struct credentials_cache *cache;
 	struct maps *maps;
 	struct credentials_options options;
 	const struct transport_route *route;
@@ -26,11 +27,13 @@ static void open_rig(struct rig *rig, const char *maps, const char *route)
 	*rig = (struct rig){ 0 };
 	assert_int_equal(maps_open(slice_from(maps), "/", &rig->maps, NULL), 0);
 	rig->options.password_maps = rig->maps;
+	rig->cache = credentials_cache_new();
 	assert_int_equal(transport_parse(&transport, route, "ts:1", &rig->route, NULL), 0);
 }
 
 static void close_rig(struct rig *rig)
 {
+	credentials_cache_free(rig->cache);
 	transport_route_unref(rig->route);
 	maps_free(rig->maps);
 }
@@ -145,7 +148,7 @@ static const char *lane_for(struct rig *rig, const char *sender, char out[400])
 {
 	const struct transport_route *route = transport_route_ref(rig->route);
 
-	assert_int_equal(credentials_add(&rig->options, sender, &route, NULL), 0);
+	assert_int_equal(credentials_add(rig->cache, &rig->options, sender, &route, NULL), 0);
 	snprintf(out, 400, "%s", route->lane);
 	transport_route_unref(route);
 	return out;
@@ -181,7 +184,7 @@ static void test_route(void **state)
 	(void)state;
 	open_rig(&rig, "inline:{ [b] = joe:secret }", "relay-smtps:[a], [b] tls=verify match=c");
 	route = transport_route_ref(rig.route);
-	assert_int_equal(credentials_add(&rig.options, "", &route, NULL), 0);
+	assert_int_equal(credentials_add(rig.cache, &rig.options, "", &route, NULL), 0);
 	assert_null(route->hops[0].login);
 	assert_string_equal(route->hops[1].login, "joe");
 	assert_string_equal(route->hops[1].login_key, "[b]");
@@ -199,6 +202,46 @@ static void test_route(void **state)
 	close_rig(&rig);
 }
 
+static const struct transport_route *add(struct rig *rig, const char *sender)
+{
+	const struct transport_route *route = transport_route_ref(rig->route);
+
+	assert_int_equal(credentials_add(rig->cache, &rig->options, sender, &route, NULL), 0);
+	return route;
+}
+
+/* A message to a thousand has one route in memory; and of a thousand users not all are kept. */
+static void test_routes_are_shared(void **state)
+{
+	const struct transport_route *one, *other, *same;
+	struct buf maps = { 0 };
+	char sender[32];
+	struct rig rig;
+
+	(void)state;
+	buf_append_string(&maps, "inline:{");
+	for (int i = 0; i < 3000; i++)
+		buf_printf(&maps, "%s u%d@x = u%d:secret", i > 0 ? "," : "", i, i);
+	buf_append(&maps, " }", 3);
+	open_rig(&rig, buf_slice(&maps).ptr, "relay:[a]");
+	rig.options.by_sender = true;
+	one = add(&rig, "u1@x");
+	other = add(&rig, "u2@x");
+	same = add(&rig, "u1@x");
+	assert_ptr_equal(one, same);
+	assert_ptr_not_equal(one, other);
+	for (int i = 0; i < 3000; i++) {
+		snprintf(sender, sizeof(sender), "u%d@x", i);
+		transport_route_unref(add(&rig, sender));
+	}
+	assert_string_equal(one->hops[0].login, "u1");
+	transport_route_unref(one);
+	transport_route_unref(other);
+	transport_route_unref(same);
+	buf_done(&maps);
+	close_rig(&rig);
+}
+
 static void test_off(void **state)
 {
 	struct credentials_options off = { 0 };
@@ -209,7 +252,7 @@ static void test_off(void **state)
 	(void)state;
 	open_rig(&rig, "static:a:b", "relay:[a]");
 	route = rig.route;
-	assert_int_equal(credentials_add(&off, "", &route, NULL), 0);
+	assert_int_equal(credentials_add(rig.cache, &off, "", &route, NULL), 0);
 	assert_ptr_equal(route, rig.route);
 	assert_int_equal(credentials_find_key(&off, "[a]", &found, NULL), MAP_NOT_FOUND);
 	credentials_done(&found);
@@ -221,7 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_search), cmocka_unit_test(test_trace),
 		cmocka_unit_test(test_lanes),  cmocka_unit_test(test_route),
-		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_off),    cmocka_unit_test(test_routes_are_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
