@@ -277,6 +277,14 @@ void health_offer(struct health_entry *e)
 	pthread_mutex_unlock(&e->health->mutex);
 }
 
+void health_troubled(struct health_entry *e, const struct smtp_status *status, int64_t now_ms)
+{
+	pthread_mutex_lock(&e->health->mutex);
+	e->last_error = *status;
+	e->last_error_ms = now_ms;
+	pthread_mutex_unlock(&e->health->mutex);
+}
+
 void health_last_error(struct health_entry *e, struct smtp_status *ret)
 {
 	pthread_mutex_lock(&e->health->mutex);

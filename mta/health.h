@@ -95,6 +95,9 @@ bool health_failed(struct health_entry *e, const struct health_failure *failure)
 /* Mail was left in the queue that those who are connected may take. */
 void health_offer(struct health_entry *e);
 
+/* Something went wrong with a session, which alone does not mean that it is down. */
+void health_troubled(struct health_entry *e, const struct smtp_status *status, int64_t now_ms);
+
 /* What went wrong last. */
 void health_last_error(struct health_entry *e, struct smtp_status *ret);
 

@@ -639,6 +639,7 @@ void lane_connection_broke(struct lane *lane, struct lane_connection *c,
 	c->is_broken = true;
 	lane->status = *status;
 	lane->trouble = *attempt;
+	health_troubled(lane->health, status, mta_now_ms(lane->worker));
 }
 
 /* It takes connections and no mail: that is no way to spend the day. */

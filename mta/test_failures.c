@@ -129,20 +129,23 @@ static void submit(struct rig *rig, const struct row *row)
 		rig_submit(rig, "bob@example.net");
 }
 
-static void is_down(void *arg, const struct health_report *report)
+static void look_at(void *arg, const struct health_report *report)
 {
-	bool *ret = arg;
+	struct health_report *ret = arg;
 
-	*ret |= report->is_down;
+	*ret = *report;
 }
 
 static void expect_down(struct rig *rig, const struct row *row)
 {
-	bool down = false;
+	struct health_report report = { 0 };
 
-	mta_each_next_hop(rig_mta(rig), is_down, &down);
-	if (down != (row->outcome == NEXT))
-		fail_msg("%s: the next hop is %s", row->label, down ? "down" : "not down");
+	mta_each_next_hop(rig_mta(rig), look_at, &report);
+	if (report.is_down != (row->outcome == NEXT))
+		fail_msg("%s: the next hop is %s", row->label,
+			 report.is_down ? "down" : "not down");
+	if ((row->outcome == NEXT || row->outcome == NEXT_OF_MESSAGE) && !report.last_error_ms)
+		fail_msg("%s: nobody knows what is wrong with the next hop", row->label);
 }
 
 /* Whatever the status is, it says what was going on, or quotes what was said. */

@@ -212,9 +212,13 @@ static void test_answer(void **state)
 	assert_int_equal(report[0].last_success_ms, 0);
 	health_succeeded(e, START + 2);
 	health_answered(e, START + 3);
+	health_troubled(e, &(struct smtp_status){ .code = 421 }, START + 4);
 	health_each(h, copy_report, report);
 	assert_int_equal(report[0].last_answer_ms, START + 3);
 	assert_int_equal(report[0].last_success_ms, START + 2);
+	assert_int_equal(report[0].last_error_ms, START + 4);
+	assert_int_equal(report[0].last_error.code, 421);
+	assert_false(report[0].is_down);
 	health_put(e);
 	health_free(h);
 }
