@@ -50,7 +50,9 @@ static const struct net_prefix *first_network(const struct generation *g)
 		config_edge_options(g->config, &edge);
 	else
 		config_hub_options(g->config, &hub);
-	return edge.network_count ? edge.networks : hub.network_count ? hub.networks : NULL;
+	return edge.networks.count  ? edge.networks.prefixes
+	       : hub.networks.count ? hub.networks.prefixes
+				    : NULL;
 }
 
 /* The login to send as the sender with: where a map says who owns it, the first of those. */

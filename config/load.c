@@ -109,12 +109,17 @@ static void read_networks(struct config *c)
 {
 	const char *value = config_value(c, CONFIG_MYNETWORKS);
 	struct slice rest = slice_from(value), word;
+	const char *specs = "";
 
 	/* Each takes two bytes at least: one digit or letter, and a separator. */
 	c->networks = arena_alloc(&c->arena, (rest.len / 2 + 1) * sizeof(*c->networks));
-	while (slice_next_word(&rest, ", \t\r\n", &word))
-		if (net_prefix_parse(word, &c->networks[c->network_count], NULL) == 0)
+	while (map_list_next(&rest, &word, NULL) > 0)
+		if (map_is_spec(word))
+			specs = arena_printf(&c->arena, "%s%s%.*s", specs, specs[0] ? ", " : "",
+					     (int)word.len, word.ptr);
+		else if (net_prefix_parse(word, &c->networks[c->network_count], NULL) == 0)
 			c->network_count++;
+	c->network_specs = specs[0] ? specs : NULL;
 }
 
 static void read_typed_values(struct config *c)
@@ -219,6 +224,7 @@ void config_free(struct config *config)
 	maps_free(config->tls_policy_maps);
 	maps_free(config->mailbox_maps);
 	maps_free(config->sender_login_maps);
+	maps_free(config->network_maps);
 	maps_free(config->password_maps);
 	sasl_free(config->sasl);
 	domains_free(config->relay_domains);

@@ -27,15 +27,20 @@ static void on_finding(void *arg, bool is_error, const char *source, const char 
 			     source, text);
 }
 
-static void open_maps(struct config *c, enum config_parameter_id id, struct maps **ret)
+static void open_specs(struct config *c, enum config_parameter_id id, const char *specs,
+		       struct maps **ret)
 {
-	const char *specs = config_given_value(c, id);
 	struct finder finder = { c, id };
 
 	if (specs && maps_open(slice_from(specs), c->directory, ret, NULL) < 0)
 		maps_diagnose(slice_from(specs), c->directory, on_finding, &finder);
 	for (size_t i = 0; *ret && i < maps_count(*ret); i++)
 		config_check_map_readable(c, id, maps_at(*ret, i));
+}
+
+static void open_maps(struct config *c, enum config_parameter_id id, struct maps **ret)
+{
+	open_specs(c, id, config_given_value(c, id), ret);
 }
 
 /* What a client writes must not choose a route or a path, by $1 of a pattern. */
@@ -136,6 +141,18 @@ static int visit_mailbox(void *arg, const char *key, const char *value, const ch
 	return 0;
 }
 
+static void open_networks(struct config *c)
+{
+	struct finder finder = { c, CONFIG_MYNETWORKS };
+
+	open_specs(c, CONFIG_MYNETWORKS, c->network_specs, &c->network_maps);
+	check_maps(c, CONFIG_MYNETWORKS, c->network_maps);
+	for (size_t i = 0; c->network_maps && i < maps_count(c->network_maps); i++)
+		if (map_has_every_key(maps_at(c->network_maps, i)))
+			on_finding(&finder, true, map_spec(maps_at(c->network_maps, i)),
+				   "would let anybody relay");
+}
+
 static void open_mailboxes(struct config *c)
 {
 	struct finder finder = { c, CONFIG_VIRTUAL_MAILBOX_MAPS };
@@ -234,6 +251,7 @@ static void open_all(struct config *config)
 		check_account(config);
 	config_open_certificates(config);
 	config_open_clients(config);
+	open_networks(config);
 	open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
 	open_mailboxes(config);
 	check_accounts(config);

@@ -187,8 +187,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 				  ? NULL
 				  : config_value(config, CONFIG_SMTPD_SASL_PASSDB),
 		.sender_login_maps = config->sender_login_maps,
-		.networks = config->networks,
-		.network_count = config->network_count,
+		.networks = { config->networks, config->network_count, config->network_maps },
 	};
 }
 
@@ -197,7 +196,6 @@ void config_hub_options(const struct config *config, struct hub_options *ret)
 	assert(config->mode == CONFIG_HUB);
 	*ret = (struct hub_options){
 		.relay_domains = config->relay_domains,
-		.networks = config->networks,
-		.network_count = config->network_count,
+		.networks = { config->networks, config->network_count, config->network_maps },
 	};
 }

@@ -50,7 +50,7 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 	[CONFIG_HOPCOUNT_LIMIT] = { "hopcount_limit", NUMBER(1, 1000), BOTH("50"),
 		"Received headers of a message before it counts as a loop" },
 	[CONFIG_MYNETWORKS] = { "mynetworks", TYPE(NETWORKS), BOTH(""),
-		"clients that may relay by their address alone: ADDRESS/BITS, …" },
+		"clients that may relay by their address alone: ADDRESS/BITS, and/or maps" },
 	[CONFIG_RELAY_DOMAINS] = { "relay_domains", TYPE(DOMAINS), HUB_ONLY(""),
 		"domains that a hub forwards for: a list and/or maps" },
 	[CONFIG_TRANSPORT_MAPS] = { "transport_maps", TYPE(MAPS), BOTH(""),

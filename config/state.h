@@ -72,9 +72,11 @@ struct config {
 	unsigned int listener_count;
 	struct net_prefix *networks;
 	unsigned int network_count;
+	const char *network_specs; /* the maps of mynetworks */
 
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
+	struct maps *network_maps;
 	struct maps *password_maps; /* where somebody logs in at next hops, and with */
 	struct sasl *sasl;
 	struct domains *relay_domains, *mailbox_domains;

@@ -233,13 +233,16 @@ static int check_networks(struct value *v, struct error *err)
 	struct slice rest = v->text, word;
 	struct net_prefix prefix;
 
-	while (slice_next_word(&rest, LIST_SEPARATORS, &word)) {
-		int r = net_prefix_parse(word, &prefix, err);
+	int r;
 
+	while ((r = map_list_next(&rest, &word, err)) > 0) {
+		if (map_is_spec(word))
+			continue; /* opened later */
+		r = net_prefix_parse(word, &prefix, err);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return r;
 }
 
 /* Servers without a port are asked at the usual one. */

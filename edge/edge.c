@@ -31,12 +31,10 @@ static int is_local(void *arg, struct slice domain, struct error *err)
 		       : MAP_NOT_FOUND;
 }
 
-static bool is_trusted(const struct edge *edge, const struct mta_client *client)
+static int is_trusted(const struct edge *edge, const struct mta_client *client, struct error *err)
 {
-	for (unsigned int i = 0; i < edge->options.network_count; i++)
-		if (net_prefix_contains(&edge->options.networks[i], client->address))
-			return true;
-	return client->is_certified;
+	return client->is_certified ? MAP_FOUND
+				    : networks_have(&edge->options.networks, client->address, err);
 }
 
 /* An address as a key: folded, with quotes only where they are needed; and without its extension. */
@@ -244,7 +242,12 @@ static void check_sender(void *arg, const struct mta_client *client, const char 
 	r = is_local(edge, smtp_address_domain(sender), &err);
 	if (r < 0)
 		lookup_failed(edge, "virtual_mailbox_domains", sender, &err, ret);
-	else if (r == MAP_FOUND && !is_trusted(edge, client))
+	if (r != MAP_FOUND)
+		return;
+	r = is_trusted(edge, client, &err);
+	if (r < 0)
+		lookup_failed(edge, "mynetworks", sender, &err, ret);
+	else if (r == MAP_NOT_FOUND)
 		smtp_status_set(ret, 553, ESC(5, 7, 1),
 				"<%s>: Sender address rejected: not logged in", sender);
 }
@@ -268,6 +271,21 @@ static void check_mailbox(struct edge *edge, const char *recipient, struct smtp_
 	arena_done(&arena);
 }
 
+/* For mail that goes elsewhere. */
+static void check_relay(struct edge *edge, const struct mta_client *client, const char *recipient,
+			struct smtp_status *ret)
+{
+	struct error err;
+	int r = client->user ? MAP_FOUND : is_trusted(edge, client, &err);
+
+	if (r < 0)
+		lookup_failed(edge, "mynetworks", recipient, &err, ret);
+	else if (r == MAP_FOUND)
+		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	else
+		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
+}
+
 static void check_recipient(void *arg, const struct mta_client *client, const char *sender,
 			    const char *recipient, struct smtp_status *ret)
 {
@@ -280,10 +298,8 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 		lookup_failed(edge, "virtual_mailbox_domains", recipient, &err, ret);
 	else if (r == MAP_FOUND)
 		check_mailbox(edge, recipient, ret);
-	else if (client->user || is_trusted(edge, client))
-		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else
-		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
+		check_relay(edge, client, recipient, ret);
 }
 
 static void authenticate(void *arg, const char *authorization_id, const char *user,

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "maps/map.h"
+#include "mta/networks.h"
 #include "mta/policy.h"
 
 struct edge;
@@ -25,9 +26,8 @@ struct edge_options {
 		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
 	const char *mailbox_base; /* virtual_mailbox_base, absolute */
 	const char *passdb; /* "passwd-file:FILE", FILE absolute; NULL: nobody knows who has one */
-	struct maps *sender_login_maps;	   /* NULL: the login is the address */
-	const struct net_prefix *networks; /* mynetworks */
-	unsigned int network_count;
+	struct maps *sender_login_maps; /* NULL: the login is the address */
+	struct networks networks;	/* mynetworks */
 };
 
 /* Maps, domains and strings stay the caller's and outlive the edge. */

@@ -62,8 +62,8 @@ static int setup(void **state)
 	f->options.mailbox_base = f->dir;
 	f->options.passdb = passdb;
 	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), &f->network, &err), 0);
-	f->options.networks = &f->network;
-	f->options.network_count = 1;
+	f->options.networks.prefixes = &f->network;
+	f->options.networks.count = 1;
 	assert_return_code(domains_open(SLICE("vm1.vm"), "/", &f->options.mailbox_domains, &err),
 			   0);
 	if (edge_new(&f->options, &f->edge, &err) < 0)

@@ -15,12 +15,30 @@ struct hub {
 	struct hub_options options;
 };
 
-static bool is_trusted(const struct hub *hub, const struct mta_client *client)
+/* MAP_FOUND, MAP_NOT_FOUND, or an error, which is logged. */
+static int is_trusted(const struct hub *hub, const struct mta_client *client)
 {
-	for (unsigned int i = 0; i < hub->options.network_count; i++)
-		if (net_prefix_contains(&hub->options.networks[i], client->address))
-			return true;
-	return client->is_certified;
+	struct error err;
+	int r = client->is_certified ? MAP_FOUND
+				     : networks_have(&hub->options.networks, client->address, &err);
+
+	if (r < 0)
+		log_write(hub->options.log, "smtpd", LOG_LEVEL_ERROR, "mynetworks: %s", err.text);
+	return r;
+}
+
+/* Whether anybody may send to the domain; as above. */
+static int is_relayed(const struct hub *hub, struct slice domain)
+{
+	struct error err;
+	int r = hub->options.relay_domains
+			? domain_list_has(hub->options.relay_domains, domain, &err)
+			: MAP_NOT_FOUND;
+
+	if (r < 0)
+		log_write(hub->options.log, "smtpd", LOG_LEVEL_ERROR, "relay_domains: %s",
+			  err.text);
+	return r;
 }
 
 static void check_sender(void *arg, const struct mta_client *client, const char *sender,
@@ -36,21 +54,14 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 			    const char *recipient, struct smtp_status *ret)
 {
 	struct hub *hub = arg;
-	struct error err;
-	int r = MAP_NOT_FOUND;
+	int trusted = is_trusted(hub, client), r = MAP_FOUND;
 
 	(void)sender;
-	if (is_trusted(hub, client))
-		r = MAP_FOUND; /* whatever relay_domains may say */
-	else if (hub->options.relay_domains)
-		r = domain_list_has(hub->options.relay_domains, smtp_address_domain(recipient),
-				    &err);
-	if (r < 0)
-		log_write(hub->options.log, "smtpd", LOG_LEVEL_ERROR, "relay_domains: %s",
-			  err.text);
+	if (trusted != MAP_FOUND) /* else whatever relay_domains may say */
+		r = is_relayed(hub, smtp_address_domain(recipient));
 	if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
-	else if (r < 0)
+	else if (r < 0 || trusted < 0)
 		smtp_status_set(ret, 451, ESC(4, 3, 0), "<%s>: Temporary lookup failure",
 				recipient);
 	else
@@ -62,12 +73,9 @@ static void check_etrn(void *arg, const struct mta_client *client, const char *d
 		       bool *ret_is_trusted, struct smtp_status *ret)
 {
 	struct hub *hub = arg;
-	struct error err;
-	int r = MAP_NOT_FOUND;
+	int r = is_relayed(hub, slice_from(domain));
 
-	*ret_is_trusted = is_trusted(hub, client);
-	if (hub->options.relay_domains)
-		r = domain_list_has(hub->options.relay_domains, slice_from(domain), &err);
+	*ret_is_trusted = is_trusted(hub, client) == MAP_FOUND;
 	if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 0, 0), "Queuing started");
 	else if (r < 0)

@@ -9,15 +9,15 @@
 
 #include "base/log.h"
 #include "maps/map.h"
+#include "mta/networks.h"
 #include "mta/policy.h"
 
 struct hub;
 
 struct hub_options {
 	struct domains *relay_domains;
-	const struct net_prefix *networks; /* mynetworks */
-	unsigned int network_count;
-	struct log *log; /* for lookups that fail; NULL: silent */
+	struct networks networks; /* mynetworks */
+	struct log *log;	  /* for lookups that fail; NULL: silent */
 };
 
 /* Domains stay the caller's and outlive the hub. */

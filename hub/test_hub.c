@@ -35,8 +35,8 @@ static void test_relay(void **state)
 	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), &network, &err), 0);
 	assert_return_code(
 		domains_open(SLICE("vm2.vm, .vm3.vm"), "/", &options.relay_domains, &err), 0);
-	options.networks = &network;
-	options.network_count = 1;
+	options.networks.prefixes = &network;
+	options.networks.count = 1;
 	assert_return_code(hub_new(&options, &hub, &err), 0);
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -78,8 +78,8 @@ static void test_etrn(void **state)
 	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), &network, &err), 0);
 	assert_return_code(
 		domains_open(SLICE("vm2.vm, .vm3.vm"), "/", &options.relay_domains, &err), 0);
-	options.networks = &network;
-	options.network_count = 1;
+	options.networks.prefixes = &network;
+	options.networks.count = 1;
 	assert_return_code(hub_new(&options, &hub, &err), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(etrn_cases); i++) {
 		struct net_address address;

@@ -48,6 +48,14 @@ static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 			 shown);
 }
 
+bool map_is_spec(struct slice item)
+{
+	enum map_kind kind;
+
+	return slice_find(item, ':') < item.len &&
+	       find_type(slice_first(item, slice_find(item, ':')), &kind, NULL) == 0;
+}
+
 static int open_file(struct map *map, const char *directory, map_report *report, void *arg,
 		     struct error *err)
 {

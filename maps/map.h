@@ -105,6 +105,9 @@ int map_visit(struct map *map,
 /* Report the keys or patterns that stand in the map twice, as warnings. */
 void map_check(struct map *map, map_report *report, void *arg);
 
+/* Whether it is "TYPE:..." of a type that there is, and not, say, an IPv6 address. */
+bool map_is_spec(struct slice item);
+
 /*
  * Take the next map or name from the front of a list; braces hold one
  * together. 1, 0 when there is none, or an error: a brace that is not closed.

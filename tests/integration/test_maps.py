@@ -122,6 +122,30 @@ def test_who_may_relay_anyway_does_not_wait(site, database):
         assert answers(hub, SENDER, ["a@elsewhere.example"]) == [250, 250]
 
 
+def test_networks(site):
+    hub = site.hub(files={"list": "!127.0.0.0/8 no\n127.0.0.2/31 yes\n"}, relay_domains="vm1.vm",
+                   mynetworks="[::1]/128, cidr:list, 192.0.2.0/24")
+    recipients = ["a@vm1.vm", "a@elsewhere.example"]
+    assert answers(hub, SENDER, recipients) == [250, 250, 554]
+    hub.write("list", "127.0.0.0/30 yes\n")
+    hub.wait_for(r"mynetworks: cidr:list has changed and was taken up")
+    assert answers(hub, SENDER, recipients) == [250, 250, 250]
+
+
+def test_networks_in_a_database(site, database, fault):
+    path, spec = database({HOST: "trusted"})
+    hub = site.hub(relay_domains="vm1.vm", mynetworks=spec)
+    edge = site.edge(mynetworks=spec, smtpd_sender_login_maps="static:nobody")
+    away = ["alice@vm1.vm", "a@elsewhere.example"]
+    assert answers(hub, SENDER, away) == answers(edge, SENDER, away) == [250, 250, 250]
+    with FAULTS[fault](path):
+        assert answers(hub, SENDER, away) == [250, 250, 451]
+        assert answers(edge, "x@vm9.vm", away) == [250, 250, 451]
+        assert answers(edge, SENDER, away) == [451]
+    assert answers(hub, SENDER, away) == answers(edge, SENDER, away) == [250, 250, 250]
+    hub.wait_for(rf"mynetworks: .*t\.cf:\d: .*{WORDS[fault]}")
+
+
 def test_mailboxes(site, certs, database, fault):
     path, spec = database({"alice@vm1.vm": "vm1.vm/alice/"})
     edge = site.edge(virtual_mailbox_maps=spec, smtpd_sender_login_maps="static:alice@vm1.vm")
