@@ -141,8 +141,10 @@ static void wishes_arrived(void *arg)
 	struct scheduler *s = t->worker.scheduler;
 	unsigned int wishes = atomic_exchange(&t->wishes, 0);
 
-	if (wishes & (WISH_RETRY | WISH_REROUTE))
+	if (wishes & (WISH_RETRY | WISH_REROUTE)) {
+		dns_forget(t->worker.view->dns); /* DNS may have been mended, too */
 		scheduler_forget_failures(s);
+	}
 	if (wishes & WISH_REROUTE)
 		scheduler_give_back(s);
 	if (wishes & WISH_LOOK_AT_LANES)

@@ -249,6 +249,11 @@ int dns_new(struct loop *loop, const struct dns_options *options, struct dns **r
 	return 0;
 }
 
+void dns_forget(struct dns *dns)
+{
+	dns_cache_forget(&dns->cache);
+}
+
 struct loop *dns_loop(struct dns *dns)
 {
 	return dns->loop;

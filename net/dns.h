@@ -85,6 +85,9 @@ void dns_free(struct dns *dns);
 
 struct loop *dns_loop(struct dns *dns);
 
+/* What was known is asked again from now on: somebody may have put it right. */
+void dns_forget(struct dns *dns);
+
 struct dns_query;
 
 /*

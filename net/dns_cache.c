@@ -32,6 +32,12 @@ static void forget(struct dns_cache *cache, struct dns_entry *entry)
 	dns_entry_unref(entry);
 }
 
+void dns_cache_forget(struct dns_cache *cache)
+{
+	LIST_FOREACH (item, &cache->known)
+		forget(cache, CONTAINER_OF(item, struct dns_entry, link));
+}
+
 void dns_cache_done(struct dns_cache *cache)
 {
 	const struct strmap_entry *item;

@@ -31,6 +31,9 @@ struct dns_cache {
 void dns_cache_init(struct dns_cache *cache, size_t known_max);
 void dns_cache_done(struct dns_cache *cache); /* entries that others hold live on */
 
+/* All that is known; what is being asked stays. */
+void dns_cache_forget(struct dns_cache *cache);
+
 /* Still asked, or known and good; else NULL. */
 struct dns_entry *dns_cache_find(struct dns_cache *cache, const char *key, int64_t now_ms);
 

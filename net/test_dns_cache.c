@@ -122,6 +122,12 @@ static void test_lifetime(void **state)
 	ask(&s, "nodata.example"); /* without a SOA nobody says for how long */
 	ask(&s, "nodata.example");
 	assert_int_equal(s.server.queries, 16);
+
+	ask(&s, "both.example"); /* which is known */
+	assert_int_equal(s.server.queries, 16);
+	dns_forget(s.dns);
+	ask(&s, "both.example");
+	assert_int_equal(s.server.queries, 18);
 	scene_end(&s);
 }
 

@@ -366,6 +366,21 @@ def test_questions_are_shared(site):
                                      ("mx.example", "AAAA")]
 
 
+def test_retry_asks_again(site):
+    """Who has put DNS right need not wait until the old answer is forgotten by itself."""
+    port = shared_port(site, "127.0.0.9", TWO)
+    peer = site.peer(host=TWO, port=port)
+    dns = site.dns({"dom.example": ["127.0.0.9"]})
+    hub = site.hub(f"* relay:dom.example:{port} tls=none\n", resolver=dns.address)
+    message_id = relay(hub, SENDER, "a@vm2.vm")
+    hub.delivered("a@vm2.vm", message_id, "deferred")
+    hub.waiting("a@vm2.vm")
+    dns.records["dom.example"] = [TWO]
+    assert hub.command("queue", "retry", message_id).returncode == 0
+    assert f"relay=dom.example[{TWO}]:{port}, " in hub.delivered("a@vm2.vm", message_id)
+    assert len(peer.messages) == 1
+
+
 def test_stop_while_asking(site):
     """Nobody is waited for: neither a name server, nor one of two families."""
     port = shared_port(site, TWO, "::1")
