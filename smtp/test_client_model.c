@@ -123,6 +123,12 @@ static void decide_rest(struct game *g, const char *text, bool is_stored)
 	}
 }
 
+static void serve_rset(struct game *g)
+{
+	forget_mail(g);
+	reply(g, 250, NULL);
+}
+
 static void serve_mail(struct game *g, const char *line)
 {
 	char text[64];
@@ -280,7 +286,7 @@ static void serve_line(struct game *g, const char *line)
 	else if (leaves(g))
 		return;
 	else if (strcmp(line, "RSET") == 0)
-		forget_mail(g), reply(g, 250, NULL);
+		serve_rset(g);
 	else if (strncmp(line, "MAIL", 4) == 0)
 		serve_mail(g, line);
 	else if (strncmp(line, "RCPT", 4) == 0)

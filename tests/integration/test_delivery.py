@@ -382,22 +382,30 @@ def test_probes_do_not_count(site):
     assert len(peer.messages) == 1
 
 
-def test_a_peer_that_fails_at_random(site):
+@pytest.mark.parametrize("extensions,concurrency", [
+    (("PIPELINING", "SIZE 52428800", "8BITMIME"), 20),
+    (("PIPELINING", "SIZE 52428800", "8BITMIME"), 1),
+    (("PIPELINING", "SIZE 52428800", "8BITMIME", "CHUNKING"), 20),
+    (("PIPELINING", "SIZE 52428800", "8BITMIME", "CHUNKING"), 1),
+], ids=["data", "data, in flight", "bdat", "bdat, in flight"])
+def test_a_peer_that_fails_at_random(site, extensions, concurrency):
     """At every stage it may drop the connection or say 4xx; yet it takes each message once."""
     chance = random.Random()
     failures = {
         "GREETING": [DROP, "421 4.3.2 busy"], "EHLO": [DROP, "421 4.3.2 busy"],
         "STARTTLS": [DROP, "454 4.7.0 no"], "HANDSHAKE": [DROP], "MAIL": [DROP, "451 4.3.0 no"],
         "RCPT": [DROP, "450 4.2.0 no"], "DATA": [DROP, "451 4.3.0 no", "421 4.3.2 bye"],
-        "BODY": [DROP], "END": [DROP, "451 4.3.0 no", "421 4.3.2 bye"],
+        "BODY": [DROP], "BDAT": [DROP, "452 4.3.1 full"], "END": [DROP, "451 4.3.0 no", "421 4.3.2 bye"],
     }
 
     def fail_sometimes(answers):
         return lambda session, argument: chance.choice(answers) if chance.random() < 0.1 else None
 
-    peer = site.peer(tls="starttls", replies={stage: fail_sometimes(answers)
-                                              for stage, answers in failures.items()})
-    hub = site.hub(route(peer, attributes="tls=encrypt"), **QUICK)
+    peer = site.peer(tls="starttls", extensions=extensions,
+                     replies={stage: fail_sometimes(answers)
+                              for stage, answers in failures.items()})
+    hub = site.hub(route(peer, attributes="tls=encrypt"), workers=1,
+                   default_destination_concurrency_limit=concurrency, **QUICK)
     ids = [relay(hub, SENDER, ["a@vm2.vm", "b@vm2.vm", "c@vm2.vm"],
                  text("a@vm2.vm", f"no {i}") + (b"0123456789\r\n" * 20000 if i % 4 == 0 else b""))
            for i in range(8)]
