@@ -84,8 +84,14 @@ class Sink:
 
     def counts(self):
         """How often each number has arrived; after finish()."""
-        counts = (line.split() for line in self.ids.read_text().splitlines())
-        return {int(number): int(count) for number, count in counts}
+        return {int(number): int(count) for number, count, *_ in self.lines()}
+
+    def arrivals(self):
+        """When each number has come first, with -a; after finish()."""
+        return {int(number): float(seconds) for number, _, seconds in self.lines()}
+
+    def lines(self):
+        return (line.split() for line in self.ids.read_text().splitlines())
 
     def kill(self):
         if self.process.poll() is None:
@@ -121,7 +127,7 @@ def run_tool(options, name, *arguments):
 
 
 def generate(options, server, first_id, *arguments):
-    """Returns the report of mailgen, and the numbers that got 250."""
+    """Returns the report of mailgen, and when each number has got 250."""
     ids = options.directory / "accepted"
     report = run_tool(
         options, "mailgen", "-t", options.tls, "-A", options.certs.ca,
@@ -129,7 +135,8 @@ def generate(options, server, first_id, *arguments):
         "-s", options.size, "-k", options.recipients, "-w", int(options.wait), "-o", ids,
         *(["-r"] if options.reconnect else []), *(["-P"] if options.no_pipelining else []),
         *arguments, f"{HOST}:{server.port}")
-    return report, [int(line) for line in ids.read_text().splitlines()]
+    accepted = (line.split() for line in ids.read_text().splitlines())
+    return report, {int(number): float(seconds) for number, seconds in accepted}
 
 
 def run_round(options, server, number):

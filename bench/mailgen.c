@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "bench/tally.h"
 #include "bench/tool.h"
 #include "bench/wire.h"
 
@@ -45,7 +46,7 @@ static const char usage[] =
 	"  -P       no pipelining\n"
 	"  -R N     messages a second, evenly (0: as fast as they are taken)\n"
 	"  -w N     give up when nothing happens for N seconds (60)\n"
-	"  -o FILE  write the numbers that got 250 there, one a line\n";
+	"  -o FILE  write the numbers that got 250 there, and when, one a line\n";
 
 enum tls_mode { TLS_NONE, TLS_STARTTLS, TLS_IMPLICIT };
 
@@ -76,7 +77,7 @@ struct run {
 	FILE *ids;
 	struct bytes bulk; /* the body behind its first line, and the final dot */
 	uint64_t bulk_sum;
-	uint32_t *latency_us;
+	struct times latencies;
 	unsigned int begun, accepted, refused, broken; /* messages */
 	unsigned int opened, open;		       /* connections */
 	double first_send, last_accept;
@@ -310,10 +311,11 @@ static void message_accepted(struct session *s)
 	struct run *run = s->run;
 	double now = tool_now();
 
-	run->latency_us[run->accepted++] = (uint32_t)((now - s->began) * 1e6);
+	times_add(&run->latencies, (now - s->began) * 1e6);
+	run->accepted++;
 	run->last_accept = now;
 	if (run->ids)
-		fprintf(run->ids, "%u\n", s->id);
+		fprintf(run->ids, "%u %.6f\n", s->id, now);
 	if (has_more(run) && !run->options.reconnect)
 		begin_message(s);
 	else
@@ -496,34 +498,21 @@ static void run_sessions(struct run *run)
 	}
 }
 
-static int by_size(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The latency that a share of all messages stayed within. */
-static double percentile_ms(const struct run *run, double share)
-{
-	if (run->accepted == 0)
-		return 0;
-	return run->latency_us[(size_t)(share * (run->accepted - 1))] / 1e3;
-}
-
 static void report(struct run *run)
 {
 	double seconds = run->accepted ? run->last_accept - run->first_send : 0;
 
-	qsort(run->latency_us, run->accepted, sizeof(run->latency_us[0]), by_size);
+	times_sort(&run->latencies);
 	printf("{\"messages\": %u, \"accepted\": %u, \"refused\": %u, \"broken\": %u, "
 	       "\"stalled\": %s, \"connections\": %u, \"tls\": \"%s\", "
 	       "\"first_send\": %.6f, \"last_accept\": %.6f, \"per_second\": %.1f, "
 	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"cpu_seconds\": %.4f}\n",
 	       run->options.messages, run->accepted, run->refused, run->broken,
 	       run->stalled ? "true" : "false", run->opened, run->tls_text, run->first_send,
-	       run->last_accept, seconds > 0 ? run->accepted / seconds : 0, percentile_ms(run, 0.5),
-	       percentile_ms(run, 0.99), percentile_ms(run, 1), tool_cpu());
+	       run->last_accept, seconds > 0 ? run->accepted / seconds : 0,
+	       times_percentile_ms(&run->latencies, 0.5),
+	       times_percentile_ms(&run->latencies, 0.99), times_percentile_ms(&run->latencies, 1),
+	       tool_cpu());
 }
 
 static struct options parse_options(int argc, char **argv)
@@ -605,9 +594,6 @@ static void prepare(struct run *run)
 	size_t head_len = format_head(run, o->first_id, 0, head, sizeof(head));
 
 	make_bulk(run, o->size > head_len ? o->size - head_len : 0);
-	run->latency_us = calloc(o->messages, sizeof(run->latency_us[0]));
-	if (!run->latency_us)
-		tool_die("out of memory");
 	if (o->tls_mode != TLS_NONE)
 		run->tls = wire_client_context(o->ca_file);
 	if (o->ids_path) {
@@ -627,7 +613,7 @@ static void done(struct run *run)
 	close(run->epoll_fd);
 	SSL_CTX_free(run->tls);
 	free(run->bulk.mem);
-	free(run->latency_us);
+	times_done(&run->latencies);
 }
 
 int main(int argc, char **argv)

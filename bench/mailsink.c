@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/tally.h"
 #include "bench/tool.h"
 #include "bench/wire.h"
 
@@ -50,7 +51,8 @@ static const char usage[] =
 	"  -X chunking|pipelining  do not offer it; may be given twice\n"
 	"  -i N     print a line of JSON after each N messages\n"
 	"  -H connect|mail|dot  hang: never greet, or never reply to that\n"
-	"  -o FILE  at the end, write each number and how often it came, one a line\n";
+	"  -o FILE  at the end, write each number and how often it came, one a line\n"
+	"  -a       and when it came first\n";
 
 enum tls_mode { TLS_NONE, TLS_STARTTLS, TLS_IMPLICIT };
 enum hang { HANG_NEVER, HANG_CONNECT, HANG_MAIL, HANG_DOT };
@@ -70,7 +72,7 @@ struct options {
 	enum hang hang;
 	const char *cert_file, *key_file, *ids_path;
 	unsigned int expected, recipients, delay_ms, interval;
-	bool is_deferring;
+	bool is_deferring, with_arrivals;
 	bool has[EXTENSIONS];
 };
 
@@ -96,85 +98,39 @@ struct sink {
 	SSL_CTX *tls;
 	struct session *sessions;
 	struct session *delayed, **delayed_end;
-	uint16_t *counts; /* recipients of each number */
-	size_t counts_size;
+	struct tally tally; /* recipients of each number */
 	unsigned int messages, complete, clear, mangled, unnumbered;
 	unsigned int connections, tls_sessions, resumed, broken, deferred, chunked;
-	uint32_t *latency_us; /* of the messages that say when they were sent */
-	size_t latency_count, latency_size;
+	struct times latencies; /* of the messages that say when they were sent */
 	double first, last;
 	bool stopping;
 };
 
-static int by_size(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void note_latency(struct sink *k, uint64_t sent_us)
-{
-	double us = k->last * 1e6 - (double)sent_us;
-
-	if (k->latency_count == k->latency_size) {
-		k->latency_size = 2 * k->latency_size + 1024;
-		k->latency_us = realloc(k->latency_us, k->latency_size * sizeof(k->latency_us[0]));
-		if (!k->latency_us)
-			tool_die("out of memory");
-	}
-	k->latency_us[k->latency_count++] = us > 0 ? (uint32_t)us : 0;
-}
-
-/* The latency that a share of all messages stayed within; they are sorted. */
-static double percentile_ms(const struct sink *k, double share)
-{
-	if (k->latency_count == 0)
-		return 0;
-	return k->latency_us[(size_t)(share * (double)(k->latency_count - 1))] / 1e3;
-}
-
 static void report(struct sink *k, const char *event)
 {
-	unsigned int distinct = 0, doubled = 0;
+	const struct options *o = &k->options;
 
-	qsort(k->latency_us, k->latency_count, sizeof(k->latency_us[0]), by_size);
-	for (size_t i = 0; i < k->counts_size; i++) {
-		distinct += k->counts[i] > 0;
-		doubled += k->counts[i] > k->options.recipients;
-	}
+	times_sort(&k->latencies);
 	printf("{\"event\": \"%s\", \"messages\": %u, \"distinct\": %u, \"missing\": %u, "
-	       "\"doubled\": %u, \"mangled\": %u, \"unnumbered\": %u, \"clear\": %u, "
-	       "\"connections\": %u, \"tls_sessions\": %u, \"resumed\": %u, \"broken\": %u, "
-	       "\"deferred\": %u, \"chunked\": %u, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": "
-	       "%.3f, "
+	       "\"doubled\": %u, \"mangled\": %u, \"unnumbered\": %u, \"clear\": %u, ",
+	       event, k->messages, tally_above(&k->tally, 0),
+	       o->expected > k->complete ? o->expected - k->complete : 0,
+	       tally_above(&k->tally, o->recipients), k->mangled, k->unnumbered, k->clear);
+	printf("\"connections\": %u, \"tls_sessions\": %u, \"resumed\": %u, \"broken\": %u, "
+	       "\"deferred\": %u, \"chunked\": %u, ",
+	       k->connections, k->tls_sessions, k->resumed, k->broken, k->deferred, k->chunked);
+	printf("\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, "
 	       "\"first\": %.6f, \"last\": %.6f, \"cpu_seconds\": %.4f}\n",
-	       event, k->messages, distinct,
-	       k->options.expected > k->complete ? k->options.expected - k->complete : 0, doubled,
-	       k->mangled, k->unnumbered, k->clear, k->connections, k->tls_sessions, k->resumed,
-	       k->broken, k->deferred, k->chunked, percentile_ms(k, 0.5), percentile_ms(k, 0.99),
-	       percentile_ms(k, 1), k->first, k->last, tool_cpu());
+	       times_percentile_ms(&k->latencies, 0.5), times_percentile_ms(&k->latencies, 0.99),
+	       times_percentile_ms(&k->latencies, 1), k->first, k->last, tool_cpu());
 	fflush(stdout);
 }
 
 static void count(struct sink *k, unsigned int id, unsigned int recipients)
 {
-	unsigned int before;
+	unsigned int before = tally_add(&k->tally, id, recipients, k->last);
 
-	if (id >= k->counts_size) {
-		size_t size = 2 * (size_t)id + 1024;
-
-		k->counts = realloc(k->counts, size * sizeof(k->counts[0]));
-		if (!k->counts)
-			tool_die("out of memory");
-		memset(k->counts + k->counts_size, 0,
-		       (size - k->counts_size) * sizeof(k->counts[0]));
-		k->counts_size = size;
-	}
-	before = k->counts[id];
-	if (before + recipients <= UINT16_MAX)
-		k->counts[id] = (uint16_t)(before + recipients);
-	if (before < k->options.recipients && k->counts[id] >= k->options.recipients &&
+	if (before < k->options.recipients && before + recipients >= k->options.recipients &&
 	    ++k->complete == k->options.expected)
 		report(k, "complete");
 }
@@ -189,7 +145,7 @@ static void message_swallowed(struct session *s)
 	k->clear += !s->wire.ssl;
 	k->chunked += s->has_chunks;
 	if (s->sent_us)
-		note_latency(k, s->sent_us);
+		times_add(&k->latencies, k->last * 1e6 - (double)s->sent_us);
 	if (k->options.interval && k->messages % k->options.interval == 0) {
 		printf("{\"event\": \"progress\", \"messages\": %u, \"at\": %.6f}\n", k->messages,
 		       k->last);
@@ -675,20 +631,6 @@ static void run_sink(struct sink *k)
 	}
 }
 
-static void write_ids(const struct sink *k)
-{
-	FILE *file = fopen(k->options.ids_path, "we");
-
-	if (!file)
-		tool_die("%s: %s", k->options.ids_path, strerror(errno));
-	for (size_t i = 0; i < k->counts_size; i++) {
-		if (k->counts[i] > 0)
-			fprintf(file, "%zu %u\n", i, k->counts[i]);
-	}
-	if (fclose(file) != 0)
-		tool_die("%s: %s", k->options.ids_path, strerror(errno));
-}
-
 static struct options parse_options(int argc, char **argv)
 {
 	static const char *const tls_modes[] = { "none", "starttls", "implicit", NULL };
@@ -697,7 +639,7 @@ static struct options parse_options(int argc, char **argv)
 	struct options o = { .recipients = 1, .has = { true, true } };
 	int c;
 
-	while ((c = getopt(argc, argv, "t:C:K:n:k:D:TX:H:i:o:h")) != -1) {
+	while ((c = getopt(argc, argv, "t:C:K:n:k:D:TX:H:i:o:ah")) != -1) {
 		switch (c) {
 		case 't':
 			o.tls_mode = (enum tls_mode)tool_parse_word(optarg, tls_modes);
@@ -732,6 +674,9 @@ static struct options parse_options(int argc, char **argv)
 		case 'o':
 			o.ids_path = optarg;
 			break;
+		case 'a':
+			o.with_arrivals = true;
+			break;
 		default:
 			fputs(usage, c == 'h' ? stdout : stderr);
 			exit(c == 'h' ? 0 : 2);
@@ -759,6 +704,7 @@ static void start(struct sink *k)
 
 	if (o->tls_mode != TLS_NONE)
 		k->tls = wire_server_context(o->cert_file, o->key_file);
+	k->tally.has_times = o->with_arrivals;
 	k->delayed_end = &k->delayed;
 	k->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	k->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
@@ -777,11 +723,11 @@ int main(int argc, char **argv)
 	run_sink(&sink);
 	report(&sink, "end");
 	if (sink.options.ids_path)
-		write_ids(&sink);
+		tally_write(&sink.tally, sink.options.ids_path);
 	while (sink.sessions)
 		session_free(sink.sessions);
-	free(sink.counts);
-	free(sink.latency_us);
+	tally_done(&sink.tally);
+	times_done(&sink.latencies);
 	SSL_CTX_free(sink.tls);
 	return 0;
 }

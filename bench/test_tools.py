@@ -217,15 +217,21 @@ class Harm(unittest.TestCase):
 
     def test_chunks(self):
         """BDAT stuffs no dots, and chunks end anywhere."""
-        text = content(1, "a\r\n..b", sum(b"\r\na\r\n..b\r\n")) + "\r\n"
-        for cuts in ((), (10,), (len(text),), *((n, n + 1) for n in range(1, len(text) - 1))):
-            with self.subTest(cuts=cuts), Sink("-n", "1") as sink:
-                edges = (0, *cuts, len(text))
-                chunks = [text[a:b] for a, b in zip(edges, edges[1:])]
-                self.assertEqual(smtp_chunks(sink.port, (1, chunks), (1, ["x"])), [b"250"] * 2)
-                report = sink.report()
-                self.assertEqual([report[name] for name in ("distinct", "mangled", "unnumbered",
-                                                            "chunked")], [1, 0, 1, 2])
+        texts = [content(n, "a\r\n..b", sum(b"\r\na\r\n..b\r\n")) + "\r\n"
+                 for n in range(1, 1000)]
+        size = len(texts[0])
+        cuts = [(), (10,), (size - 1,), *((n, n + 1) for n in range(1, size - 1))]
+        messages = []
+        for number, (text, cut) in enumerate(zip(texts, cuts), 1):
+            edges = (0, *cut, len(text))
+            messages.append((number, [text[a:b] for a, b in zip(edges, edges[1:])]))
+        with Sink("-n", str(len(cuts))) as sink:
+            replies = smtp_chunks(sink.port, *messages, (1, ["x"]))
+            self.assertEqual(replies, [b"250"] * (len(cuts) + 1))
+            report = sink.report()
+        for name, want in (("distinct", len(cuts)), ("mangled", 0), ("unnumbered", 1),
+                           ("chunked", len(cuts) + 1)):
+            self.assertEqual(report[name], want, name)
 
     def test_changed_chunk(self):
         with Sink("-n", "1") as sink:
