@@ -148,18 +148,19 @@ void outbound_body_wanted(void *arg, const struct smtp_transaction *t)
 		begin_reader(o);
 }
 
-bool outbound_body_is_read(const struct outbound *o, const struct delivery *d)
+bool outbound_body_is_read(struct outbound *o, const struct delivery *d)
 {
-	return o->reading && o->read_of == d;
+	if (o->read_of != d)
+		return false;
+	if (!o->reading)
+		end_reader(o);
+	return o->reading;
 }
 
 bool outbound_body_holds(struct outbound *o, struct delivery *d, void (*end)(struct delivery *d))
 {
-	if (!outbound_body_is_read(o, d)) {
-		if (o->read_of == d)
-			end_reader(o);
+	if (!outbound_body_is_read(o, d))
 		return false;
-	}
 	o->parked_end = end;
 	return true;
 }

@@ -163,9 +163,12 @@ void outbound_body_drained(struct outbound *o);
 /* A flight has ended: what was waiting for it goes on. */
 void outbound_body_unblock(struct outbound *o);
 
-/* Whether the message of d is being read now. */
-bool outbound_body_is_read(const struct outbound *o, const struct delivery *d);
+/*
+ * For a delivery that has no flight any more: whether its message is being read
+ * now. If not, the reader has let go of it.
+ */
+bool outbound_body_is_read(struct outbound *o, const struct delivery *d);
 
-/* The same; if so, end(d) is called when that is done. For deliveries that have no flight any more. */
+/* The same; if so, end(d) is called when that is done. */
 bool outbound_body_holds(struct outbound *o, struct delivery *d, void (*end)(struct delivery *d));
 void outbound_body_init(struct outbound *o);

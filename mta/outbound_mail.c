@@ -56,6 +56,14 @@ static void forget_domains(struct outbound *o)
 	o->domain_count = 0;
 }
 
+static void note_domain(struct outbound *o, const char *domain)
+{
+	size_t size = strlen(domain) + 1;
+
+	o->domains = memory_grow(o->domains, (o->domain_count + 1) * sizeof(*o->domains));
+	o->domains[o->domain_count++] = memcpy(memory_new(size), domain, size);
+}
+
 /* RCPTDOMAINMAX (RFC 9422): whether the connection may have a recipient of this domain, too. */
 static bool admit_domain(struct outbound *o, const char *domain)
 {
@@ -65,8 +73,7 @@ static bool admit_domain(struct outbound *o, const char *domain)
 		return true;
 	if (o->domain_count >= max)
 		return false;
-	o->domains = memory_grow(o->domains, (o->domain_count + 1) * sizeof(*o->domains));
-	o->domains[o->domain_count++] = strdup(domain);
+	note_domain(o, domain);
 	return true;
 }
 

@@ -107,6 +107,31 @@ static void test_closing_in_between(void **state)
 	}
 }
 
+/* The same with messages in files, which are read while others are answered. */
+static void test_closing_amid_files(void **state)
+{
+	static const char *const scripts[] = {
+		PEER_EHLO_CHUNKING TAKE_FIRST THREE_BEHIND "S 421 4.7.0 enough\n",
+		PEER_EHLO "*\n",
+	};
+	struct peer *peer = peer_new(scripts, 2);
+	struct rig *rig = rig_for(peer);
+
+	(void)state;
+	rig_submit(rig, "one@example.net");
+	peer_wait_messages(peer, 1);
+	rig_submit_large(rig, "two@example.net", 200000);
+	rig_submit_large(rig, "three@example.net", 200000);
+	rig_submit_large(rig, "four@example.net", 200000);
+	peer_let_go(peer);
+	rig_wait_queued(rig, 0);
+	rig_wait_log(rig, "to=<four@example.net>");
+	assert_int_equal(rig_count_logged(rig, "status=sent"), 4);
+	assert_false(rig_has_logged(rig, "status=deferred"));
+	rig_free(rig);
+	peer_free(peer);
+}
+
 /* Nobody knows whether it has taken them: they wait, as ever. */
 static void test_lost(void **state)
 {
@@ -422,6 +447,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_has_its_own_answer),
 		cmocka_unit_test(test_closing_in_between),
+		cmocka_unit_test(test_closing_amid_files),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_lost_behind_the_dot),
 		cmocka_unit_test(test_stop),
