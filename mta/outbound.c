@@ -611,6 +611,7 @@ static void on_dial_failed(void *arg, const struct dial_target *target,
 	struct outbound *o = arg;
 
 	note_target(o, target);
+	o->stay_clear = false; /* that was for this address, and not for the next one */
 	o->trouble = *why;
 	o->is_trouble_new = true;
 	o->is_trouble_said = false;

@@ -11,6 +11,7 @@ import pytest
 
 from clients import relay
 from dns_stub import DROP
+from peer import DROP as CLOSE
 
 SENDER = "alice@vm1.vm"
 ONE, TWO, THREE, FOUR = (f"127.0.0.{i}" for i in range(2, 6))
@@ -128,6 +129,24 @@ def test_limit_of_sessions(site):
 
 
 # ---- what stands in MX records ----
+
+@pytest.mark.parametrize("level", ["may", "dane"])
+def test_gone_when_tried_in_the_clear(site, level):
+    """That one host failed at TLS says nothing of the next, which may have to have it."""
+    port = shared_port(site, ONE, TWO)
+    first = site.peer("starttls", host=ONE, port=port, replies={
+        "STARTTLS": lambda *_: first.stop_listening(), "HANDSHAKE": CLOSE})
+    second = site.peer("starttls", host=TWO, port=port)
+    dns = site.dns({"dom.signed.example": [(10, "a.open.example"), (20, "b.signed.example")],
+                    "a.open.example": [ONE], "b.signed.example": [TWO],
+                    f"_{port}._tcp.b.signed.example": [bytes([0, 0, 1]) + bytes(32)]},
+                   signed=["signed.example"])
+    hub = site.hub(f"* relay:dom.signed.example:{port} tls={level}\n", resolver=dns.address)
+    line = hub.delivered("a@vm2.vm", relay(hub, SENDER, "a@vm2.vm"))
+    assert f"relay=b.signed.example[{TWO}]:{port}, " in line
+    assert f", tls={level}:TLSv1.3" in line
+    assert len(first.sessions) == 1 and b"MAIL" not in second.wire()
+
 
 def test_no_mx_record(site):
     """Then the domain is its own exchanger (RFC 5321 section 5.1)."""

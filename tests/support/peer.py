@@ -385,6 +385,13 @@ class Peer:
         self.wait(f"{count} messages", lambda: len(self.messages) >= count)
         return self.messages
 
+    def stop_listening(self):
+        """Who connects from now on is refused."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # that was done before
+
     def wire(self):
         """All that ever came."""
         return b"".join(bytes(session.wire) for session in self.sessions)
@@ -393,7 +400,7 @@ class Peer:
         if self._closed.is_set():
             return
         self._closed.set()
-        self._socket.shutdown(socket.SHUT_RDWR)
+        self.stop_listening()
         self._threads[0].join()  # nobody is accepted any more
         for connection in self._connections:
             try:
