@@ -422,9 +422,13 @@ void smtp_client_lost(struct smtp_client *c, const char *reason)
  */
 static void handle_unasked(struct smtp_client *c)
 {
+	enum client_await what = first_awaited(c).what;
 	int digit = c->reply.status.code / 100;
 	bool is_in_body = is_giving_body(c) || has_sent_message(c);
 
+	/* Behind BDAT a message may be on its way whose MAIL the server has not come to. */
+	is_in_body &= what == AWAIT_NOTHING || what == AWAIT_END || what == AWAIT_CHUNK ||
+		      what == AWAIT_LAST;
 	if (digit == 4 || (digit == 5 && is_in_body))
 		client_fail(c, &c->reply.status);
 	else

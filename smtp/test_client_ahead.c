@@ -265,6 +265,20 @@ static const char *const ends[] = {
 							     "E failed 0 4.5.0 protocol error: "
 							     "server said \"250 Ok\" unasked\n",
 
+	"# nor is a refusal that came too early taken for one of the message that is on its way\n"
+	"! one piece\n"
+	"+ CHUNKING\n" FLIGHT("A", "") "W done mail s@x b@y tag=B\n"
+				       "S 250 Ok\n"
+				       "S 250 Ok\n"
+				       "S 250 taken\n"
+				       "S 554 5.7.1 no\n" TAKEN(
+					       "A", "taken") "E B body-wanted\n"
+							     "C MAIL FROM:<s@x>\n"
+							     "C RCPT TO:<b@y>\n"
+							     "E B broken envelope\n"
+							     "E failed 0 4.5.0 protocol error: "
+							     "server said \"554 no\" unasked\n",
+
 	"# nor while another is on\n"
 	"! one piece\n"
 	"+ CHUNKING\n" FLIGHT("A", "") FLIGHT("B", RESET) "W done mail s@x b@y tag=C careful\n"
