@@ -180,7 +180,7 @@ def test_changed_password(site):
     """A changed map is taken up by itself, and the next connection logs in by it."""
     login = Login({USER: "new"})
     peer = login_peer(site, login)
-    hub = login_hub(site, peer, f"[{HOST}] {USER}:old\n")
+    hub = login_hub(site, peer, f"[{HOST}] {USER}:old\n", workers=1)
     hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"), "deferred")
     hub.write("passwords", f"[{HOST}] {USER}:new\n")
     hub.wait_for("smtp_sasl_password_maps: hash:passwords has changed and was taken up")
@@ -195,7 +195,7 @@ def test_changed_user(site):
     """So is another user: what waited for the old one is routed anew."""
     login = Login({"second": "secret"})
     peer = login_peer(site, login)
-    hub = login_hub(site, peer, f"[{HOST}] first:secret\n")
+    hub = login_hub(site, peer, f"[{HOST}] first:secret\n", workers=1)
     hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"), "deferred")
     hub.write("passwords", f"[{HOST}] second:secret\n")
     hub.wait_for("smtp_sasl_password_maps: hash:passwords has changed and was taken up")
@@ -494,7 +494,7 @@ def test_no_answer_is_not_nobody(site):
     database.close()
     hub = site.hub(f"* relay:[{HOST}]:{peer.port} tls=encrypt\n", {
         "passwords.cf": f"dbpath = {path}\nquery = select login from logins where hop = '%s'\n"},
-        smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="sqlite:passwords.cf", **QUICK)
+        smtp_sasl_auth_enable="yes", smtp_sasl_password_maps="sqlite:passwords.cf", workers=1, **QUICK)
     path.rename(site.directory / "away")
     line = hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"), "deferred")
     assert "smtp_sasl_password_maps: " in line and "dsn=4.3.0" in line
