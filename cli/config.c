@@ -11,7 +11,7 @@
 
 static const char *value_of(struct config *config, enum config_parameter_id id, bool of_defaults)
 {
-	return of_defaults ? config_default(config, id) : config_value(config, id);
+	return of_defaults ? config_default(config, id) : config_shown_value(config, id);
 }
 
 static void print_parameter(const char *name, const char *value)

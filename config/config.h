@@ -63,6 +63,9 @@ unsigned int config_mode(const struct config *config);
  */
 const char *config_value(const struct config *config, enum config_parameter_id id);
 
+/* The same for people to read: without passwords that stand in it. */
+const char *config_shown_value(struct config *config, enum config_parameter_id id);
+
 /* Where the effective value was given: "posthouse.conf:9"; "default" where it was not. */
 const char *config_source(const struct config *config, enum config_parameter_id id);
 

@@ -9,6 +9,8 @@
 
 #define MALFORMED "malformed (not shown, for the password in it); expected \"KEY USER:PASSWORD\""
 
+#define NOT_SHOWN "(not shown, for the passwords in it)"
+
 static bool is_yes(const struct config *c, enum config_parameter_id id)
 {
 	const char *value = config_value(c, id);
@@ -39,16 +41,27 @@ static void report(struct config *c, enum config_severity severity, const char *
 	config_report_source(c, CONFIG_SMTP_SASL_PASSWORD_MAPS, severity, source, text);
 }
 
-/* A map that stands in the configuration is called by what is in it. */
-static bool is_file(const char *source)
+/*
+ * TYPE:FILE, or FILE:LINE of such a file. All else is a map that stands in the
+ * configuration, or was meant as one, and is called by what is in it.
+ */
+static bool is_file(struct config *c, const char *source)
 {
-	return !strchr(source, '{') && !slice_starts_nocase(slice_from(source), SLICE("static:"));
+	const char *specs = config_value(c, CONFIG_SMTP_SASL_PASSWORD_MAPS);
+	const char *colon = strrchr(source, ':');
+
+	return map_spec_names_file(slice_from(source)) ||
+	       (colon &&
+		strstr(specs, arena_printf(&c->arena, ":%.*s", (int)(colon - source), source)));
 }
 
 static void on_finding(void *arg, bool is_error, const char *source, const char *text)
 {
-	report(arg, is_error ? CONFIG_ERROR : CONFIG_WARNING, is_file(source) ? source : "a map",
-	       is_quoting(text) && (is_error || !is_file(source)) ? MALFORMED : text);
+	bool is_of_file = is_file(arg, source);
+	bool is_hidden = is_of_file ? is_error && is_quoting(text) : is_error || is_quoting(text);
+
+	report(arg, is_error ? CONFIG_ERROR : CONFIG_WARNING, is_of_file ? source : "a map",
+	       is_hidden ? MALFORMED : text);
 }
 
 struct checked_map {
@@ -89,6 +102,34 @@ static void check_map(struct config *c, struct map *map)
 	config_check_passwords(c, CONFIG_SMTP_SASL_PASSWORD_MAPS, file ? file : c->file);
 	if (database)
 		config_check_passwords(c, CONFIG_SMTP_SASL_PASSWORD_MAPS, database);
+}
+
+/* Each map by its type and its file, where it has one. */
+static const char *name_maps(struct config *c, const char *specs)
+{
+	struct slice rest = slice_from(specs), item;
+	struct buf out = { 0 };
+	const char *names;
+	int r;
+
+	while ((r = map_list_next(&rest, &item, NULL)) != 0) {
+		bool has_file = r > 0 && map_spec_names_file(item);
+
+		if (buf_len(&out) > 0)
+			buf_append_string(&out, ", ");
+		buf_append_slice(&out, has_file ? item : SLICE(NOT_SHOWN));
+	}
+	names = arena_slicedup(&c->arena, buf_slice(&out));
+	buf_done(&out);
+	return names;
+}
+
+const char *config_shown_value(struct config *c, enum config_parameter_id id)
+{
+	const char *value = config_value(c, id);
+
+	return id == CONFIG_SMTP_SASL_PASSWORD_MAPS && value && value[0] ? name_maps(c, value)
+									 : value;
 }
 
 static void open_maps(struct config *c, const char *specs)

@@ -56,6 +56,17 @@ bool map_is_spec(struct slice item)
 	       find_type(slice_first(item, slice_find(item, ':')), &kind, NULL) == 0;
 }
 
+bool map_spec_names_file(struct slice spec)
+{
+	size_t colon = slice_find(spec, ':');
+	struct slice name = slice_trim(slice_skip(spec, colon + 1));
+	enum map_kind kind;
+
+	return name.len && slice_find(name, '{') == name.len &&
+	       find_type(slice_first(spec, colon), &kind, NULL) == 0 && kind != KIND_INLINE &&
+	       kind != KIND_STATIC;
+}
+
 static int open_file(struct map *map, const char *directory, map_report *report, void *arg,
 		     struct error *err)
 {

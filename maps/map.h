@@ -47,6 +47,9 @@ int map_open(struct slice spec, const char *directory, struct map **ret_map, str
 void map_free(struct map *map);
 DEFINE_CLEANUP(struct map *, map_free);
 const char *map_spec(const struct map *map);
+
+/* Whether TYPE:NAME names a file, and so is nothing else: no entries that stand there themselves. */
+bool map_spec_names_file(struct slice spec);
 const char *map_file(const struct map *map); /* what it reads; NULL: no file */
 
 /* The file that the one above sends to: the database; NULL: none. */

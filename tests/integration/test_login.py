@@ -239,7 +239,9 @@ def test_check_of_permissions(site, mode, want):
     "inline:{ [h] = joe:hunter2", "inline:{ [h] joe:hunter2 }", "inlien:{ [h] = joe:hunter2 }",
     "inline:{ [h] = joe:hunter2:1, [h] = joe:hunter2:1 }", "inline:{ a@b = joe:hunter2 }",
     "regexp:{ {/x joe:hunter2} }", "regexp:{ {/x/ hunter2} }", "static:hunter2",
-    "cidr:{ {192.0.2.1/33 joe:hunter2} }"])
+    "cidr:{ {192.0.2.1/33 joe:hunter2} }", "inline:[h]=joe:hunter2", "joe:hunter2", "hunter2",
+    "static:{joe:hunter2}x", "hash:{ [h] = joe:hunter2 }", "hash:gone, static:joe:hunter2",
+    "hash:gone, static:{joe:hunter2"])
 def test_check_shows_no_password(site, posthouse, maps):
     """Also not where the map stands in the configuration, which may be read by others."""
     config = site.directory / "posthouse.conf"
@@ -250,6 +252,11 @@ def test_check_shows_no_password(site, posthouse, maps):
     got = posthouse("check", config=config)
     assert "posthouse.conf:10: " in got.stdout and "smtp_sasl_password_maps: " in got.stdout
     assert "hunter2" not in got.stdout + got.stderr
+
+    got = posthouse("config", "smtp_sasl_password_maps", config=config)
+    assert "hunter2" not in got.stdout + got.stderr
+    want = "hash:gone, " if "gone" in maps else ""
+    assert f"smtp_sasl_password_maps = {want}(not shown, for the passwords in it)\n" in got.stdout
 
 
 # ---- bound to TLS ----
