@@ -682,7 +682,7 @@ void outbound_offer(struct lane_connection *c)
 	if (o->state != OUTBOUND_TALKING || !smtp_client_has_room(o->client))
 		return;
 	outbound_mail_next(o);
-	outbound_after_engine(o);
+	outbound_transmit(o); /* nothing was heard: the time for what is owed runs on */
 }
 
 void outbound_close_idle(struct lane_connection *c)

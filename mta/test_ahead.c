@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "mta/test_peer.h"
@@ -239,6 +240,35 @@ static void test_silence(void **state)
 	peer_free(peer);
 }
 
+/* Nor does more behind it give it more time, which comes all the while. */
+static void test_silence_while_more_comes(void **state)
+{
+	static const char *const scripts[] = {
+		PEER_EHLO_CHUNKING TAKE_FIRST FLIGHT "H\n",
+		"H\n",
+	};
+	struct peer *peer = peer_new(scripts, 2);
+	struct rig *rig = rig_not_started(peer);
+	unsigned int count = 0;
+
+	(void)state;
+	rig_options(rig)->timeouts.mail_ms = 500;
+	rig_start(rig);
+	rig_submit(rig, "one@example.net");
+	peer_wait_messages(peer, 1);
+	rig_submit(rig, "two@example.net");
+	peer_let_go(peer);
+	peer_wait_messages(peer, 2);
+	while (!rig_has_logged(rig, "(conversation with ")) {
+		assert_true(++count < 15); /* so many are let through behind it */
+		rig_submit(rig, "more@example.net");
+		usleep(100000); /* to be slow is what this is about */
+	}
+	rig_stop(rig, 0);
+	rig_free(rig);
+	peer_free(peer);
+}
+
 /* Without its last chunk a message that can't be read is none. */
 static void test_damaged(void **state)
 {
@@ -453,6 +483,7 @@ int main(void)
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_stop_in_a_hurry),
 		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_silence_while_more_comes),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_rcpt_max),
 		cmocka_unit_test(test_too_many_recipients),
