@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/macros.h"
 #include "transport/internal.h"
+#include "transport/mx.h"
 
 struct owned_route {
 	struct transport_route route; /* what users see */
@@ -98,6 +99,8 @@ static const char *make_lane(const struct transport_route *route, struct arena *
 			buf_printf(&lane, "%s%s", i == 0 ? "" : ",", route->hops[i].text);
 		if (!transport_route_is_unix(route))
 			print_policy(&route->tls, &lane);
+		if (route->hop_count > 0 && transport_is_own_domain(route))
+			buf_append_string(&lane, " of the recipient");
 		print_logins(route, &lane);
 		if (route->requires_tls)
 			buf_append_string(&lane, " requiretls");

@@ -58,6 +58,7 @@ static void expect(struct transport *t, const char *label, const char *address, 
 }
 
 #define V12 " protocols>=TLSv1.2"
+#define OWN " of the recipient"
 
 static const struct {
 	const char *routes, *policies, *relayhost, *address, *want;
@@ -78,9 +79,9 @@ static const struct {
 	{ "inline:{ .vm=relay:[x] }", "inline:{ b.vm=may, vm=may }", "", "u@a.b.vm",
 	  "relay:[x]:25 tls=encrypt" V12 " (conf:7)" },
 	{ "", "inline:{ a.vm=verify }", "", "u@a.vm",
-	  "smtp:a.vm:25 tls=verify" V12 " (inline:a.vm)" },
+	  "smtp:a.vm:25 tls=verify" V12 OWN " (inline:a.vm)" },
 	{ "", "inline:{ .vm=verify }", "", "u@a.vm",
-	  "smtp:a.vm:25 tls=verify" V12 " (inline:.vm)" },
+	  "smtp:a.vm:25 tls=verify" V12 OWN " (inline:.vm)" },
 	{ "", "inline:{ [x]=verify, a.vm=may }", "[x]", "u@a.vm",
 	  "relay:[x]:25 tls=verify" V12 " (inline:[x])" },
 	{ "", "inline:{ a.vm=verify }", "[x]", "u@a.vm",
@@ -113,7 +114,7 @@ static const struct {
 	{ "inline:{ a.b.vm=relay:[x] }", "regexp:{ {/^\\.b\\.vm$/ verify} }", "", "u@a.b.vm",
 	  "relay:[x]:25 tls=verify" V12 " (regexp:{}:1)" },
 	{ "", "regexp:{ {/^(.*\\.)?b\\.vm$/ secure match=mx.${1}vm} }", "", "u@a.b.vm",
-	  "smtp:a.b.vm:25 tls=secure" V12 " match=mx.a.vm (regexp:{}:1)" },
+	  "smtp:a.b.vm:25 tls=secure" V12 " match=mx.a.vm" OWN " (regexp:{}:1)" },
 
 	/* what the line says comes first, each word by itself */
 	{ "inline:{ {a.vm=relay:[x] tls=encrypt} }", "inline:{ {[x]=verify match=h} }", "",
@@ -219,7 +220,7 @@ static void test_general_level(void **state)
 	options.tls_policy_maps = policies;
 	assert_int_equal(transport_new(&options, &t, &err), 0);
 	expect(t, "", "u@a.vm",
-	       "smtp:a.vm:25 tls=fingerprint" V12 " fingerprint=" PIN " (inline:a.vm)");
+	       "smtp:a.vm:25 tls=fingerprint" V12 " fingerprint=" PIN OWN " (inline:a.vm)");
 	expect(t, "", "u@b.vm",
 	       "451 conf:5: level fingerprint (of conf:7) needs to know which: add "
 	       "fingerprint=sha256:HEX");

@@ -391,6 +391,33 @@ static void test_inherited_tls(void **state)
 	transport_free(t);
 }
 
+/*
+ * The domain of one recipient and the next hop of another: that it does not
+ * exist is the end of the first one's mail, and a slip of the operator's else.
+ */
+static void test_same_next_hop_of_two_kinds(void **state)
+{
+	CLEANUP(maps_freep) struct maps *maps = NULL;
+	const struct transport_route *own = NULL, *written = NULL, *same = NULL;
+	struct transport_options options = defaults;
+	struct transport *t;
+
+	(void)state;
+	maps_open(SLICE("inline:{ a.vm=smtp:b.vm }"), NULL, &maps, NULL);
+	options.transport_maps = maps;
+	t = open_transport(&options);
+	assert_int_equal(transport_resolve(t, "u@b.vm", &own, NULL), 0);
+	assert_int_equal(transport_resolve(t, "u@a.vm", &written, NULL), 0);
+	assert_int_equal(transport_resolve(t, "eve@b.vm", &same, NULL), 0);
+	assert_string_equal(own->hops[0].text, written->hops[0].text);
+	assert_string_not_equal(own->lane, written->lane);
+	assert_string_equal(own->lane, same->lane);
+	transport_route_unref(own);
+	transport_route_unref(written);
+	transport_route_unref(same);
+	transport_free(t);
+}
+
 static void test_new_errors(void **state)
 {
 	static const struct {
@@ -566,10 +593,15 @@ static void test_check(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_resolve),		 cmocka_unit_test(test_trace),
-		cmocka_unit_test(test_enhanced),	 cmocka_unit_test(test_inherited_tls),
-		cmocka_unit_test(test_new_errors),	 cmocka_unit_test(test_refresh),
-		cmocka_unit_test(test_cache_is_bounded), cmocka_unit_test(test_check),
+		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_enhanced),
+		cmocka_unit_test(test_inherited_tls),
+		cmocka_unit_test(test_same_next_hop_of_two_kinds),
+		cmocka_unit_test(test_new_errors),
+		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_cache_is_bounded),
+		cmocka_unit_test(test_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

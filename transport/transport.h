@@ -57,7 +57,8 @@ struct transport_hop {
 /*
  * A decision. Immutable and reference counted, because connections outlive
  * the map line that made them. Routes with the same lane string are the same
- * in transport, next hops and TLS policy, and may share connections.
+ * in transport, next hops, who has named them (the operator, or the recipient's
+ * address) and TLS policy, and may share connections.
  */
 struct transport_route {
 	enum transport_kind kind;
