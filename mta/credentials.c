@@ -69,7 +69,8 @@ static const char *name_of(struct map *map, struct arena *arena)
 			     : arena_slicedup(arena, slice_first(spec, slice_find(spec, ':') + 1));
 }
 
-static void take(struct credentials *c, const char *key, const struct map_result *line)
+static void take(struct credentials *c, const char *key, bool is_part,
+		 const struct map_result *line)
 {
 	const char *source = source_of(line);
 	struct slice value = slice_from(line->value);
@@ -87,6 +88,7 @@ static void take(struct credentials *c, const char *key, const struct map_result
 	c->user = mem;
 	c->password = mem + password_at;
 	c->key = mem + key_at;
+	c->is_by_part = is_part;
 	c->source = mem + source_at;
 }
 
@@ -127,7 +129,7 @@ static int find_key(struct search *s, const char *key, bool is_part)
 			continue; /* it has been asked for the whole */
 		r = map_lookup(map, slice_from(key), &s->arena, &line, s->err);
 		if (r == MAP_FOUND && credentials_are_complete(line.value))
-			take(s->found, key, &line);
+			take(s->found, key, is_part, &line);
 		if (r >= 0)
 			tell(s, map, key, r == MAP_FOUND ? &line : NULL);
 		if (r == MAP_FOUND)
@@ -208,13 +210,16 @@ int credentials_find(const struct credentials_options *options, const char *send
 	return conclude(&s, r);
 }
 
-int credentials_find_key(const struct credentials_options *options, const char *key,
-			 struct credentials *ret, struct error *err)
+int credentials_find_again(const struct credentials_options *options,
+			   const struct transport_hop *hop, struct credentials *ret,
+			   struct error *err)
 {
 	struct search s = { .options = options, .found = ret, .err = err };
 
 	*ret = (struct credentials){ 0 };
-	return options->password_maps ? conclude(&s, find_key(&s, key, false)) : MAP_NOT_FOUND;
+	if (!options->password_maps)
+		return MAP_NOT_FOUND;
+	return conclude(&s, find_key(&s, hop->login_key, hop->login_is_by_part));
 }
 
 /* Fills in the logins of the hops; how many have one, or an error. */
@@ -231,6 +236,7 @@ static int fill_logins(const struct credentials_options *options, const char *se
 		if (r == MAP_FOUND) {
 			hops[i].login = arena_strdup(arena, found.user);
 			hops[i].login_key = arena_strdup(arena, found.key);
+			hops[i].login_is_by_part = found.is_by_part;
 			logins++;
 		}
 		credentials_done(&found);
@@ -288,8 +294,8 @@ static struct slice cache_key(const struct transport_route *route, const struct 
 	buf_append(memory, &route, sizeof(route));
 	for (unsigned int i = 0; i < route->hop_count; i++)
 		if (hops[i].login)
-			buf_printf(memory, "%u=%zu:%s%s ", i, strlen(hops[i].login), hops[i].login,
-				   hops[i].login_key);
+			buf_printf(memory, "%u=%zu:%s%d%s ", i, strlen(hops[i].login),
+				   hops[i].login, hops[i].login_is_by_part, hops[i].login_key);
 	return buf_slice(memory);
 }
 

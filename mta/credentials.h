@@ -28,7 +28,8 @@ struct credentials_options {
 
 struct credentials {
 	const char *user, *password;
-	const char *key;    /* that has found them */
+	const char *key;    /* that has found them; */
+	bool is_by_part;    /*   part of the sender's address: patterns do not see it */
 	const char *source; /* "sasl_passwd:3" */
 	struct buf memory;  /* of all these */
 };
@@ -50,9 +51,10 @@ int credentials_find(const struct credentials_options *options, const char *send
 		     const struct transport_hop *hop, transport_trace *trace, void *trace_arg,
 		     struct credentials *ret, struct error *err);
 
-/* The same by one key alone. */
-int credentials_find_key(const struct credentials_options *options, const char *key,
-			 struct credentials *ret, struct error *err);
+/* The same by the key alone that has found the hop's login. */
+int credentials_find_again(const struct credentials_options *options,
+			   const struct transport_hop *hop, struct credentials *ret,
+			   struct error *err);
 
 /*
  * What is made of routes for those who log in. Messages in memory have their

@@ -255,7 +255,7 @@ void outbound_login(struct outbound *o)
 			o->attempt.relay);
 		return;
 	}
-	r = credentials_find_key(options_of(o), hop->login_key, &found, &err);
+	r = credentials_find_again(options_of(o), hop, &found, &err);
 	if (r < 0)
 		give_up(o, ESC(4, 3, 0), true, "cannot look up the password: %s", err.text);
 	else if (r == MAP_FOUND && strcmp(found.user, hop->login) == 0)

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "mta/credentials.h"
@@ -193,13 +196,47 @@ static void test_route(void **state)
 	assert_string_equal(route->tls.match[0], "c");
 	assert_string_equal(route->source, "ts:1");
 
-	assert_int_equal(credentials_find_key(&rig.options, route->hops[1].login_key, &found, NULL),
+	assert_int_equal(credentials_find_again(&rig.options, &route->hops[1], &found, NULL),
 			 MAP_FOUND);
 	assert_string_equal(found.password, "secret");
 	assert_string_equal(found.source, "inline:[b]");
 	credentials_done(&found);
 	transport_route_unref(route);
 	close_rig(&rig);
+}
+
+/* What does not see a part of an address when it is routed must not see it when it logs in. */
+static void test_pattern_before_the_part(void **state)
+{
+	static const char *const senders[] = { "joe+a@x.example", "ann@x.example" };
+	char path[] = "/tmp/test_credentials.XXXXXX", maps[200];
+	int fd = mkstemp(path);
+	struct rig rig;
+
+	(void)state;
+	assert_int_equal(dprintf(fd, "/^joe@|^@/ other:1\n"), 19);
+	close(fd);
+	snprintf(maps, sizeof(maps), "regexp:%s, inline:{ joe@x.example=j:2, @x.example=x:3 }",
+		 path);
+	open_rig(&rig, maps, "relay:[a]");
+	rig.options.by_sender = true;
+	rig.options.recipient_delimiter = "+";
+	for (size_t i = 0; i < ARRAY_SIZE(senders); i++) {
+		const struct transport_route *route = transport_route_ref(rig.route);
+		struct credentials found;
+
+		assert_int_equal(credentials_add(rig.cache, &rig.options, senders[i], &route, NULL),
+				 0);
+		assert_string_equal(route->hops[0].login, i == 0 ? "j" : "x");
+		assert_int_equal(credentials_find_again(&rig.options, &route->hops[0], &found,
+							NULL),
+				 MAP_FOUND);
+		assert_string_equal(found.user, route->hops[0].login);
+		credentials_done(&found);
+		transport_route_unref(route);
+	}
+	close_rig(&rig);
+	unlink(path);
 }
 
 static const struct transport_route *add(struct rig *rig, const char *sender)
@@ -254,7 +291,8 @@ static void test_off(void **state)
 	route = rig.route;
 	assert_int_equal(credentials_add(rig.cache, &off, "", &route, NULL), 0);
 	assert_ptr_equal(route, rig.route);
-	assert_int_equal(credentials_find_key(&off, "[a]", &found, NULL), MAP_NOT_FOUND);
+	assert_int_equal(credentials_find_again(&off, &rig.route->hops[0], &found, NULL),
+			 MAP_NOT_FOUND);
 	credentials_done(&found);
 	close_rig(&rig);
 }
@@ -262,9 +300,13 @@ static void test_off(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_search), cmocka_unit_test(test_trace),
-		cmocka_unit_test(test_lanes),  cmocka_unit_test(test_route),
-		cmocka_unit_test(test_off),    cmocka_unit_test(test_routes_are_shared),
+		cmocka_unit_test(test_search),
+		cmocka_unit_test(test_trace),
+		cmocka_unit_test(test_lanes),
+		cmocka_unit_test(test_route),
+		cmocka_unit_test(test_pattern_before_the_part),
+		cmocka_unit_test(test_off),
+		cmocka_unit_test(test_routes_are_shared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,8 +81,9 @@ static void print_logins(const struct transport_route *route, struct buf *out)
 		const struct transport_hop *hop = &route->hops[i];
 
 		if (hop->login)
-			buf_printf(out, " login%u=%zu:%s by %zu:%s", i + 1, strlen(hop->login),
-				   hop->login, strlen(hop->login_key), hop->login_key);
+			buf_printf(out, " login%u=%zu:%s by %s%zu:%s", i + 1, strlen(hop->login),
+				   hop->login, hop->login_is_by_part ? "part " : "",
+				   strlen(hop->login_key), hop->login_key);
 	}
 }
 

@@ -52,6 +52,7 @@ struct transport_hop {
 	const char *text; /* "[host]:port" for names that are final, "host:port", "unix:PATH" */
 	const char *path; /* of a UNIX socket, absolute; NULL: host and port */
 	const char *login, *login_key; /* who logs in there, by which key; NULL: nobody does */
+	bool login_is_by_part;	       /* which is part of an address: patterns do not see it */
 };
 
 /*
