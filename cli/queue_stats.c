@@ -74,10 +74,12 @@ static int compare_rows(const void *a, const void *b)
 
 static void append_hop(struct buf *out, const struct row *row)
 {
-	if (row->next_hop[0] == '\0')
-		buf_append_string(out, "(not tried yet)");
-	else
+	if (row->next_hop[0] != '\0')
 		cli_format_text(out, row->next_hop);
+	else if (strcmp(row->status, "deferred") == 0) /* retry:, or a map that cannot be asked */
+		buf_append_string(out, "(no next hop)");
+	else
+		buf_append_string(out, "(not tried yet)");
 }
 
 static size_t hop_width(const struct stats *s)

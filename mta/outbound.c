@@ -384,7 +384,8 @@ static void on_failed(void *arg, const struct smtp_status *status)
 	 * smtp_skip_5xx_greeting): the next address is tried, and mail waits.
 	 */
 	if (smtp_status_class(status) == SMTP_FAILED)
-		smtp_status_set(&o->trouble, 450, ESC(4, 0, 0),
+		smtp_status_set(&o->trouble, 450,
+				ESC(4, status->enhanced.subject, status->enhanced.detail),
 				"host %s refused to talk to me: %d %s", o->attempt.relay,
 				status->code, status->text);
 	else if (status->code)

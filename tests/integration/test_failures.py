@@ -148,6 +148,24 @@ def test_the_worst_comes_first(site):
                      r"    the oldest waits: 4\.4\.1 connect", shown, re.MULTILINE), shown
 
 
+def test_no_next_hop(site):
+    """What was tried, and has none, is not shown as what was not tried."""
+    hub = site.hub("* retry:4.3.0 not today\n")
+    relay(hub, "a@x.example", "a@vm1.vm")
+    hub.waiting("a@vm1.vm")
+    shown = text(hub, "queue", "stats")
+    assert re.search(r"^\(no next hop\) +- +deferred +1 ", shown, re.MULTILINE), shown
+
+
+def test_refused_greeting(site):
+    """Mail waits, and the status is the host's but for its first digit."""
+    peer = site.peer(replies={"GREETING": "554 5.7.1 you are on a list"})
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{peer.port} tls=none\n")
+    message_id = relay(hub, "a@x.example", "a@vm1.vm")
+    line = hub.delivered("a@vm1.vm", message_id, "deferred")
+    assert ", dsn=4.7.1, " in line and "refused to talk to me: 554 you are on a list" in line
+
+
 def test_suspended(site):
     """What waits for its next hop has a time, but need not wait for that."""
     grey = site.peer(replies={"RCPT": "452 4.2.2 full"})

@@ -83,7 +83,7 @@ def test_the_next_preference(site):
     case = Case(site, {"dom.example": [(10, "a.example"), (20, "b.example")],
                        "a.example": [ONE], "b.example": [TWO]}, [ONE, TWO],
                 peer={"replies": {"GREETING": "554 5.3.2 not today"}})
-    case.assert_waits("4.0.0", f"host b.example[{TWO}]:{case.port} refused to talk to me: 554")
+    case.assert_waits("4.3.2", f"host b.example[{TWO}]:{case.port} refused to talk to me: 554")
     assert case.tried() == {ONE, TWO}
 
 
