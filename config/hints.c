@@ -17,6 +17,8 @@
 #define USE_TRANSPORT "use transport_maps"
 #define LOGIN_REFUSED "not needed here: a refused login defers, and one connection tries again"
 #define LOGIN_TLS     "not needed here: passwords never go without TLS; see smtp_sasl_mechanism_filter"
+#define FURTHER_HOPS  "put further next hops on the line of the route: relay:[a], [b]"
+#define CONNECTIONS   "not needed here: see smtp_connection_cache_time_limit"
 #define OWNED_BY_USER "not needed here: mailboxes belong to the account that user names"
 
 static const struct {
@@ -35,6 +37,8 @@ static const struct {
 	{ "default_privs", "use user" },
 	{ "default_process_limit", "use workers" },
 	{ "disable_dns_lookups", "put next hops into brackets: no MX is looked up for them" },
+	{ "fallback_relay", FURTHER_HOPS },
+	{ "fast_flush_domains", "not needed here: ETRN is for relay_domains" },
 	{ "header_checks", "not available" },
 	{ "html_directory", NOT_NEEDED },
 	{ "ignore_mx_lookup_error", "not available: mail waits while DNS cannot tell" },
@@ -58,8 +62,11 @@ static const struct {
 	{ "setgid_group", NOT_NEEDED },
 	{ "smtp_address_preference", "not needed: both families are tried, see inet_protocols" },
 	{ "smtp_balance_inet_protocols", "not needed: families take turns" },
+	{ "smtp_connection_cache_destinations", CONNECTIONS },
+	{ "smtp_connection_cache_on_demand", CONNECTIONS },
 	{ "smtp_dns_support_level", "not needed: levels dane and dane-only ask for DNSSEC" },
 	{ "smtp_enforce_tls", "use smtp_tls_security_level" },
+	{ "smtp_fallback_relay", FURTHER_HOPS },
 	{ "smtp_host_lookup", "not needed: /etc/hosts is asked first, then DNS" },
 	{ "smtp_randomize_addresses", "not needed: equal mail exchangers are shuffled" },
 	{ "smtp_sasl_auth_cache_name", LOGIN_REFUSED },
