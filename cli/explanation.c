@@ -41,7 +41,8 @@ static bool may_send(const struct generation *g, const struct explanation *e,
 	return smtp_status_class(&status) == SMTP_DELIVERED;
 }
 
-static const struct net_prefix *first_network(const struct generation *g)
+/* mynetworks, as the mode has it. */
+static struct networks networks_of(const struct generation *g)
 {
 	struct edge_options edge = { 0 };
 	struct hub_options hub = { 0 };
@@ -50,9 +51,7 @@ static const struct net_prefix *first_network(const struct generation *g)
 		config_edge_options(g->config, &edge);
 	else
 		config_hub_options(g->config, &hub);
-	return edge.networks.count  ? edge.networks.prefixes
-	       : hub.networks.count ? hub.networks.prefixes
-				    : NULL;
+	return g->edge ? edge.networks : hub.networks;
 }
 
 /* The login to send as the sender with: where a map says who owns it, the first of those. */
@@ -74,16 +73,21 @@ static const char *login_of(const struct generation *g, struct explanation *e)
 static void find_senders(const struct generation *g, struct explanation *e)
 {
 	const struct net_address nowhere = { .len = 0 }; /* in no network */
-	const struct net_prefix *network = first_network(g);
+	const struct networks networks = networks_of(g);
 	struct mta_client client = { .address = &nowhere, .hello = "", .encrypted = true };
 
 	e->senders.source = g->hub ? config_source(g->config, CONFIG_RELAY_DOMAINS) : "";
 	e->senders.is_sender_refused = !ask_policy(g, e, &client, &e->senders.refusal);
 	e->senders.anybody = smtp_status_class(&e->senders.refusal) == SMTP_DELIVERED;
-	if (network) {
-		client.address = &network->base;
+	if (networks.count > 0) {
+		client.address = &networks.prefixes[0].base;
 		e->senders.networks = may_send(g, e, &client);
 		client.address = &nowhere;
+	} else if (networks.maps) {
+		/* Not every map can name one. Who has a certificate may do the same. */
+		client.is_certified = true;
+		e->senders.networks = may_send(g, e, &client);
+		client.is_certified = false;
 	}
 	if (g->options.relay_clientcerts) {
 		client.is_certified = true;

@@ -134,8 +134,9 @@ def test_hub_refuses_other_domains(host):
     assert "because 554 5.7.1 <b@other.example>: Relay access denied" in text
 
 
-def test_hub_relays_elsewhere_for_its_networks(host):
-    host.hub("* relay:[a.example]\n", mynetworks="192.0.2.0/24")
+@pytest.mark.parametrize("networks", ["192.0.2.0/24", "cidr:{ {192.0.2.0/24 yes} }"])
+def test_hub_relays_elsewhere_for_its_networks(host, networks):
+    host.hub("* relay:[a.example]\n", mynetworks=networks)
     (got,) = host.json("b@other.example")
     assert (got["action"], got["source"]) == ("relay", "ts:1")
     assert got["error"] == "554 5.7.1 <b@other.example>: Relay access denied"
