@@ -370,7 +370,7 @@ static int probe_host(const struct show *show, const char *host, unsigned int po
 	if (r == 0)
 		r = tls_context_new_client(&tls, &options.client_tls, err);
 	if (r == 0)
-		r = probe_next_hop(&options, route, 0, PATIENCE_MS, result, err);
+		r = probe_next_hop(&options, route, 0, false, PATIENCE_MS, result, err);
 	tls_context_unref(options.client_tls);
 	transport_route_unref(route);
 	return r;

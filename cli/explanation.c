@@ -321,7 +321,8 @@ int explain_probe(const struct generation *g, struct explanation *e, struct erro
 		int r;
 
 		e->hops[i].probe = arena_alloc(&e->arena, sizeof(struct probe_result));
-		r = probe_next_hop(&options, e->route, i, PROBE_TIMEOUT_MS, e->hops[i].probe, err);
+		r = probe_next_hop(&options, e->route, i, e->hops[i].login != NULL,
+				   PROBE_TIMEOUT_MS, e->hops[i].probe, err);
 		if (r < 0)
 			return r;
 	}

@@ -51,7 +51,8 @@ static const struct cli_command commands[] = {
 	  "offering TLS. Reads the configuration; no server need be running.\n"
 	  "  --from SENDER  with this envelope sender, <> for none\n"
 	  "  --probe        connect to each next hop and do the handshake, and exit 1 when one\n"
-	  "                 does not satisfy the policy; no envelope is sent\n"
+	  "                 does not satisfy the policy, or offers no login where there is\n"
+	  "                 one; no password and no envelope is sent\n"
 	  "  --json         one JSON object a line\n",
 	  cli_explain },
 	{ "ledger list", "[--json] [--since TIME] [--clear] [FILTERS]",

@@ -17,6 +17,7 @@
 #include "base/escape.h"
 #include "base/macros.h"
 #include "mta/dial.h"
+#include "sasl/sasl.h"
 #include "smtp/client.h"
 #include "tls/fallback.h"
 
@@ -33,6 +34,7 @@ enum probe_state {
 struct probe {
 	const struct mta_options *options;
 	const struct transport_route *route;
+	bool logs_in;
 	int64_t timeout_ms;
 	struct probe_result *result;
 
@@ -51,8 +53,11 @@ struct probe {
 static const struct smtp_client_events client_events;
 static const struct stream_events stream_events;
 
+/* A login needs TLS, so where there is one mail never goes on in the clear. */
 static enum tls_fallback fallback_of(const struct probe *p, enum tls_failure failure)
 {
+	if (p->logs_in)
+		return TLS_FALLBACK_NONE;
 	return tls_fallback(p->target->policy, p->route->mode, failure);
 }
 
@@ -113,6 +118,28 @@ static void leave(struct probe *p)
 
 /* ---- what the engine says ---- */
 
+/* As outbound_login() chooses; whether the password is right is not asked. */
+static void check_login(struct probe *p, const char *offered)
+{
+	const char *filter = p->options->credentials.mechanism_filter;
+	struct slice binding;
+
+	if (!p->result->encrypted) {
+		p->result->ok = false;
+		note_error(p, "cannot log in: passwords are not sent without TLS");
+		return;
+	}
+	binding = tls_session_channel_binding(stream_filter(p->stream));
+	if (sasl_choose(offered, filter, binding.len > 0 && sasl_can_bind()))
+		return;
+	p->result->ok = false;
+	if (offered[0])
+		note_error(p, "cannot log in: no acceptable mechanism is offered (offered: %s)",
+			   offered);
+	else
+		note_error(p, "cannot log in: the server does not offer AUTH");
+}
+
 static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 {
 	struct probe *p = arg;
@@ -131,6 +158,8 @@ static void on_ready(void *arg, const struct smtp_capabilities *capabilities)
 						result->encrypted && result->tls.verified);
 		if (result->encrypted && !result->tls.verified)
 			note_error(p, "%s", result->tls.trouble);
+		if (p->logs_in && result->ok)
+			check_login(p, capabilities->auth);
 	}
 	leave(p);
 }
@@ -346,12 +375,13 @@ static void dial_hop(struct probe *p, unsigned int hop)
 }
 
 int probe_next_hop(const struct mta_options *options, const struct transport_route *route,
-		   unsigned int hop, int64_t timeout_ms, struct probe_result *ret,
+		   unsigned int hop, bool logs_in, int64_t timeout_ms, struct probe_result *ret,
 		   struct error *err)
 {
 	struct probe p = {
 		.options = options,
 		.route = route,
+		.logs_in = logs_in,
 		.timeout_ms = timeout_ms,
 		.result = ret,
 		.step_task.run = step,

@@ -4,7 +4,8 @@
  * Connects, says EHLO, does the handshake with the client's TLS context and
  * the policy of the route, says QUIT. Addresses of the next hop are tried in
  * order until one would do, as delivery tries them. Sessions are not resumed,
- * so every peer has to show its certificate.
+ * so every peer has to show its certificate. Where mail logs in, the server has
+ * to offer a mechanism for that; no password is sent to it.
  */
 #pragma once
 
@@ -29,6 +30,6 @@ struct probe_result {
  * made, the fault is here. The result is to be ended in either case.
  */
 int probe_next_hop(const struct mta_options *options, const struct transport_route *route,
-		   unsigned int hop, int64_t timeout_ms, struct probe_result *ret,
+		   unsigned int hop, bool logs_in, int64_t timeout_ms, struct probe_result *ret,
 		   struct error *err);
 void probe_result_done(struct probe_result *result);

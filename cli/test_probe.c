@@ -58,7 +58,8 @@ static void test_mute(void **state)
 
 		snprintf(value, sizeof(value), "%s:%u", cases[i].route, port);
 		assert_int_equal(transport_parse(&transport, value, "ts:1", &route, &err), 0);
-		assert_int_equal(probe_next_hop(&options, route, 0, PATIENCE_MS, &result, &err), 0);
+		assert_int_equal(
+			probe_next_hop(&options, route, 0, false, PATIENCE_MS, &result, &err), 0);
 		assert_int_equal(result.ok, cases[i].ok);
 		assert_string_equal(result.error, cases[i].error);
 		assert_false(result.encrypted);

@@ -86,6 +86,24 @@ def test_bad_certificates(host, site, certs, certificate, error):
     assert got["error"] == error
 
 
+@pytest.mark.parametrize("tls, auth, level, error", [
+    ("starttls", "AUTH PLAIN", "encrypt", None),
+    ("starttls", None, "encrypt", "cannot log in: the server does not offer AUTH"),
+    ("starttls", "AUTH GSSAPI XOAUTH2", "encrypt",
+     "cannot log in: no acceptable mechanism is offered (offered: GSSAPI XOAUTH2)"),
+    (None, "AUTH PLAIN", "may", "TLS is required, but no STARTTLS is offered"),
+])
+def test_logins(host, site, tls, auth, level, error):
+    """Mail that would log in needs TLS and a mechanism; no password is sent to see it."""
+    peer = site.peer(tls=tls, extensions=[auth] if auth else [])
+    got = probe(host, f"relay:[{HOST}]:{peer.port} tls={level}", code=1 if error else 0,
+                smtp_sasl_auth_enable="yes",
+                smtp_sasl_password_maps=f"inline:{{ [{HOST}]:{peer.port}=joe:secret }}")
+    assert (got["ok"], got["error"]) == (error is None, error)
+    (session,) = peer.sessions
+    assert not [line for line in session.commands if line.startswith("AUTH")]
+
+
 def test_pins(host, site, certs):
     peer = site.peer(tls="starttls", certificate="stranger")
     line = f"relay:{HOST}:{peer.port} tls=fingerprint fingerprint="
