@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "mta/domain_list.h"
 #include "smtp/address.h"
@@ -41,6 +42,21 @@ static int is_relayed(const struct hub *hub, struct slice domain)
 	return r;
 }
 
+/*
+ * Local parts like "a%b" and "b!a" mean a@b to some servers, Postfix's for
+ * mydestination among them. One that trusts us would be a relay for anybody, so
+ * they are not for anybody: Postfix's allow_untrusted_routing = no.
+ */
+static bool names_route(const char *recipient)
+{
+	struct slice local = smtp_address_local(recipient);
+
+	for (size_t i = 0; i < local.len; i++)
+		if (strchr("@%!", local.ptr[i]))
+			return true;
+	return false;
+}
+
 static void check_sender(void *arg, const struct mta_client *client, const char *sender,
 			 struct smtp_status *ret)
 {
@@ -58,7 +74,8 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 
 	(void)sender;
 	if (trusted != MAP_FOUND) /* else whatever relay_domains may say */
-		r = is_relayed(hub, smtp_address_domain(recipient));
+		r = names_route(recipient) ? MAP_NOT_FOUND
+					   : is_relayed(hub, smtp_address_domain(recipient));
 	if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else if (r < 0 || trusted < 0)

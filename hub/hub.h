@@ -3,7 +3,8 @@
  *
  * Anybody may send to relay_domains; trusted networks, and clients with a
  * certificate of relay_clientcerts, may send anywhere; everything else is
- * refused with 554 5.7.1. Anybody may also ask by ETRN for what waits for relay_domains.
+ * refused with 554 5.7.1. So is, from those who may not send anywhere, a local
+ * part with a route in it: an "@", "%" or "!". Anybody may also ask by ETRN for what waits for relay_domains.
  */
 #pragma once
 

@@ -19,7 +19,11 @@ static const struct {
 	{ "192.0.2.7", "bob@sub.vm3.vm", 250 },
 	{ "192.0.2.7", "bob@vm3.vm", 554 },
 	{ "192.0.2.7", "bob@elsewhere.example", 554 },
-	{ "192.0.2.7", "bob%elsewhere.example@vm2.vm", 250 }, /* vm2.vm's business, not a route */
+	{ "192.0.2.7", "bob%elsewhere.example@vm2.vm", 554 }, /* vm2.vm may take it for a route, */
+	{ "192.0.2.7", "elsewhere.example!bob@vm2.vm", 554 },
+	{ "192.0.2.7", "\"bob@elsewhere.example\"@vm2.vm", 554 },
+	{ "192.0.2.7", "\"bob\"@vm2.vm", 250 },
+	{ "10.1.2.3", "bob%elsewhere.example@vm2.vm", 250 }, /* and these may send there anyway */
 	{ "192.0.2.7", "bob", 554 },
 	{ "10.1.2.3", "bob@elsewhere.example", 250 },
 };

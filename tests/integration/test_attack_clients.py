@@ -213,7 +213,7 @@ ADDRESSES = [
     # address, code
     ('"a b"@example', 250),
     ('"a\\"b"@example', 250),
-    ('"a@b"@example', 250),
+    ('"a@b"@example', 554),  # a route, for some
     ("a" * 64 + "@example", 250),
     ("a" * 64 + "@" + "b" * 60 + ".example", 250),
     ("a@" + ".".join(["b" * 60] * 5) + ".example", 501),
@@ -231,7 +231,8 @@ ADDRESSES = [
     ("a@example..example", 501),
     ("../../etc/passwd@example", 250),
     ("|/bin/sh@example", 250),
-    ("a%b@example", 250),
+    ("a%b@example", 554),
+    ("b!a@example", 554),
     ("a@b@example", 501),
     ("<a@example", 501),
     ("a@example> SIZE=1", 555),

@@ -23,7 +23,8 @@ def test_relay_domains_decide(site, certs):
                 assert client.rcpt(good)[0] == 250, good
             for bad in ("a@vm3.vm", "a@sub.vm1.vm", "a@vm.vm", "a@elsewhere.example",
                         "a@mta.vm.vm", "a%vm1.vm@elsewhere.example",
-                        '"a@vm1.vm"@elsewhere.example'):
+                        '"a@vm1.vm"@elsewhere.example', "a%elsewhere.example@vm1.vm",
+                        '"a@elsewhere.example"@vm2.vm'):
                 code, reply = client.rcpt(bad)
                 assert code == 554, bad
                 assert reply.startswith(b"5.7.1 ") and reply.endswith(b": Relay access denied")
