@@ -151,6 +151,10 @@ static void open_networks(struct config *c)
 		if (map_has_every_key(maps_at(c->network_maps, i)))
 			on_finding(&finder, true, map_spec(maps_at(c->network_maps, i)),
 				   "would let anybody relay");
+	for (unsigned int i = 0; i < c->network_count; i++)
+		if (c->networks[i].bits == 0)
+			config_report_setting(c, CONFIG_MYNETWORKS, CONFIG_WARNING,
+					      "a prefix length of 0 lets anybody relay");
 }
 
 static void open_mailboxes(struct config *c)
