@@ -148,9 +148,9 @@ static const struct cli_command commands[] = {
 	  cli_reload },
 	{ "status", "[--json]", "tell how the running server is: next hops, queue, certificates",
 	  "  --json  as one JSON object\n\n"
-	  "A next hop is up when mail has gone through since the server started, in backoff when "
-	  "it\n"
-	  "is down and tried again later, and else unknown. Exits 69 when no server runs.\n",
+	  "A next hop is up when it has answered to mail since the server started, be it by a\n"
+	  "refusal; in backoff when it is down and tried again later; and else unknown. Exits 69\n"
+	  "when no server runs.\n",
 	  cli_status },
 	{ "trace", "[--json] ID|ADDRESS", "tell the life of a message",
 	  "Who brought it over what TLS, what routed it, each attempt with its TLS and the reply,\n"
