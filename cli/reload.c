@@ -208,7 +208,9 @@ static int run(struct reload *r)
 		return -1;
 	r->next->options = r->server->current->options;
 	config_mta_options(r->next->config, &r->next->options);
-	if (compare(r) < 0 || r->is_dry_run)
+	if (compare(r) < 0)
+		return -1;
+	if (r->is_dry_run)
 		return 0;
 	if (r->weaker > 0 && !r->may_weaken)
 		return refuse(r, CLI_CONFIG,

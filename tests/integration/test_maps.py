@@ -292,13 +292,16 @@ def test_a_query_without_end(site, tmp_path):
 
 
 def test_reload_while_locked(site, database):
-    """What cannot be compared is not taken for equal."""
+    """What cannot be compared is not taken for equal, and nothing claims that it was."""
     path, spec = database({"vm1.vm": "discard:"})
     hub = site.hub("vm1.vm discard:\n", transport_maps=f"{spec}, hash:ts")
     with locked(path):
-        got = hub.command("reload")
-        assert got.returncode == 75, got.stderr
-        assert WORDS["locked"].encode() in got.stderr
+        for arguments in ["--dry-run"], []:
+            got = hub.command("reload", *arguments)
+            assert (got.returncode, got.stdout) == (75, b""), got.stderr
+            assert WORDS["locked"].encode() in got.stderr
+    hub.wait_for("reload refused: ")
+    assert "]: reloaded: " not in hub.server.log()
     assert hub.command("reload").returncode == 0
 
 
