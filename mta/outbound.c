@@ -331,6 +331,25 @@ static void on_starttls_refused(void *arg, const struct smtp_status *status)
 	require_tls(o, why);
 }
 
+/*
+ * RFC 8689 section 4.2.1: for mail with REQUIRETLS the names that MX records have
+ * are none to verify a peer by, as anybody on the way could have put them there.
+ * TLSA records are there only where those are signed.
+ */
+static const struct tls_policy *session_policy(struct outbound *o)
+{
+	static const char *const names[] = { "nexthop", "dot-nexthop" };
+	const struct tls_policy *policy = policy_of(o);
+
+	if (!o->lane->route->requires_tls || !o->target->hop->mx || policy->dane ||
+	    policy->match_count > 0)
+		return policy;
+	o->strict = *policy;
+	o->strict.match = names;
+	o->strict.match_count = ARRAY_SIZE(names);
+	return &o->strict;
+}
+
 static void start_tls(struct outbound *o)
 {
 	struct stream_filter *filter = NULL;
@@ -339,7 +358,7 @@ static void start_tls(struct outbound *o)
 
 	o->state = OUTBOUND_HANDSHAKE;
 	loop_timer_start(o->timer, limit_ms(timeouts_of(o)->starttls_ms, STARTTLS_TIMEOUT_MS));
-	r = tls_session_new_client(o->lane->view->options->client_tls, policy_of(o),
+	r = tls_session_new_client(o->lane->view->options->client_tls, session_policy(o),
 				   o->target->hop->host, o->target->host, o->lane->route->lane,
 				   &filter, &err);
 	if (r < 0) {

@@ -30,8 +30,9 @@ struct outbound {
 	const struct transport_hop *session_hop;
 	unsigned int sessions; /* with hosts of that hop: those that came to be ready for mail */
 	const struct dial_target *target; /* the dialler's; NULL: there was none yet */
-	bool retry_clear; /* the last handshake failed and the policy permits clear text: */
-	bool stay_clear;  /*   no TLS on this connection */
+	bool retry_clear;	  /* the last handshake failed and the policy permits clear text: */
+	bool stay_clear;	  /*   no TLS on this connection */
+	struct tls_policy strict; /* for mail with REQUIRETLS, with other names */
 
 	struct stream *stream;
 	struct smtp_client *client;

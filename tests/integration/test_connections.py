@@ -205,6 +205,21 @@ def test_requiretls_comes_back(site, tls, certificate, extensions, level, dsn, w
     assert not any("MAIL" in verbs(session) for session in peer.sessions)
 
 
+@pytest.mark.parametrize("level", ["may", "encrypt"])
+@pytest.mark.parametrize("domain, exchanger, is_proved", [
+    ("dom.example", "hub.example", False), ("hub.example", "mx.dom.example", True)])
+def test_requiretls_does_not_believe_mx(site, level, domain, exchanger, is_proved):
+    """The certificate is for hub.example: nobody has to have asked for just that."""
+    peer = site.peer("starttls", extensions=REQUIRETLS)
+    dns = site.dns({domain: [(10, exchanger)], exchanger: [HOST]})
+    hub = site.hub(f"vm2.vm relay:{domain}:{peer.port} tls={level}\nvm1.vm discard:\n",
+                   resolver=dns.address)
+    line = hub.delivered(RECIPIENT, submit_requiretls(site, hub), "sent" if is_proved else "bounced")
+    assert is_proved or "dsn=5.7.10," in line and "nothing proves the name of host" in line
+    assert len(peer.messages) == is_proved
+    hub.delivered("carol@vm2.vm", relay(hub, SENDER, "carol@vm2.vm"))
+
+
 def test_requiretls_waits_for_who_is_out_of_reach(site):
     """One next hop does not have it, another may: nobody knows before it answers."""
     gone = site.port()
