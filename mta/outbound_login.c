@@ -10,6 +10,7 @@
  * A step may hash for long (SCRAM), so it is made on the thread pool. A login
  * whose connection has gone meanwhile has no o any more, and frees itself.
  */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -87,12 +88,21 @@ static void give_up_here(struct outbound *o, const char *why)
 
 /* ---- the exchange ---- */
 
+/* One step, to l->response. How long a password is, is for a map to say. */
+static int respond(struct outbound_login *l, struct slice challenge, struct error *err)
+{
+	int r = sasl_exchange_step(l->exchange, challenge, &l->response, err);
+
+	if (r >= 0 && buf_len(&l->response) > SMTP_AUTH_RESPONSE_MAX)
+		return error_set(err, -EMSGSIZE, "user or password is too long for AUTH");
+	return r;
+}
+
 static void step(struct loop_work *work)
 {
 	struct outbound_login *l = CONTAINER_OF(work, struct outbound_login, work);
 
-	l->result =
-		sasl_exchange_step(l->exchange, buf_slice(&l->challenge), &l->response, &l->error);
+	l->result = respond(l, buf_slice(&l->challenge), &l->error);
 }
 
 static void stepped(struct loop_work *work)
@@ -219,7 +229,7 @@ static int say_first(struct outbound *o, struct error *err)
 		smtp_client_auth(o->client, l->mechanism, NULL);
 		return 0;
 	}
-	r = sasl_exchange_step(l->exchange, slice_of(NULL, 0), &l->response, err);
+	r = respond(l, slice_of(NULL, 0), err);
 	if (r < 0)
 		return r;
 	first = buf_slice(&l->response);

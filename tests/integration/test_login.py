@@ -65,6 +65,18 @@ def test_mechanism(site, mechanism):
     assert_no_secret(hub)
 
 
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+def test_password_that_no_line_can_hold(site, mechanism):
+    """RFC 4954 section 4: 12288 bytes of base64."""
+    password = "long" * 2500
+    peer = login_peer(site, Login({USER: password}), mechanism)
+    hub = login_hub(site, peer, f"[{HOST}]:{peer.port} {USER}:{password}\n")
+    line = hub.delivered("b@vm2.vm", relay(hub, SENDER, "b@vm2.vm"), "deferred")
+    assert "user or password is too long for AUTH" in line and not said_anything(peer)
+    hub.stop()
+    assert_no_secret(hub, password)
+
+
 def test_best_of_all_is_used(site):
     login = Login({USER: PASSWORD})
     peer = login_peer(site, login)
