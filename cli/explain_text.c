@@ -176,6 +176,8 @@ static void write_action(const struct explanation *e, struct buf *out)
 	buf_append_string(out, "\n");
 	if (e->error)
 		line(out, explain_is_relayed(e) ? "others" : "because", e->error);
+	if (e->action == EXPLAIN_DISCARD)
+		line(out, "logged as", e->route->status.text);
 	if (e->mailbox) {
 		label(out, "mailbox");
 		cli_format_text(out, e->mailbox);

@@ -145,7 +145,7 @@ static void show_event(struct buf *out, const struct trace *t, const struct queu
 	buf_printf(out, ": %s\n", what_happened(e));
 	if (row->kind == QUEUE_LEDGER_DELETED)
 		return;
-	append_named(out, "    connected ", row->peer, "\n");
+	append_named(out, "    address   ", row->peer, "\n");
 	show_route(out, row);
 	if (row->has_tls_policy && row->kind == QUEUE_LEDGER_ATTEMPT)
 		show_tls(out, row);

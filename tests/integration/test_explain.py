@@ -86,6 +86,11 @@ def test_what_is_not_sent(host, line, action, error):
     assert error is None or f"because {error}" in text
 
 
+def test_what_is_discarded(host):
+    host.hub("vm2.vm discard:spam trap\n")
+    assert "logged as discarded: spam trap" in words(host.text("b@vm2.vm"))
+
+
 def test_recipients_domain_as_next_hop(host):
     host.hub(default_transport="smtp")
     (got,) = host.json("b@vm2.vm")

@@ -145,7 +145,7 @@ def test_trace_of_what_has_gone(day):
                  r"^    from      client\.example \[127\.0\.0\.1\] by ESMTP$",
                  r"^    tls       none: it came IN CLEAR$",
                  r"ago: i@vm1\.vm: delivered$",
-                 rf"^    connected 127\.0\.0\.1:{port}$",
+                 rf"^    address   127\.0\.0\.1:{port}$",
                  rf"^    route     relay-smtps 127\.0\.0\.1:{port}, as .*ts:1 says$",
                  r"^    tls       verify is asked for; implicit, TLSv1\.3 with TLS_\w+, "
                  r"hub\.example verified by ca$",
