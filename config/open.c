@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/macros.h"
 #include "base/utf8.h"
 #include "edge/maildir.h"
 #include "smtp/domain.h"
@@ -141,16 +142,39 @@ static int visit_mailbox(void *arg, const char *key, const char *value, const ch
 	return 0;
 }
 
-static void open_networks(struct config *c)
+/* Whether it has an address that no host has: the last of a reserved class, or discarded (RFC 6666). */
+static bool has_nobody(struct map *map)
+{
+	static const char *const nobody[] = { "255.255.255.254", "100::1" };
+	bool has = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(nobody) && !has; i++) {
+		struct arena arena = { 0 };
+		struct map_result result;
+		struct error err;
+
+		has = map_lookup(map, slice_from(nobody[i]), &arena, &result, &err) == MAP_FOUND;
+		arena_done(&arena);
+	}
+	return has;
+}
+
+static void check_network_map(struct config *c, struct map *map)
 {
 	struct finder finder = { c, CONFIG_MYNETWORKS };
 
+	if (map_has_every_key(map))
+		on_finding(&finder, true, map_spec(map), "would let anybody relay");
+	else if (has_nobody(map))
+		on_finding(&finder, false, map_spec(map), "seems to let anybody relay");
+}
+
+static void open_networks(struct config *c)
+{
 	open_specs(c, CONFIG_MYNETWORKS, c->network_specs, &c->network_maps);
 	check_maps(c, CONFIG_MYNETWORKS, c->network_maps);
 	for (size_t i = 0; c->network_maps && i < maps_count(c->network_maps); i++)
-		if (map_has_every_key(maps_at(c->network_maps, i)))
-			on_finding(&finder, true, map_spec(maps_at(c->network_maps, i)),
-				   "would let anybody relay");
+		check_network_map(c, maps_at(c->network_maps, i));
 	for (unsigned int i = 0; i < c->network_count; i++)
 		if (c->networks[i].bits == 0)
 			config_report_setting(c, CONFIG_MYNETWORKS, CONFIG_WARNING,
