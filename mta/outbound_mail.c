@@ -446,7 +446,11 @@ void outbound_mail_broken(void *arg, const struct smtp_transaction *t, enum smtp
 		return;
 	}
 	if (is_movable(o, d, how, status)) {
-		move_on(o, d);
+		/* Nothing new is begun by old options, or by who stops. */
+		if (lane_is_closing(o->lane))
+			give_back(o, d, status);
+		else
+			move_on(o, d);
 		return;
 	}
 	mark_words_of_peer(d, status);

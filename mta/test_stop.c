@@ -267,6 +267,36 @@ static void test_disk_fails(void **state)
 	rig_free(rig);
 }
 
+/* Who stops goes to no other address, which may be slow to answer, or slow to take mail. */
+static void test_stops_at_this_address(void **state)
+{
+	struct peer *idle = peer_play(PEER_EHLO PEER_MESSAGE PEER_QUIT);
+	struct peer *first = peer_play(PEER_EHLO "C MAIL FROM:\nT\nS 421 4.3.2 not now\n");
+	struct peer *second = peer_play(PEER_EHLO "*\n");
+	struct rig *rig = rig_new("example.org = relay:[127.0.0.1]:%u tls=none\n"
+				  "* = relay:[127.0.0.1]:%u, [127.0.0.1]:%u tls=none",
+				  peer_port(idle), peer_port(first), peer_port(second));
+
+	(void)state;
+	rig_options(rig)->workers = 1;
+	rig_start(rig);
+	rig_submit(rig, "eve@example.org");
+	rig_wait_queued(rig, 0);
+	rig_submit(rig, "bob@example.net");
+	peer_wait_seen(first, "MAIL FROM:");
+	rig_stop_begin(rig, LONG_MS);
+	peer_wait_ends(idle, 1); /* it has come to the lanes */
+	peer_let_go(first);
+	rig_stop_wait(rig);
+	assert_int_equal(peer_connections(second), 0);
+	assert_false(rig_has_logged(rig, "status=deferred"));
+	rig_wait_queued(rig, 1);
+	rig_free(rig);
+	peer_free(idle);
+	peer_free(first);
+	peer_free(second);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +309,7 @@ int main(void)
 		cmocka_unit_test(test_grace_and_answer),
 		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_put_back),
+		cmocka_unit_test(test_stops_at_this_address),
 		cmocka_unit_test(test_committing),
 		cmocka_unit_test(test_committing_file),
 		cmocka_unit_test(test_disk_fails),
