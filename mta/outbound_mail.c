@@ -373,8 +373,12 @@ static void put_off(struct outbound *o, struct delivery *d, const struct smtp_st
 
 static void give_back(struct outbound *o, struct delivery *d, const struct smtp_status *why)
 {
+	d->was_in_clear |= !o->attempt.encrypted;
 	if (d->unknown > 0 && d->unknown < d->count) {
-		list_push(&o->returned, &split_unknown(d)->link);
+		struct delivery *part = split_unknown(d);
+
+		part->was_in_clear = d->was_in_clear;
+		list_push(&o->returned, &part->link);
 		finish(o, d);
 	} else if (d->unknown == 0) {
 		finish(o, d);

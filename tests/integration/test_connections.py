@@ -155,6 +155,18 @@ def test_connection_is_used_for_so_many(site):
     assert [verbs(session).count("MAIL") for session in peer.sessions] == [2, 2]
 
 
+def test_envelope_was_in_the_clear(site):
+    """And the message then went over TLS: the ledger has not forgotten."""
+    peer = site.peer("starttls", replies={"EHLO": ["250 peer.example"],
+                                          "MAIL": [None, "421 4.3.2 later"]})
+    hub = hub_for(site, peer, tls="may", smtp_connection_cache_time_limit="100s")
+    hub.delivered("carol@vm2.vm", relay(hub, SENDER, "carol@vm2.vm"))
+    message_id = relay(hub, SENDER, RECIPIENT)
+    assert ", tls=may:TLSv1.3" in hub.delivered(RECIPIENT, message_id)
+    hub.removed(message_id)
+    assert [bool(row["in_clear"]) for row in hub.ledger(RECIPIENT)] == [True]
+
+
 # ---- REQUIRETLS ----
 
 REQUIRETLS = ("PIPELINING", "8BITMIME", "REQUIRETLS")
