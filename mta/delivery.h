@@ -15,10 +15,11 @@
 struct active {
 	struct list link;
 	struct queue_message *message;
-	int64_t active_ms;  /* when it came to the scheduler, Unix milliseconds */
-	size_t bytes;	    /* counted against the memory budget */
-	unsigned int holds; /* deliveries that have not come back */
-	bool removed;	    /* from the queue: nothing is left to do */
+	int64_t active_ms;     /* when it came to the scheduler, Unix milliseconds */
+	size_t bytes;	       /* counted against the memory budget */
+	unsigned int holds;    /* deliveries that have not come back */
+	bool removed;	       /* from the queue: nothing is left to do */
+	struct list suspended; /* deliveries that came back to wait for their lane in the queue */
 };
 
 /* How the attempt went on the wire, for the log and the ledger. */
@@ -70,7 +71,7 @@ struct delivery_owner {
 };
 
 struct delivery {
-	struct list link; /* of the lane that it waits in */
+	struct list link; /* of the lane that it waits in; then of active->suspended */
 	struct delivery_owner *owner;
 	struct active *active;
 	struct queue_message *message;

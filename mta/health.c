@@ -209,6 +209,8 @@ void health_probe_dropped(struct health_entry *e)
 {
 	pthread_mutex_lock(&e->health->mutex);
 	e->is_probing = false;
+	if (health_is_down(e))
+		tell(e->health); /* who was told to wait for it may have mail by now */
 	pthread_mutex_unlock(&e->health->mutex);
 }
 

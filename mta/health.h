@@ -26,9 +26,9 @@ struct health *health_new(void);
 void health_free(struct health *h); /* no entry may be in use */
 
 /*
- * changed() is called whenever a next hop has come up, was probed in vain, or
- * is said to be worth another try; from any thread, with a lock held: it must
- * not call back, loop_notify_send() is what it is for.
+ * changed() is called whenever a next hop has come up, was probed in vain or
+ * not after all, or is said to be worth another try; from any thread, with a
+ * lock held: it must not call back, loop_notify_send() is what it is for.
  */
 void health_listen(struct health *h, void (*changed)(void *arg), void *arg);
 

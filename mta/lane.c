@@ -137,6 +137,8 @@ void lane_suspended(struct lane *lane)
 		health_offer(lane->health);
 	else if (lane->is_proven)
 		run_soon(lane);
+	else
+		lane_look(lane); /* its time may have come while it was on its way to the queue */
 }
 
 static unsigned int room(const struct lane *lane)
@@ -254,7 +256,7 @@ void lane_look(struct lane *lane)
 	if (!is_down(lane)) {
 		if (lane->has_suspended || lane->turns != health_turns(lane->health))
 			run_soon(lane);
-	} else if (has_hope(lane) && lane->is_probing) {
+	} else if (lane->has_suspended && has_hope(lane) && lane->is_probing) {
 		scheduler_feed(lane->worker->scheduler, lane);
 	}
 }

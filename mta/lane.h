@@ -84,7 +84,7 @@ void lane_forget_failures(struct lane *lane);
 /* Drop what waits for a connection; it stays in the queue. */
 void lane_drop_waiting(struct lane *lane);
 
-/* A delivery of this lane was suspended, and that is recorded. */
+/* A delivery of this lane was suspended: a claim by the lane's name can have it now. */
 void lane_suspended(struct lane *lane);
 
 /*

@@ -76,6 +76,7 @@ struct release {
 	struct scheduler *s;
 };
 
+static void adopt(struct scheduler *s, const struct transport_route *route, int64_t name);
 static void look_for_work(struct scheduler *s);
 
 /* ---- claims ---- */
@@ -129,6 +130,31 @@ static void drop_active(struct scheduler *s, struct active *a)
 	free(a);
 }
 
+static void delivery_free(struct delivery *d)
+{
+	for (unsigned int i = 0; i < d->count; i++)
+		transport_route_unref(d->recipients[i].route);
+	transport_route_unref(d->route);
+	free(d);
+}
+
+/* Now a claim can have it, so that a lane may find what it is told of. */
+static void tell_lanes(struct scheduler *s, struct active *a)
+{
+	struct list *link;
+
+	while ((link = list_pop(&a->suspended)) != NULL) {
+		struct delivery *d = CONTAINER_OF(link, struct delivery, link);
+		struct lane *lane = strmap_get(&s->lanes, slice_from(d->route->lane));
+
+		if (lane)
+			lane_suspended(lane);
+		else
+			adopt(s, d->route, d->waits_for);
+		delivery_free(d);
+	}
+}
+
 /* One hold on the message less; the last one frees it. */
 static void unhold(struct scheduler *s, struct active *a)
 {
@@ -139,6 +165,7 @@ static void unhold(struct scheduler *s, struct active *a)
 		maillog_removed(s->worker->options->log, a->message->name);
 	else
 		release(s, a->message->id);
+	tell_lanes(s, a);
 	drop_active(s, a);
 	look_for_work(s);
 }
@@ -295,6 +322,7 @@ static void activate(struct scheduler *s, struct queue_message *m)
 	a->active_ms = now_ms;
 	a->bytes = ACTIVE_OVERHEAD + (queue_body_in_file(m->body) ? 0 : (size_t)m->size);
 	a->holds = 1;
+	list_init(&a->suspended);
 	list_push(&s->active, &a->link);
 	maillog_active(s->worker->options->log, m);
 
@@ -543,14 +571,6 @@ static void on_timer(void *arg)
 
 /* ---- deliveries that come back ---- */
 
-static void delivery_free(struct delivery *d)
-{
-	for (unsigned int i = 0; i < d->count; i++)
-		transport_route_unref(d->recipients[i].route);
-	transport_route_unref(d->route);
-	free(d);
-}
-
 static void delivery_finished(struct delivery_owner *owner, struct delivery *d)
 {
 	settler_add(CONTAINER_OF(owner, struct scheduler, owner)->settler, d);
@@ -571,15 +591,10 @@ static void delivery_settled(struct delivery_owner *owner, struct delivery *d, b
 	struct active *a = d->active;
 
 	a->removed |= removed;
-	if (d->waits_for != 0) {
-		struct lane *lane = strmap_get(&s->lanes, slice_from(d->route->lane));
-
-		if (lane)
-			lane_suspended(lane);
-		else
-			adopt(s, d->route, d->waits_for); /* no claim could see it before */
-	}
-	delivery_free(d);
+	if (d->waits_for != 0)
+		list_push(&a->suspended, &d->link);
+	else
+		delivery_free(d);
 	unhold(s, a);
 	for (size_t i = 0; i < count; i++)
 		scheduler_submit(s, notifications[i]);

@@ -178,6 +178,19 @@ def test_suspended(site):
         assert found["waits_for_next_hop"] is (address != "c@vm2.vm")
 
 
+def test_each_retry_is_one(site):
+    """Whichever worker may probe, and whichever finds the message that the operator wants tried."""
+    hub = site.hub(f"vm1.vm relay:[{HOST}]:{site.port()} tls=none\n", workers=2,
+                   minimal_backoff_time="1h")
+    relay(hub, "a@x.example", "one@vm1.vm")
+    mark = 0
+    for _ in range(30):
+        hub.wait_for(r"<one@vm1\.vm>.* status=deferred \(connect to ", since=mark)
+        mark = hub.server.mark()
+        hub.waiting("one@vm1.vm")
+        assert hub.command("queue", "retry", "--all").returncode == 0
+
+
 def test_no_smtp_everywhere(site):
     """Rubbish of a next hop in the log, the queue, the ledger and the bounce: quoted and harmless."""
     rubbish = b"\x1b[2J\x00\xff <script>\x07" + b"x" * 5000 + b"\r\n"
