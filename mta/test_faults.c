@@ -89,7 +89,7 @@ static const struct {
 	{ "not SMTP", "relay:[127.0.0.1]:%u tls=none", "S HTTP/1.1 400 Bad Request\n", 0,
 	  "dsn=4.5.0, status=deferred (" },
 	{ "all is refused", "relay:[127.0.0.1]:%u tls=none", "S 554 5.7.1 go away\n", 0,
-	  "dsn=4.0.0, status=deferred (host 127.0.0.1[127.0.0.1]:" },
+	  "dsn=4.7.1, status=deferred (host 127.0.0.1[127.0.0.1]:" },
 	{ "EHLO and HELO are refused", "relay:[127.0.0.1]:%u tls=none",
 	  "S 220 x\nC EHLO\nS 550 no\nC HELO\nS 550 no\n", 0,
 	  "dsn=4.0.0, status=deferred (host 127.0.0.1[127.0.0.1]:" },
