@@ -2,10 +2,11 @@
  * credentials - whom we log in as at a next hop (smtp_sasl_password_maps)
  *
  * By the next hop as the route has it: "[host]:port", then "[host]", "host:port"
- * and "host"; the names of MX hosts don't matter, as DNS is not to decide who gets
- * a password. Where it goes by sender, the sender's address, the same
- * without an extension, and "@domain" come before these. The value is "user:password"; one without a user or without
- * a password says that nobody logs in, and ends the search.
+ * and "host". The names of MX hosts are no keys. But they are who gets the
+ * password: with MX it takes level secure or dane-only for DNS to have no say.
+ * Where it goes by sender, the sender's address, the same without an extension,
+ * and "@domain" come before these. The value is "user:password"; one without a
+ * user or without a password says that nobody logs in, and ends the search.
  *
  * Routes know the user and the key, nobody but the connection that logs in gets
  * the password, at that time: so a changed one is used from the next connection
