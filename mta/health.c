@@ -35,6 +35,7 @@ struct health {
 
 struct health_entry {
 	struct health *health;
+	int64_t mail_name;
 	atomic_uint turns, connected;
 	_Atomic int64_t retry_ms; /* 0: not down */
 	_Atomic int64_t last_answer_ms, last_success_ms;
@@ -99,6 +100,39 @@ static void tell(struct health *h)
 		h->listeners[i].changed(h->listeners[i].arg);
 }
 
+static bool is_taken(const struct health *h, int64_t mail_name)
+{
+	const struct strmap_entry *entry;
+	size_t cursor = 0;
+
+	while ((entry = strmap_next(&h->entries, &cursor)) != NULL)
+		if (((const struct health_entry *)entry->value)->mail_name == mail_name)
+			return true;
+	return false;
+}
+
+/*
+ * FNV-1a: the same after a restart and in every version, as it is stored with
+ * what waits. Whoever can choose domains finds two with one hash in a minute: by
+ * one name the next hop that is up would be given the mail of the one that is
+ * down, over and over.
+ */
+static int64_t find_mail_name(const struct health *h, const char *text)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+	while (hash == 0 || is_taken(h, (int64_t)hash))
+		hash++;
+	return (int64_t)hash;
+}
+
+int64_t health_mail_name(const struct health_entry *e)
+{
+	return e->mail_name;
+}
+
 struct health_entry *health_get(struct health *h, const char *name)
 {
 	struct slice key = slice_from(name);
@@ -109,6 +143,7 @@ struct health_entry *health_get(struct health *h, const char *name)
 	if (!e) {
 		e = memory_zeroed(sizeof(*e));
 		e->health = h;
+		e->mail_name = find_mail_name(h, name);
 		e->name = slice_strdup(key);
 		e->next_hop = slice_strdup(key);
 		strmap_put(&h->entries, key, e);

@@ -36,6 +36,12 @@ void health_listen(struct health *h, void (*changed)(void *arg), void *arg);
 struct health_entry *health_get(struct health *h, const char *name);
 void health_put(struct health_entry *e); /* NULL is fine */
 
+/*
+ * What its suspended mail waits for, in all workers: a hash of the name, the same
+ * after a restart. No two entries have the same at a time.
+ */
+int64_t health_mail_name(const struct health_entry *e);
+
 /* What operators know it by, as the queue has it. */
 void health_set_next_hop(struct health_entry *e, const char *next_hop);
 

@@ -31,16 +31,6 @@ static uint32_t random_u32(void)
 	return value;
 }
 
-/* FNV-1a: the same after a restart and in every version, as it is stored with what waits. */
-static int64_t name_of(const char *text)
-{
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-	return hash ? (int64_t)hash : 1;
-}
-
 static bool is_shut_out(const struct lane *lane)
 {
 	return lane->shut_out_ms > mta_now_ms(lane->worker);
@@ -368,7 +358,7 @@ struct lane *lane_new(struct mta_worker *worker, const struct transport_route *r
 	health_set_next_hop(lane->health, delivery_next_hop(route));
 	lane->turns = health_turns(lane->health);
 	lane->timer = loop_timer_new(worker->loop, on_timer, lane);
-	lane->name = name_of(route->lane);
+	lane->name = health_mail_name(lane->health);
 	lane->has_suspended = true; /* from before a restart, perhaps */
 	lane->allowance = UINT_MAX;
 	list_init(&lane->hungry);

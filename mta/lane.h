@@ -52,12 +52,12 @@ struct lane {
 	struct loop_timer *timer; /* for the next probe, or the end of shut_out_ms */
 	int64_t timer_ms;	  /* what it runs for, Unix milliseconds */
 
-	int64_t name;	      /* what suspended mail waits for: a hash of the route's lane string */
-	bool has_suspended;   /* there may be some in the queue */
-	bool is_fed;	      /* it is being claimed */
-	int64_t fed_until_id; /* it was looked through up to this message */
-	struct list hungry;   /* of the scheduler, while it waits to be fed */
-	unsigned int pushes;  /* deliveries that came; to see whether fed messages did */
+	int64_t name;		/* what suspended mail waits for: health_mail_name() */
+	bool has_suspended;	/* there may be some in the queue */
+	bool is_fed;		/* it is being claimed */
+	int64_t fed_until_id;	/* it was looked through up to this message */
+	struct list hungry;	/* of the scheduler, while it waits to be fed */
+	unsigned int pushes;	/* deliveries that came; to see whether fed messages did */
 	unsigned int allowance; /* deliveries that may wait in memory; UINT_MAX: no limit */
 	unsigned int taken;	/* by connections since the last lane_measure() */
 

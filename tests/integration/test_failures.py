@@ -214,3 +214,27 @@ def test_no_smtp_everywhere(site):
     home.wait_for_messages(1)
     bounce = home.messages[0].body
     assert b"no SMTP: ?[2J" in bounce and b"\x1b" not in bounce and b"\x00" not in bounce
+
+
+def test_lanes_of_one_name(site):
+    """
+    FNV-1a, by which suspended mail finds its lane, is the same of "relay:[" with either of these
+    hosts behind it: whoever may choose domains finds such pairs in a minute.
+    """
+    up, down = "ltmdv2zidulla", "gwmqcuahceodh"
+    dns = site.dns({up: [HOST], down: ["127.0.0.2"]})
+    port = site.port()
+    hub = site.hub(f"vm1.vm relay:[{up}]:{port} tls=none\nvm2.vm relay:[{down}]:{port} tls=none\n",
+                   resolver=dns.address, minimal_backoff_time="10m", maximal_backoff_time="10m")
+    for i in range(300):
+        relay(hub, "a@x.example", f"u{i}@vm{1 + i % 2}.vm")
+    for i in range(300):
+        hub.delivered(f"u{i}@vm{1 + i % 2}.vm", status="deferred")
+    site.peer(port=port)
+    assert hub.command("queue", "retry", "--recipient", "@vm1.vm").returncode == 0
+    for i in range(0, 300, 2):
+        hub.delivered(f"u{i}@vm1.vm")
+    for i in range(20):
+        hub.delivered("more@vm1.vm", relay(hub, "a@x.example", "more@vm1.vm"))
+
+    assert count(hub, "@vm2.vm>") < 450  # once each, and not over and over again
