@@ -17,11 +17,12 @@
 #include "mta/outbound.h"
 #include "mta/scheduler.h"
 
-#define HOP_MEMORY_MS 300000
-#define FEED_MAX      64   /* suspended messages that are claimed at a time; see CLAIM_MESSAGES */
-#define FRUITLESS_MAX 10   /* connections in a row that broke: as bad as if there were none */
-#define PROBE_MS      1000 /* usually enough for a probe */
-#define PATIENCE_S    4	   /* what the next hop takes in this time may wait in memory */
+#define HOP_MEMORY_MS  300000
+#define AHEAD_PAUSE_MS 300000
+#define FEED_MAX       64   /* suspended messages that are claimed at a time; see CLAIM_MESSAGES */
+#define FRUITLESS_MAX  10   /* connections in a row that broke: as bad as if there were none */
+#define PROBE_MS       1000 /* usually enough for a probe */
+#define PATIENCE_S     4    /* what the next hop takes in this time may wait in memory */
 
 static uint32_t random_u32(void)
 {
@@ -472,6 +473,8 @@ struct delivery *lane_take_ahead(struct lane *lane, struct lane_connection *c)
 	if (lane_is_closing(lane) || lane->is_probing || is_down(lane) || !c->is_fruitful ||
 	    !list_is_empty(&lane->idle) || may_connect(lane))
 		return NULL;
+	if (mta_now_ms(lane->worker) < lane->ahead_from_ms)
+		return NULL;
 	/* Each connection that comes free takes one; ahead goes what is more than that. */
 	if (waiting < lane->connections)
 		return NULL;
@@ -480,6 +483,11 @@ struct delivery *lane_take_ahead(struct lane *lane, struct lane_connection *c)
 	lane->ready_count--;
 	lane->taken++;
 	return CONTAINER_OF(list_pop(&lane->ready), struct delivery, link);
+}
+
+void lane_not_ahead(struct lane *lane)
+{
+	lane->ahead_from_ms = mta_now_ms(lane->worker) + AHEAD_PAUSE_MS;
 }
 
 unsigned int lane_first_hop(const struct lane *lane)

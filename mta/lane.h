@@ -47,6 +47,7 @@ struct lane {
 	bool is_proven;		  /* mail has gone through, and it did not go down since */
 	unsigned int tried;	  /* connections that failed, and no answer to it yet */
 	unsigned int fruitless;	  /* connections in a row that broke before any mail went through */
+	int64_t ahead_from_ms;	  /* mail does not go behind other mail before */
 	unsigned int turns;	  /* of its health, as last seen */
 	int64_t shut_out_ms;	  /* others are connected and we are refused: not before then */
 	struct loop_timer *timer; /* for the next probe, or the end of shut_out_ms */
@@ -125,6 +126,9 @@ void lane_defer_probe(const struct lane *lane, struct delivery *d);
  * through. NULL: not now.
  */
 struct delivery *lane_take_ahead(struct lane *lane, struct lane_connection *c);
+
+/* Several messages are in doubt, as a connection broke: for a while no more than one shall be. */
+void lane_not_ahead(struct lane *lane);
 
 /* A delivery could not be begun on its connection: it goes first on another. */
 void lane_put_back(struct lane *lane, struct delivery *d);

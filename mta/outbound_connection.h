@@ -51,6 +51,7 @@ struct outbound {
 	bool taking;		   /* inside outbound_mail_next() */
 	bool went_through;	   /* a transaction has */
 	bool is_spent;		   /* it takes no more deliveries */
+	unsigned int in_doubt;	   /* messages that the peer may have, as the connection broke */
 	bool is_broken_off;	   /* amid a message */
 	unsigned int transactions; /* begun */
 	unsigned int rcpt_max;	   /* recipients of one, as it turned out; 0: no limit yet */

@@ -444,6 +444,8 @@ void outbound_mail_broken(void *arg, const struct smtp_transaction *t, enum smtp
 	struct delivery *d;
 
 	o->is_broken_off |= f->body_begun;
+	if (how == SMTP_BREAK_MESSAGE && o->in_doubt++ > 0)
+		lane_not_ahead(o->lane);
 	d = end_flight(o, f);
 	if (is_worth_another(o, how, status)) {
 		give_back(o, d, status);

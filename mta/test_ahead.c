@@ -153,6 +153,33 @@ static void test_lost(void **state)
 	peer_free(peer);
 }
 
+/* A next hop that ends so gets one at a time for a while: no RSET, which would be ahead. */
+static void test_once_bitten(void **state)
+{
+	static const char *const scripts[] = {
+		PEER_EHLO_CHUNKING TAKE_FIRST THREE_BEHIND TAKE,
+		PEER_EHLO_CHUNKING TAKE_FIRST FLIGHT TAKE FLIGHT TAKE FLIGHT TAKE "H\n",
+	};
+	struct peer *peer = peer_new(scripts, 2);
+	struct rig *rig = rig_with_four(peer);
+
+	(void)state;
+	peer_let_go(peer);
+	rig_wait_queued(rig, 2);
+	peer_wait_messages(peer, 4);
+	rig_submit(rig, "five@example.net");
+	peer_wait_messages(peer, 5);
+	rig_submit(rig, "six@example.net");
+	rig_submit(rig, "seven@example.net");
+	rig_submit(rig, "eight@example.net");
+	peer_let_go(peer);
+	rig_wait_log(rig, "to=<eight@example.net>");
+	assert_int_equal(rig_count_logged(rig, "status=sent"), 6);
+	assert_int_equal(rig_count_logged(rig, "status=deferred"), 2);
+	rig_free(rig);
+	peer_free(peer);
+}
+
 /* By DATA only the envelope of the next one is ahead, and that is not in doubt. */
 static void test_lost_behind_the_dot(void **state)
 {
@@ -479,6 +506,7 @@ int main(void)
 		cmocka_unit_test(test_closing_in_between),
 		cmocka_unit_test(test_closing_amid_files),
 		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_once_bitten),
 		cmocka_unit_test(test_lost_behind_the_dot),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_stop_in_a_hurry),
