@@ -74,7 +74,7 @@ def test_recipient_limit_of_a_transaction(site):
     ("RCPT", "421 4.3.2 going down", "deferred", "4.3.2"),
     ("END", "421 4.3.2 going down", "deferred", "4.3.2"),
     ("GREETING", "421 4.3.2 too busy", "deferred", "4.3.2"),
-    ("GREETING", "554 5.7.1 go away", "deferred", "4.0.0"),
+    ("GREETING", "554 5.7.1 go away", "deferred", "4.7.1"),
     ("GREETING", "nonsense", "deferred", "4.5.0"),
     ("GREETING", DROP, "deferred", "4.4.2"),
     ("EHLO", DROP, "deferred", "4.4.2"),
