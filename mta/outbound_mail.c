@@ -140,6 +140,7 @@ static void settle_too_many(struct outbound *o, struct delivery *d)
 		return;
 	}
 	o->rcpt_max = d->count - d->unknown;
+	d->was_in_clear |= !o->attempt.encrypted; /* of those that move, too */
 	moves = moves_of(d);
 	for (unsigned int i = 0; i < d->count; i++)
 		moves[i] = !d->recipients[i].known;
@@ -375,10 +376,7 @@ static void give_back(struct outbound *o, struct delivery *d, const struct smtp_
 {
 	d->was_in_clear |= !o->attempt.encrypted;
 	if (d->unknown > 0 && d->unknown < d->count) {
-		struct delivery *part = split_unknown(d);
-
-		part->was_in_clear = d->was_in_clear;
-		list_push(&o->returned, &part->link);
+		list_push(&o->returned, &split_unknown(d)->link);
 		finish(o, d);
 	} else if (d->unknown == 0) {
 		finish(o, d);

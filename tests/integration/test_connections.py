@@ -167,6 +167,19 @@ def test_envelope_was_in_the_clear(site):
     assert [bool(row["in_clear"]) for row in hub.ledger(RECIPIENT)] == [True]
 
 
+def test_split_envelope_was_in_the_clear(site):
+    """Nor has it for the recipient that was one too many, and went over the next connection."""
+    peer = site.peer("starttls", replies={"EHLO": ["250-peer.example\r\n250 LIMITS MAILMAX=1"],
+                                          "RCPT": [None, "452 4.5.3 one at a time"]})
+    hub = hub_for(site, peer, tls="may")
+    message_id = relay(hub, SENDER, [RECIPIENT, "carol@vm2.vm"])
+    hub.delivered(RECIPIENT, message_id)
+    assert ", tls=may:TLSv1.3" in hub.delivered("carol@vm2.vm", message_id)
+    hub.removed(message_id)
+    for address in RECIPIENT, "carol@vm2.vm":
+        assert [bool(row["in_clear"]) for row in hub.ledger(address)] == [True]
+
+
 # ---- REQUIRETLS ----
 
 REQUIRETLS = ("PIPELINING", "8BITMIME", "REQUIRETLS")
