@@ -226,9 +226,12 @@ void health_disconnected(struct health_entry *e)
 enum health_advice health_ask(struct health_entry *e, int64_t now_ms)
 {
 	enum health_advice advice = HEALTH_DOWN;
+	int64_t retry_ms = health_retry_ms(e);
 
-	if (!health_is_down(e))
+	if (retry_ms == 0)
 		return HEALTH_UP;
+	if (now_ms < retry_ms)
+		return HEALTH_DOWN; /* as each message of a backlog finds it, without the lock */
 	pthread_mutex_lock(&e->health->mutex);
 	if (!health_is_down(e)) {
 		advice = HEALTH_UP;
