@@ -1,0 +1,34 @@
+/*
+ * internal - what the files of the edge's policy share: lookup.c (whose address
+ * is this), check.c (who may send what), login.c (who is it) and deliver.c
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "edge/edge.h"
+#include "edge/passwd.h"
+
+struct edge {
+	struct edge_options options;
+	struct passwd *passwd; /* NULL: nobody knows who has an account */
+	atomic_uint maildir_counter;
+};
+
+/* lookup.c: MAP_FOUND, MAP_NOT_FOUND, or an error; arg is the struct edge. */
+int edge_is_local(void *arg, struct slice domain, struct error *err);
+
+/* Whether a client may relay without having logged in. */
+int edge_is_trusted(const struct edge *edge, const struct mta_client *client, struct error *err);
+
+/* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
+int edge_owns(struct edge *edge, const char *login, const char *sender, struct error *err);
+
+/* check.c, login.c, deliver.c: the functions of the policy (mta/policy.h) */
+void edge_check_sender(void *arg, const struct mta_client *client, const char *sender,
+		       struct smtp_status *ret);
+void edge_check_recipient(void *arg, const struct mta_client *client, const char *sender,
+			  const char *recipient, struct smtp_status *ret);
+void edge_authenticate(void *arg, const char *authorization_id, const char *user,
+		       const char *password, char ret_login[256], struct smtp_status *ret);
+void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct smtp_status *ret);
