@@ -174,7 +174,7 @@ static int find_route(const struct generation *g, struct explanation *e, struct 
 static void find_mailbox(const struct generation *g, struct explanation *e)
 {
 	const char *base = config_value(g->config, CONFIG_VIRTUAL_MAILBOX_BASE);
-	struct map_result found;
+	struct edge_mailbox found;
 	struct error err = { 0 };
 	int r;
 
@@ -185,7 +185,7 @@ static void find_mailbox(const struct generation *g, struct explanation *e)
 		e->error = arena_printf(&e->arena, "whether there is such a user: %s", err.text);
 		e->senders.anybody = true; /* as far as anybody can tell */
 	} else if (r == MAP_FOUND) {
-		e->mailbox = arena_printf(&e->arena, "%s/%s", base, found.value);
+		e->mailbox = arena_printf(&e->arena, "%s/%s", base, found.path);
 		e->mailbox_source = found.source;
 	}
 }

@@ -61,7 +61,7 @@ void edge_check_sender(void *arg, const struct mta_client *client, const char *s
 static void check_mailbox(struct edge *edge, const char *recipient, struct smtp_status *ret)
 {
 	struct arena arena = { 0 };
-	struct map_result found;
+	struct edge_mailbox found;
 	struct error err;
 	int r = edge_find_mailbox(edge, recipient, &arena, &found, &err);
 

@@ -40,7 +40,7 @@ void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct s
 {
 	struct edge *edge = arg;
 	struct arena arena = { 0 };
-	struct map_result found;
+	struct edge_mailbox found;
 	struct error err;
 	int r = edge_find_mailbox(edge, delivery->recipient->address, &arena, &found, &err);
 
@@ -49,12 +49,12 @@ void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct s
 	else if (r == MAP_NOT_FOUND)
 		smtp_status_set(ret, 550, ESC(5, 1, 1), "unknown user: \"%s\"",
 				delivery->recipient->address);
-	else if (!maildir_path_is_safe(found.value))
+	else if (!maildir_path_is_safe(found.path))
 		smtp_status_set(
 			ret, 451, ESC(4, 3, 5),
 			"mailbox path \"%s\" must lie below virtual_mailbox_base and end in /",
-			found.value);
+			found.path);
 	else
-		write_mailbox(edge, delivery, found.value, ret);
+		write_mailbox(edge, delivery, found.path, ret);
 	arena_done(&arena);
 }

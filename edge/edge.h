@@ -37,13 +37,26 @@ void edge_free(struct edge *edge);
 /* Takes up a changed password file. Blocks. 0: changed, MAP_NOT_CHANGED, or an error. */
 int edge_refresh(struct edge *edge, struct error *err);
 
+enum edge_mailbox_kind {
+	EDGE_MAILBOX_VIRTUAL, /* of a virtual mailbox domain: below virtual_mailbox_base */
+	EDGE_MAILBOX_HOME,    /* of a system account: below its home directory */
+};
+
+struct edge_mailbox {
+	enum edge_mailbox_kind kind;
+	const char *path; /* a Maildir: ends in '/' */
+	const char *user; /* HOME: the account, as the system has it; else NULL */
+	const char
+		*source; /* the line of virtual_mailbox_maps; "": an account's, or home_mailbox */
+};
+
 /*
  * Where mail for a local address goes, as delivery finds it: MAP_FOUND,
- * MAP_NOT_FOUND, or an error. path is below mailbox_base and ends in '/';
- * source is the line of mailbox_maps, or "" for the Maildir of an account.
+ * MAP_NOT_FOUND, or an error. *ret is in the arena. Blocks, as the system's
+ * accounts may be on another host.
  */
 int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
-		      struct map_result *ret, struct error *err);
+		      struct edge_mailbox *ret, struct error *err);
 
 /*
  * Who owns a sender address, by sender_login_maps: MAP_FOUND with a list of

@@ -118,16 +118,22 @@ static int find_address(const struct edge *edge, struct maps *maps, const struct
 }
 
 int edge_find_mailbox(struct edge *edge, const char *address, struct arena *arena,
-		      struct map_result *ret, struct error *err)
+		      struct edge_mailbox *ret, struct error *err)
 {
+	struct map_result found = { 0 };
 	struct address a;
 	int r;
 
 	read_address(edge, address, arena, &a);
-	if (edge->options.mailbox_maps)
-		return find_address(edge, edge->options.mailbox_maps, &a, arena, ret, err);
-	r = find_account(edge, a.key, arena, ret, err);
-	return r == MAP_NOT_FOUND && a.bare ? find_account(edge, a.bare, arena, ret, err) : r;
+	if (edge->options.mailbox_maps) {
+		r = find_address(edge, edge->options.mailbox_maps, &a, arena, &found, err);
+	} else {
+		r = find_account(edge, a.key, arena, &found, err);
+		if (r == MAP_NOT_FOUND && a.bare)
+			r = find_account(edge, a.bare, arena, &found, err);
+	}
+	*ret = (struct edge_mailbox){ .path = found.value, .source = found.source };
+	return r;
 }
 
 int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,

@@ -161,7 +161,8 @@ static void test_keys(void **state)
 		struct maps *maps = NULL;
 		struct edge *edge = NULL;
 		struct arena arena = { 0 };
-		struct map_result owners = { 0 }, mailbox = { 0 };
+		struct map_result owners = { 0 };
+		struct edge_mailbox mailbox = { 0 };
 		int r = keys[i].value ? MAP_FOUND : MAP_NOT_FOUND;
 
 		assert_return_code(maps_open(slice_from(keys[i].maps), "/", &maps, NULL), 0);
@@ -171,7 +172,7 @@ static void test_keys(void **state)
 		assert_int_equal(edge_find_mailbox(edge, keys[i].address, &arena, &mailbox, NULL),
 				 r);
 		if (r == MAP_FOUND && (strcmp(owners.value, keys[i].value) != 0 ||
-				       strcmp(mailbox.value, keys[i].value) != 0))
+				       strcmp(mailbox.path, keys[i].value) != 0))
 			fail_msg("%s: %s: %s", keys[i].maps, keys[i].address, owners.value);
 		arena_done(&arena);
 		edge_free(edge);
@@ -187,7 +188,7 @@ static void test_extensions_of_accounts(void **state)
 	struct mta_client client = { .address = &address, .hello = "", .user = "alice@vm1.vm" };
 	struct smtp_status as_other, as_self;
 	struct arena arena = { 0 };
-	struct map_result mailbox;
+	struct edge_mailbox mailbox;
 	struct edge *edge = NULL;
 	char passdb[100];
 
@@ -202,7 +203,7 @@ static void test_extensions_of_accounts(void **state)
 	assert_int_equal(as_other.code, 553);
 	assert_int_equal(edge_find_mailbox(edge, "alice+x@vm1.vm", &arena, &mailbox, NULL),
 			 MAP_FOUND);
-	assert_string_equal(mailbox.value, "vm1.vm/alice/");
+	assert_string_equal(mailbox.path, "vm1.vm/alice/");
 	assert_int_equal(edge_find_mailbox(edge, "bob+x@vm1.vm", &arena, &mailbox, NULL),
 			 MAP_NOT_FOUND);
 	arena_done(&arena);

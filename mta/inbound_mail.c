@@ -15,6 +15,7 @@
 
 #include "base/memory.h"
 #include "mta/maillog.h"
+#include "mta/recipients.h"
 #include "mta/scheduler.h"
 
 static const struct mta_options *options_of(const struct inbound *s)
@@ -98,14 +99,6 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 	smtp_server_answer(s->server, &status);
 }
 
-static void add_recipient(struct queue_message *m, const struct smtp_rcpt *rcpt)
-{
-	struct queue_recipient *r = queue_message_add_recipient(m, rcpt->recipient, rcpt->original);
-
-	r->orcpt = arena_strdup(&m->arena, rcpt->orcpt);
-	r->notify = rcpt->notify;
-}
-
 void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 {
 	struct inbound *s = arg;
@@ -116,12 +109,11 @@ void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	s->rcpt = rcpt->recipient;
 	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
 					 rcpt->recipient, &status);
-	if (smtp_status_class(&status) == SMTP_DELIVERED) {
-		add_recipient(s->message, rcpt);
-		if (s->accepted++ == 0)
-			maillog_client(options->log, s->message->name, &s->peer, s->auth_mechanism,
-				       s->client.user);
-	}
+	if (smtp_status_class(&status) == SMTP_DELIVERED)
+		recipients_add(options, s->message, rcpt, &status);
+	if (smtp_status_class(&status) == SMTP_DELIVERED && s->accepted++ == 0)
+		maillog_client(options->log, s->message->name, &s->peer, s->auth_mechanism,
+			       s->client.user);
 	smtp_server_answer(s->server, &status);
 	s->rcpt = NULL;
 }

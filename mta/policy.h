@@ -27,6 +27,13 @@ struct mta_local_delivery {
 	struct queue_body *body;
 };
 
+/* What a recipient stands for by the aliases of this host. */
+struct mta_expansion {
+	const char *const *addresses; /* each once, in the arena */
+	size_t count;
+	bool is_alias; /* false: for itself, and there are no addresses */
+};
+
 struct mta_policy {
 	/* May this client send as sender ("" for bounces)? Sets 250 2.1.0, or a refusal. */
 	void (*check_sender)(void *arg, const struct mta_client *client, const char *sender,
@@ -35,6 +42,15 @@ struct mta_policy {
 	/* May this client send to recipient? Sets 250 2.1.5, or a refusal. */
 	void (*check_recipient)(void *arg, const struct mta_client *client, const char *sender,
 				const char *recipient, struct smtp_status *ret);
+
+	/*
+	 * The addresses that a recipient stands for, aliases of aliases included.
+	 * Sets *ret and leaves the status (which is 250) as it is; or sets 451
+	 * 4.3.0, where a lookup fails, and 451 4.6.0, where there is no end to
+	 * them. NULL: there are no aliases in this mode.
+	 */
+	void (*expand)(void *arg, const char *recipient, struct arena *arena,
+		       struct mta_expansion *ret, struct smtp_status *ret_status);
 
 	/*
 	 * May this client ask for what waits for the domain (ETRN)? Sets 250 2.0.0,

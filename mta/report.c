@@ -10,6 +10,7 @@
 
 #include "base/escape.h"
 #include "base/utf8.h"
+#include "mta/recipients.h"
 #include "mta/trace.h"
 #include "smtp/address.h"
 
@@ -27,7 +28,8 @@ static const char *const subjects[] = {
 struct composer {
 	const struct mta_options *options;
 	const struct report *report;
-	struct queue_message *note; /* what is being made */
+	struct queue_message *note; /* what is being made, */
+	const char *to;		    /*   and for whom */
 	struct buf text;
 };
 
@@ -49,7 +51,7 @@ static void top_header(struct composer *c)
 	buf_printf(out, "Date: %s\r\n", date);
 	buf_printf(out, "From: MAILER-DAEMON@%s (Mail Delivery System)\r\n", options->hostname);
 	buf_printf(out, "Subject: %s\r\nTo: ", subjects[c->report->kind]);
-	report_escape(out, note->recipients[0].address);
+	report_escape(out, c->to);
 	buf_printf(out, "\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
 	buf_printf(out, "Message-ID: <%s@%s>\r\n", note->name, options->hostname);
 	if (c->report->kind == REPORT_DOUBLE_BOUNCE)
@@ -210,16 +212,23 @@ int report_compose(const struct mta_options *options, const struct report *repor
 	bool is_double = report->kind == REPORT_DOUBLE_BOUNCE;
 	const char *to = is_double ? options->double_bounce_recipient : report->message->sender;
 	struct queue_message *note = queue_message_new(options->queue);
-	struct composer c = { .options = options, .report = report, .note = note };
+	const struct smtp_rcpt rcpt = {
+		.recipient = to, .original = to, .orcpt = "", .notify = SMTP_NOTIFY_NEVER
+	};
+	struct composer c = { .options = options, .report = report, .note = note, .to = to };
+	struct smtp_status status;
 	int r;
 
 	note->arrived_ms = clock_wall_ms(options->clock);
 	note->kind = is_double ? QUEUE_DOUBLE_BOUNCE : QUEUE_REPORT;
 	note->requiretls = report->message->requiretls; /* it tells as much (RFC 8689 section 5) */
 	note->smtputf8 = !smtp_address_is_ascii(to);	/* in the header */
-	queue_message_add_recipient(note, to, to)->notify = SMTP_NOTIFY_NEVER;
+	recipients_add(options, note, &rcpt, &status);
 
-	r = write_all(&c, err);
+	if (note->recipient_count > 0)
+		r = write_all(&c, err);
+	else
+		r = error_set(err, -EAGAIN, "<%s>: %s", to, status.text);
 	buf_done(&c.text);
 	if (r < 0) {
 		queue_message_free(note);

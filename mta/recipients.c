@@ -1,0 +1,68 @@
+/*
+ * A message that reaches one mailbox by two of its recipients is delivered there
+ * once. Whoever asked for notifications gets what both of them asked for.
+ */
+#include "mta/recipients.h"
+
+#include "smtp/address.h"
+
+/* What is meant where nothing is said (RFC 3461 section 4.1). */
+#define NOTIFY_DEFAULT (SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY)
+
+/* NEVER stands alone, so whoever wants to hear something hears it. */
+static unsigned int join_notify(unsigned int a, unsigned int b)
+{
+	if (a == b)
+		return a;
+	if (a == SMTP_NOTIFY_NEVER)
+		return b;
+	if (b == SMTP_NOTIFY_NEVER)
+		return a;
+	return (a ? a : NOTIFY_DEFAULT) | (b ? b : NOTIFY_DEFAULT);
+}
+
+/* What an alias asks of the addresses that it stands for: without SUCCESS. */
+static unsigned int notify_of_members(unsigned int notify)
+{
+	return notify == SMTP_NOTIFY_SUCCESS ? SMTP_NOTIFY_NEVER : notify & ~SMTP_NOTIFY_SUCCESS;
+}
+
+static struct queue_recipient *find(struct queue_message *m, const char *address)
+{
+	for (unsigned int i = 0; i < m->recipient_count; i++)
+		if (slice_equal_nocase(slice_from(m->recipients[i].address), slice_from(address)))
+			return &m->recipients[i];
+	return NULL;
+}
+
+static void add(struct queue_message *m, const char *address, const struct smtp_rcpt *rcpt,
+		unsigned int notify)
+{
+	struct queue_recipient *r = find(m, address);
+
+	if (r) {
+		r->notify = join_notify(r->notify, notify);
+		return;
+	}
+	r = queue_message_add_recipient(m, address, rcpt->original);
+	r->orcpt = arena_strdup(&m->arena, rcpt->orcpt);
+	r->notify = notify;
+}
+
+void recipients_add(const struct mta_options *options, struct queue_message *m,
+		    const struct smtp_rcpt *rcpt, struct smtp_status *ret)
+{
+	struct mta_expansion expansion = { 0 };
+	struct arena arena = { 0 };
+
+	smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	if (options->policy->expand)
+		options->policy->expand(options->policy_arg, rcpt->recipient, &arena, &expansion,
+					ret);
+	if (smtp_status_class(ret) == SMTP_DELIVERED && !expansion.is_alias)
+		add(m, rcpt->recipient, rcpt, rcpt->notify);
+	else if (smtp_status_class(ret) == SMTP_DELIVERED)
+		for (size_t i = 0; i < expansion.count; i++)
+			add(m, expansion.addresses[i], rcpt, notify_of_members(rcpt->notify));
+	arena_done(&arena);
+}
