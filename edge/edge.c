@@ -8,7 +8,8 @@ const struct mta_policy edge_policy = {
 	.check_sender = edge_check_sender,
 	.check_recipient = edge_check_recipient,
 	.is_local = edge_is_local,
-	.authenticate = edge_authenticate,
+	.login_mechanisms = edge_login_mechanisms,
+	.login_begin = edge_login_begin,
 	.deliver = edge_deliver,
 	.is_submission_server = true,
 };

@@ -29,6 +29,7 @@ void edge_check_sender(void *arg, const struct mta_client *client, const char *s
 		       struct smtp_status *ret);
 void edge_check_recipient(void *arg, const struct mta_client *client, const char *sender,
 			  const char *recipient, struct smtp_status *ret);
-void edge_authenticate(void *arg, const char *authorization_id, const char *user,
-		       const char *password, char ret_login[256], struct smtp_status *ret);
+void edge_login_mechanisms(void *arg, const struct login_client *who,
+			   char ret[LOGIN_MECHANISMS_SIZE]);
+struct login *edge_login_begin(void *arg, const struct login_request *request);
 void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct smtp_status *ret);

@@ -106,29 +106,6 @@ static void test_who_may_send(void **state)
 	}
 }
 
-static void test_login(void **state)
-{
-	struct fixture *f = *state;
-	struct smtp_status good, wrong_password, wrong_user, other_id;
-	char login[256];
-
-	edge_policy.authenticate(f->edge, "", "Alice@vm1.vm", "alice", login, &good);
-	assert_int_equal(good.code, 235);
-	assert_string_equal(login, "alice@vm1.vm");
-	edge_policy.authenticate(f->edge, "alice@vm1.vm", "alice@vm1.vm", "alice", login, &good);
-	assert_int_equal(good.code, 235);
-
-	edge_policy.authenticate(f->edge, "", "alice@vm1.vm", "bob", login, &wrong_password);
-	edge_policy.authenticate(f->edge, "", "bob@vm1.vm", "bob", login, &wrong_user);
-	edge_policy.authenticate(f->edge, "test1@vm1.vm", "alice@vm1.vm", "alice", login,
-				 &other_id);
-	assert_int_equal(wrong_password.code, 535);
-	assert_int_equal(wrong_user.code, 535);
-	assert_int_equal(other_id.code, 535);
-	assert_string_equal(wrong_password.text, wrong_user.text);
-}
-
-/* The keys of virtual(5), and what each kind of map is asked for. */
 static void test_keys(void **state)
 {
 	static const struct {
@@ -214,7 +191,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_who_may_send, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_login, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extensions_of_accounts, setup, teardown),
 	};

@@ -55,7 +55,7 @@ static void test_relay(void **state)
 		hub_policy.check_sender(hub, &client, "anybody@anywhere", &status);
 		assert_int_equal(status.code, 250);
 	}
-	assert_null(hub_policy.authenticate);
+	assert_null(hub_policy.login_begin);
 	hub_free(hub);
 	domains_free(options.relay_domains);
 }

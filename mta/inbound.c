@@ -29,21 +29,13 @@ static struct log *log_of(const struct inbound *s)
 
 bool inbound_is_busy(const struct inbound *s)
 {
-	return s->authenticating || s->writing || s->committing;
+	return s->login_awaited || s->writing || s->committing;
 }
 
 /* An ETRN goes on when its client has gone. */
 static bool is_done_with(const struct inbound *s)
 {
 	return !s->stream && !inbound_is_busy(s) && !s->etrn;
-}
-
-static void wipe(char **secret)
-{
-	if (*secret)
-		explicit_bzero(*secret, strlen(*secret));
-	free(*secret);
-	*secret = NULL;
 }
 
 static void free_session(struct loop_task *task)
@@ -56,7 +48,6 @@ static void free_session(struct loop_task *task)
 	smtp_server_free(s->server);
 	loop_timer_free(s->timer);
 	buf_done(&s->piece);
-	wipe(&s->auth_mechanism);
 	mta_view_unref(s->view);
 	free(s);
 }
@@ -75,6 +66,7 @@ static void hang_up(struct inbound *s, int64_t linger_ms)
 
 	stream_free(s->stream, linger_ms);
 	s->stream = NULL;
+	inbound_auth_end(s);
 	loop_timer_stop(s->timer);
 	if (s->counted)
 		inbound_limits_disconnect(s->worker->limits, &s->peer);
@@ -150,8 +142,9 @@ static size_t serve(struct inbound *s)
 		/* An event may have hung up, or dropped the input to start TLS. */
 		if (!s->stream || s->handshaking)
 			return 0;
-		if (s->authenticating)
-			explicit_bzero(input->mem + input->start, used); /* it held a password */
+		if (s->input_is_secret)
+			explicit_bzero(input->mem + input->start, used);
+		s->input_is_secret = false;
 		buf_consume(input, used);
 		taken += used;
 		if (used == 0 || buf_len(input) == 0)
@@ -227,6 +220,7 @@ static void on_secured(void *arg)
 	maillog_tls_in(log_of(s), &s->peer, &s->tls,
 		       tls_session_server_name(stream_filter(s->stream)));
 	inbound_note_certificate(s);
+	inbound_auth_offer(s);
 	if (strcmp(s->stage, "STARTTLS") == 0) {
 		s->client.hello = ""; /* what was said in the clear is forgotten */
 		s->client.user = NULL;
@@ -237,58 +231,6 @@ static void on_secured(void *arg)
 	inbound_continue(s);
 }
 
-/* ---- AUTH ---- */
-
-static void auth_work(struct loop_work *work)
-{
-	struct inbound *s = CONTAINER_OF(work, struct inbound, auth_work);
-	const struct mta_options *options = s->view->options;
-
-	options->policy->authenticate(options->policy_arg, s->auth_id, s->auth_user,
-				      s->auth_password, s->login, &s->auth_status);
-}
-
-static void auth_done(struct loop_work *work)
-{
-	struct inbound *s = CONTAINER_OF(work, struct inbound, auth_work);
-
-	s->authenticating = false;
-	if (smtp_status_class(&s->auth_status) == SMTP_DELIVERED)
-		s->client.user = s->login;
-	else
-		maillog_auth_failed(log_of(s), &s->peer, s->auth_mechanism, s->auth_user,
-				    &s->auth_status);
-	wipe(&s->auth_id);
-	wipe(&s->auth_user);
-	wipe(&s->auth_password);
-	if (s->stream)
-		smtp_server_answer(s->server, &s->auth_status);
-	inbound_resume(s);
-}
-
-static char *copy(const char *string)
-{
-	size_t size = strlen(string) + 1;
-
-	return memcpy(memory_new(size), string, size);
-}
-
-static void on_auth(void *arg, const char *mechanism, const char *authorization_id,
-		    const char *user, const char *password)
-{
-	struct inbound *s = arg;
-
-	s->stage = "AUTH";
-	wipe(&s->auth_mechanism);
-	s->auth_mechanism = copy(mechanism);
-	s->auth_id = copy(authorization_id ? authorization_id : "");
-	s->auth_user = copy(user);
-	s->auth_password = copy(password);
-	s->authenticating = true;
-	s->auth_work = (struct loop_work){ .work = auth_work, .done = auth_done };
-	loop_work(s->worker->loop, &s->auth_work);
-}
-
 /* ---- what else the engine says ---- */
 
 static void on_hello(void *arg, const char *name, bool esmtp)
@@ -297,6 +239,7 @@ static void on_hello(void *arg, const char *name, bool esmtp)
 
 	s->stage = esmtp ? "EHLO" : "HELO";
 	s->client.hello = name;
+	inbound_auth_offer(s);
 }
 
 static void on_rejected(void *arg, const char *verb, const struct smtp_status *status)
@@ -321,7 +264,9 @@ static void on_quit(void *arg)
 const struct smtp_server_events inbound_events = {
 	.hello = on_hello,
 	.starttls = on_starttls,
-	.auth = on_auth,
+	.auth = inbound_auth,
+	.auth_response = inbound_auth_response,
+	.auth_abort = inbound_auth_abort,
 	.etrn = inbound_etrn,
 	.mail = inbound_mail,
 	.rcpt = inbound_rcpt,
@@ -407,7 +352,7 @@ static void set_server_options(struct inbound *s)
 		.recipient_limit = options->recipient_limit,
 		.starttls = options->server_tls && !is_implicit(kind) && level != TLS_LEVEL_NONE,
 		.tls_required = level == TLS_LEVEL_ENCRYPT,
-		.auth = options->policy->authenticate ? "PLAIN LOGIN" : NULL,
+		.auth = options->policy->login_begin ? s->mechanisms : NULL,
 		.auth_clear = !options->auth_only_with_tls,
 		.auth_required = submission,
 		.etrn = options->policy->check_etrn,
@@ -431,6 +376,7 @@ static void greet(struct inbound *s)
 	} else if (is_implicit(s->kind)) {
 		start_tls(s);
 	} else {
+		inbound_auth_offer(s);
 		smtp_server_greet(s->server, false);
 		inbound_continue(s);
 	}

@@ -112,7 +112,7 @@ void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	if (smtp_status_class(&status) == SMTP_DELIVERED)
 		recipients_add(options, s->message, rcpt, &status);
 	if (smtp_status_class(&status) == SMTP_DELIVERED && s->accepted++ == 0)
-		maillog_client(options->log, s->message->name, &s->peer, s->auth_mechanism,
+		maillog_client(options->log, s->message->name, &s->peer, s->login_mechanism,
 			       s->client.user);
 	smtp_server_answer(s->server, &status);
 	s->rcpt = NULL;

@@ -1,11 +1,13 @@
 /*
  * inbound_session - what the files of an inbound session share:
- * inbound.c (connection, TLS, AUTH), inbound_certificate.c (who the client is),
- * inbound_mail.c (mail transactions) and inbound_etrn.c (ETRN)
+ * inbound.c (connection, TLS), inbound_auth.c (AUTH), inbound_certificate.c (what
+ * certificate the client has), inbound_mail.c (mail transactions) and
+ * inbound_etrn.c (ETRN)
  */
 #pragma once
 
 #include "mta/inbound.h"
+#include "mta/login.h"
 #include "mta/snapshot.h"
 #include "mta/trace.h"
 #include "net/stream.h"
@@ -35,12 +37,14 @@ struct inbound {
 	bool counted;	    /* in the limits */
 	bool was_no_room;   /* when something of the transaction was refused */
 
-	/* AUTH; the strings are wiped when the answer is there */
-	struct loop_work auth_work;
-	bool authenticating;
-	char *auth_mechanism, *auth_id, *auth_user, *auth_password;
-	char login[256]; /* client.user points here */
-	struct smtp_status auth_status;
+	/* AUTH */
+	struct login_client login_client;
+	char mechanisms[LOGIN_MECHANISMS_SIZE]; /* offered now; server_options.auth points here */
+	struct login *login;			/* the exchange under way; NULL: none */
+	bool login_awaited;			/* an answer */
+	bool input_is_secret;			/* what the engine has just taken */
+	char login_mechanism[SMTP_MECHANISM_SIZE];
+	char user[256]; /* client.user points here */
 
 	/* the mail transaction */
 	struct queue_message *message; /* NULL: none */
@@ -90,6 +94,13 @@ void inbound_data(void *arg, const char *verb);
 void inbound_body(void *arg, struct slice bytes);
 void inbound_end_of_data(void *arg);
 void inbound_reset(void *arg, const struct smtp_status *why);
+
+/* inbound_auth.c: what is offered from now on; the engine's events; and its end, when the client goes */
+void inbound_auth_offer(struct inbound *s);
+void inbound_auth(void *arg, const char *mechanism, const struct slice *initial);
+void inbound_auth_response(void *arg, struct slice response);
+void inbound_auth_abort(void *arg);
+void inbound_auth_end(struct inbound *s);
 
 /* inbound_etrn.c: the engine's event */
 void inbound_etrn(void *arg, const char *domain, bool with_subdomains);

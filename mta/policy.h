@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "mta/login.h"
 #include "net/address.h"
 #include "queue/message.h"
 #include "smtp/status.h"
@@ -64,12 +65,14 @@ struct mta_policy {
 	int (*is_local)(void *arg, struct slice domain, struct error *err);
 
 	/*
-	 * Whose credentials these are. Sets 235 2.7.0 and ret_login (the name
-	 * that owns sender addresses), or 535 5.7.8, or 454 4.7.0. NULL: no AUTH
-	 * in this mode. Blocks.
+	 * By which mechanisms this client may log in now: "PLAIN LOGIN"; "": by none.
+	 * Asked after each EHLO, so it does not block. NULL: no AUTH in this mode.
 	 */
-	void (*authenticate)(void *arg, const char *authorization_id, const char *user,
-			     const char *password, char ret_login[256], struct smtp_status *ret);
+	void (*login_mechanisms)(void *arg, const struct login_client *who,
+				 char ret[LOGIN_MECHANISMS_SIZE]);
+
+	/* An exchange by one of them begins (mta/login.h). The session owns what is returned. */
+	struct login *(*login_begin)(void *arg, const struct login_request *request);
 
 	/* Deliver to a mailbox of this host. Sets 250 2.0.0, 4xx or 5xx. Blocks. NULL: no mailboxes. */
 	void (*deliver)(void *arg, const struct mta_local_delivery *delivery,

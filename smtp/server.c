@@ -40,8 +40,6 @@ void smtp_server_free(struct smtp_server *s)
 {
 	if (!s)
 		return;
-	free(s->auth_user);
-	free(s->user);
 	arena_done(&s->arena);
 	buf_done(&s->body);
 	free(s);
@@ -188,8 +186,7 @@ bool smtp_server_is_waiting(const struct smtp_server *s)
 	return s->state >= SERVER_ASK_AUTH && s->state <= SERVER_ASK_END;
 }
 
-/* End the session if that was asked for and nothing stands against it any more. */
-static void end_if_due(struct smtp_server *s)
+void server_end_if_due(struct smtp_server *s)
 {
 	if (!s->ending || s->processing || smtp_server_is_waiting(s) ||
 	    s->state == SERVER_STARTTLS || s->state == SERVER_OVER)
@@ -204,7 +201,7 @@ void smtp_server_end(struct smtp_server *s, const struct smtp_status *status)
 		return;
 	s->ending = true;
 	s->end_status = *status;
-	end_if_due(s);
+	server_end_if_due(s);
 }
 
 void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status)
@@ -221,7 +218,7 @@ void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status)
 	s->processing = true;
 	answered[s->state](s, status);
 	s->processing = nested;
-	end_if_due(s);
+	server_end_if_due(s);
 }
 
 static bool may_take(const struct smtp_server *s)
@@ -251,7 +248,7 @@ size_t smtp_server_input(struct smtp_server *s, struct slice input)
 	while (rest.len > 0 && may_take(s) && server_take(s, &rest))
 		;
 	s->processing = false;
-	end_if_due(s);
+	server_end_if_due(s);
 	return input.len - rest.len;
 }
 
@@ -271,7 +268,7 @@ void smtp_server_resume(struct smtp_server *s)
 	else
 		server_bdat_end(s);
 	s->processing = false;
-	end_if_due(s);
+	server_end_if_due(s);
 }
 
 void smtp_server_secured(struct smtp_server *s)
@@ -279,10 +276,9 @@ void smtp_server_secured(struct smtp_server *s)
 	assert(s->state == SERVER_STARTTLS);
 	s->tls = true;
 	s->has_hello = s->esmtp = false;
-	free(s->user);
-	s->user = NULL;
+	s->authenticated = false;
 	server_enter(s, SERVER_GREETED);
-	end_if_due(s);
+	server_end_if_due(s);
 }
 
 bool smtp_server_in_transaction(const struct smtp_server *s)
@@ -300,9 +296,9 @@ bool smtp_server_in_message(const struct smtp_server *s)
 	return s->state == SERVER_DATA || s->state == SERVER_CHUNK || s->state == SERVER_CHUNKS;
 }
 
-const char *smtp_server_user(const struct smtp_server *s)
+bool smtp_server_is_authenticated(const struct smtp_server *s)
 {
-	return s->user;
+	return s->authenticated;
 }
 
 const char *smtp_server_hello(const struct smtp_server *s)
@@ -319,7 +315,7 @@ const char *smtp_server_protocol(const struct smtp_server *s)
 
 	if (!s->esmtp)
 		return "SMTP";
-	return names[s->mail.smtputf8][(s->tls ? 2 : 0) + (s->user ? 1 : 0)];
+	return names[s->mail.smtputf8][(s->tls ? 2 : 0) + (s->authenticated ? 1 : 0)];
 }
 
 static void append_lower(struct buf *out, const char *word)

@@ -22,6 +22,9 @@
 
 struct smtp_server;
 
+#define SMTP_MECHANISM_SIZE 21	 /* RFC 4422 section 3.1 */
+#define SMTP_CHALLENGE_MAX  9000 /* bytes, of a line of 12288 (RFC 4954 section 4) */
+
 /* Extensions that can be switched off: not announced then, and not taken. */
 enum smtp_extension {
 	SMTP_PIPELINING = 1u << 0, /* cannot be refused: the keyword alone goes */
@@ -50,7 +53,7 @@ struct smtp_server_options {
 
 	bool starttls;	    /* offer STARTTLS while the session is clear */
 	bool tls_required;  /* nothing but the basics before TLS: 530 5.7.0 */
-	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here */
+	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here; see hello() */
 	bool auth_clear;    /* offer AUTH without TLS too */
 	bool auth_required; /* no MAIL before AUTH: 530 5.7.0 */
 
@@ -90,7 +93,9 @@ struct smtp_rcpt {
 struct smtp_server_events {
 	/*
 	 * EHLO or HELO was accepted. Bytes of the name that would end a word or
-	 * open a comment in a header or log line have become '?'.
+	 * open a comment in a header or log line have become '?'. Here, and before
+	 * the first input, the owner may change which mechanisms it offers; "":
+	 * none for now.
 	 */
 	void (*hello)(void *arg, const char *name, bool esmtp);
 
@@ -98,12 +103,19 @@ struct smtp_server_events {
 	void (*starttls)(void *arg);
 
 	/*
-	 * Credentials were given. Answer. 235 marks the session authenticated.
-	 * The strings are valid during the call, then the password is wiped; user
-	 * and password are not empty, and user holds no control bytes.
+	 * AUTH: an exchange begins, by one of the mechanisms offered, spelled as
+	 * there. initial is what the client says at once, decoded; NULL: it waits for
+	 * a challenge. Answer, or smtp_server_challenge(). 235 marks the session
+	 * authenticated. The strings are valid during the call, then what was decoded
+	 * is wiped; of the input, the owner wipes what it feeds.
 	 */
-	void (*auth)(void *arg, const char *mechanism, const char *authorization_id,
-		     const char *user, const char *password);
+	void (*auth)(void *arg, const char *mechanism, const struct slice *initial);
+
+	/* What the client says to the challenge, decoded. As before. */
+	void (*auth_response)(void *arg, struct slice response);
+
+	/* The client gave the exchange up, or what it said was no response: there will be no more. */
+	void (*auth_abort)(void *arg);
 
 	void (*mail)(void *arg,
 		     const struct smtp_mail *mail); /* answer; 2xx begins a transaction */
@@ -176,6 +188,9 @@ size_t smtp_server_input(struct smtp_server *s, struct slice input);
 void smtp_server_answer(struct smtp_server *s, const struct smtp_status *status);
 bool smtp_server_is_waiting(const struct smtp_server *s);
 
+/* The other answer to auth() and auth_response(), not encoded; at most SMTP_CHALLENGE_MAX bytes. */
+void smtp_server_challenge(struct smtp_server *s, struct slice challenge);
+
 /*
  * For calls inside of body(): take no more bytes of the message until resumed
  * (it is being written to disk). When these were the last, end_of_data() waits
@@ -205,7 +220,7 @@ bool smtp_server_has_lines(const struct smtp_server *s);
 /* The message has begun and has not ended: behind 354, or behind the first of its BDATs. */
 bool smtp_server_in_message(const struct smtp_server *s);
 
-const char *smtp_server_user(const struct smtp_server *s);  /* authenticated as; NULL: not */
+bool smtp_server_is_authenticated(const struct smtp_server *s);
 const char *smtp_server_hello(const struct smtp_server *s); /* name given; NULL: none yet */
 
 /*

@@ -183,8 +183,7 @@ static void take_command(struct smtp_server *s, struct slice line)
 static void line_too_long(struct smtp_server *s)
 {
 	if (s->state == SERVER_AUTH) {
-		server_enter_idle(s);
-		server_reply(s, 500, ESC(5, 5, 6), "Authentication exchange line is too long");
+		server_auth_abort(s, 500, ESC(5, 5, 6), "Authentication exchange line is too long");
 		return;
 	}
 	begin_command(s, COMMAND_UNKNOWN);

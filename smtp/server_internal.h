@@ -4,7 +4,7 @@
  *	server.c		life, states, replies, answers
  *	server_input.c		from bytes to lines, from lines to commands; the table
  *	server_commands.c	EHLO and whatever needs no transaction
- *	server_auth.c		AUTH PLAIN and LOGIN
+ *	server_auth.c		AUTH
  *	server_mail.c		MAIL and RCPT
  *	server_data.c		DATA, the message and its end
  *	server_bdat.c		BDAT, the message in chunks
@@ -42,13 +42,6 @@ enum server_state {
 	SERVER_ASK_END,
 	SERVER_STARTTLS, /* 220 was sent to STARTTLS; nothing moves until the handshake is done */
 	SERVER_OVER,	 /* the last reply was sent */
-};
-
-/* Which line of an AUTH exchange comes next. */
-enum server_auth_step {
-	SERVER_AUTH_PLAIN,
-	SERVER_AUTH_LOGIN_USER,
-	SERVER_AUTH_LOGIN_PASSWORD,
 };
 
 struct server_command {
@@ -97,9 +90,7 @@ struct smtp_server {
 	bool has_hello;
 	char hello[SERVER_HELLO_SIZE];
 
-	enum server_auth_step auth_step;
-	char *auth_user; /* who tries to authenticate */
-	char *user;	 /* who has */
+	bool authenticated;
 
 	bool in_transaction; /* mail() was answered with 2xx, and reset() not called since */
 	struct arena arena;  /* what the transaction's strings live in */
@@ -127,6 +118,9 @@ void server_enter_idle(struct smtp_server *s);
 
 /* Appends a reply of one line. */
 void server_append(struct smtp_server *s, const struct smtp_status *status);
+
+/* End the session if that was asked for and nothing stands against it any more. */
+void server_end_if_due(struct smtp_server *s);
 
 /* Tells the log. */
 void server_rejected(struct smtp_server *s, const struct smtp_status *status);
@@ -187,6 +181,10 @@ void server_cmd_quit(struct smtp_server *s, struct slice args);
 bool server_auth_is_offered(const struct smtp_server *s);
 void server_cmd_auth(struct smtp_server *s, struct slice args);
 void server_auth_response(struct smtp_server *s, struct slice line);
+
+/* The exchange under way is over, for something that is no answer of the owner's. */
+void server_auth_abort(struct smtp_server *s, int code, struct smtp_enhanced enhanced,
+		       const char *text);
 void server_auth_answered(struct smtp_server *s, const struct smtp_status *status);
 
 /* server_mail.c */

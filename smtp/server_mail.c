@@ -277,7 +277,7 @@ void server_cmd_mail(struct smtp_server *s, struct slice args)
 {
 	struct smtp_mail mail = { .envelope_id = "" };
 
-	if (s->options->auth_required && !s->user) {
+	if (s->options->auth_required && !s->authenticated) {
 		server_reply(s, 530, ESC(5, 7, 0), "Authentication required");
 		return;
 	}

@@ -66,12 +66,36 @@ static void on_starttls(void *arg)
 	note(arg, "starttls ");
 }
 
-static void on_auth(void *arg, const char *mechanism, const char *authorization_id,
-		    const char *user, const char *password)
+static void note_response(struct session *t, struct slice response)
 {
-	note(arg, "auth(%s,%s,%s,%s) ", mechanism, authorization_id, user, password);
+	if (response.len < 20)
+		note(t, "response(%.*s) ", (int)response.len, response.ptr);
+	else
+		note(t, "response(%zu bytes) ", response.len);
+}
+
+static void on_auth(void *arg, const char *mechanism, const struct slice *initial)
+{
+	struct session *t = arg;
+
+	note(t, "auth(%s) ", mechanism);
+	if (initial) {
+		note_response(t, *initial);
+		asked(t, 235);
+	} else {
+		smtp_server_challenge(t->server, SLICE("who?"));
+	}
+}
+
+static void on_auth_response(void *arg, struct slice response)
+{
+	note_response(arg, response);
 	asked(arg, 235);
-	note(arg, "%s ", user); /* still there after the answer */
+}
+
+static void on_auth_abort(void *arg)
+{
+	note(arg, "abort ");
 }
 
 static void on_mail(void *arg, const struct smtp_mail *mail)
@@ -126,6 +150,8 @@ static const struct smtp_server_events events = {
 	.hello = on_hello,
 	.starttls = on_starttls,
 	.auth = on_auth,
+	.auth_response = on_auth_response,
+	.auth_abort = on_auth_abort,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
 	.data = on_data,
@@ -339,7 +365,7 @@ static void test_too_large_is_swallowed(void **state)
 
 static void test_starttls_forgets(void **state)
 {
-	const char *rest = "RSET\r\nAUTH PLAIN AGEAcA==\r\nMAIL FROM:<a@b>\r\nSTARTTLS\r\nQUIT\r\n";
+	const char *rest = "RSET\r\nAUTH PLAIN YQ==\r\nMAIL FROM:<a@b>\r\nSTARTTLS\r\nQUIT\r\n";
 	struct session t;
 
 	(void)state;
@@ -353,18 +379,74 @@ static void test_starttls_forgets(void **state)
 	rest = give(&t, rest);
 	assert_string_equal(rest, "QUIT\r\n");
 	assert_string_equal(give(&t, rest), rest);
-	expect_log(&t, "hello(c,1) auth(PLAIN,,a,p) a mail(a@b) reset(0) starttls ");
-	assert_string_equal(smtp_server_user(t.server), "a");
+	expect_log(&t, "hello(c,1) auth(PLAIN) response(a) mail(a@b) reset(0) starttls ");
+	assert_true(smtp_server_is_authenticated(t.server));
 	assert_string_equal(smtp_server_protocol(t.server), "ESMTPA");
 
 	smtp_server_secured(t.server);
 	assert_null(smtp_server_hello(t.server));
-	assert_null(smtp_server_user(t.server));
+	assert_false(smtp_server_is_authenticated(t.server));
 	assert_false(smtp_server_in_transaction(t.server));
 	give(&t, "EHLO c\r\n");
 	assert_string_equal(smtp_server_protocol(t.server), "ESMTPS");
 	give(&t, "AUTH PLAIN AGEAcA==\r\n");
 	assert_string_equal(smtp_server_protocol(t.server), "ESMTPSA");
+	session_done(&t);
+}
+
+static void test_auth_is_an_exchange(void **state)
+{
+	struct session t;
+	char line[12400];
+
+	(void)state;
+	session_init(&t);
+	bring_to(&t, 'h');
+	give(&t, "auth login\r\n");
+	expect_output(&t, "334 d2hvPw==\r\n");
+	assert_false(smtp_server_is_waiting(t.server));
+	give(&t, "*\r\n");
+	expect_output(&t, "501 5.7.0 Authentication aborted\r\n");
+	give(&t, "AUTH PLAIN\r\n%%\r\n");
+	expect_output(&t, "334 d2hvPw==\r\n501 5.5.2 Error: cannot decode response\r\n");
+	expect_log(&t,
+		   "auth(LOGIN) abort rejected(AUTH,501) auth(PLAIN) abort rejected(AUTH,501) ");
+
+	/* A response of the longest line that is taken, and one that is longer. */
+	memset(line, 'A', sizeof(line));
+	strcpy(line + 12284, "\r\n");
+	give(&t, "AUTH PLAIN\r\n");
+	give(&t, line);
+	expect_log(&t, "auth(PLAIN) response(9213 bytes) ");
+	assert_true(smtp_server_is_authenticated(t.server));
+	session_done(&t);
+
+	session_init(&t);
+	bring_to(&t, 'h');
+	memset(line, 'A', sizeof(line));
+	strcpy(line + 12300, "\r\n");
+	give(&t, "AUTH PLAIN\r\n");
+	give(&t, give(&t, line)); /* what is too long is dropped as it comes */
+	expect_log(&t, "auth(PLAIN) abort rejected(AUTH,500) ");
+	give(&t, "NOOP\r\n");
+	expect_output(&t, "334 d2hvPw==\r\n500 5.5.6 Authentication exchange line is too long\r\n"
+			  "250 2.0.0 Ok\r\n");
+	session_done(&t);
+}
+
+static void test_auth_is_offered_as_of_now(void **state)
+{
+	struct session t;
+
+	(void)state;
+	session_init(&t);
+	bring_to(&t, 'h');
+	t.options.auth = "";
+	give(&t, "AUTH PLAIN YQ==\r\n");
+	expect_log(&t, "rejected(AUTH,504) ");
+	t.options.auth = "X-NEW";
+	give(&t, "AUTH PLAIN YQ==\r\nAUTH x-new YQ==\r\nAUTH X-NEW\r\n");
+	expect_log(&t, "rejected(AUTH,504) auth(X-NEW) response(a) rejected(AUTH,503) ");
 	session_done(&t);
 }
 
@@ -545,6 +627,8 @@ int main(void)
 		cmocka_unit_test(test_pause_stops_a_long_message),
 		cmocka_unit_test(test_too_large_is_swallowed),
 		cmocka_unit_test(test_starttls_forgets),
+		cmocka_unit_test(test_auth_is_an_exchange),
+		cmocka_unit_test(test_auth_is_offered_as_of_now),
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_end_inside_of_an_event),
 		cmocka_unit_test(test_421_as_an_answer_ends),

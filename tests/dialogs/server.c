@@ -383,7 +383,7 @@ static void check_fact(struct play *p, const struct line *line)
 	if (slice_equal(name, SLICE("protocol")))
 		value = smtp_server_protocol(server);
 	else if (slice_equal(name, SLICE("user")))
-		value = smtp_server_user(server);
+		value = smtp_server_is_authenticated(server) ? p->transcript.user : NULL;
 	else if (slice_equal(name, SLICE("hello")))
 		value = smtp_server_hello(server);
 	if (slice_equal(name, SLICE("summary")))

@@ -84,6 +84,7 @@ static void write_status(struct transcript *t, const struct smtp_status *status)
 
 static const struct transcript_answer friendly[] = {
 	{ "auth", NULL, { 235, { 2, 7, 0 }, "Authentication successful" } },
+	{ "malformed", NULL, { 501, { 5, 5, 2 }, "Error: malformed response" } },
 	{ "etrn", NULL, { 250, { 2, 0, 0 }, "Queuing started" } },
 	{ "mail", NULL, { 250, { 2, 1, 0 }, "Ok" } },
 	{ "rcpt", NULL, { 250, { 2, 1, 5 }, "Ok" } },
@@ -144,19 +145,89 @@ static void on_starttls(void *arg)
 	drop_input(t);
 }
 
-static void on_auth(void *arg, const char *mechanism, const char *authorization_id,
-		    const char *user, const char *password)
+/* The owner knows PLAIN and LOGIN, and tells of what was given to it whole. */
+static void asked_for_challenge(struct transcript *t, const char *challenge)
+{
+	t->challenge = challenge;
+	assert(smtp_server_is_waiting(t->server));
+	if (!t->is_late)
+		transcript_continue(t);
+}
+
+static void write_credentials(struct transcript *t, struct slice id, struct slice user,
+			      struct slice password)
+{
+	char name[64];
+
+	begin_event(t, "auth");
+	write_field(t, t->is_login ? "LOGIN" : "PLAIN", "");
+	buf_append_string(&t->lines, " id=");
+	write_escaped(&t->lines, id);
+	buf_append_string(&t->lines, " user=");
+	write_escaped(&t->lines, user);
+	buf_append_string(&t->lines, " password=");
+	write_escaped(&t->lines, password);
+	end_event(t);
+	t->in_auth = false;
+	slice_copy(slice_first(user, sizeof(name) - 1), name, sizeof(name));
+	asked(t, "auth", name);
+}
+
+static bool is_malformed(const struct transcript *t, struct slice response)
+{
+	unsigned int nuls = 0;
+
+	for (size_t i = 0; i < response.len; i++)
+		nuls += response.ptr[i] == '\0';
+	return nuls != (t->is_login ? 0 : 2);
+}
+
+static void on_auth_response(void *arg, struct slice response)
+{
+	struct transcript *t = arg;
+	struct slice id = { 0 }, rest;
+
+	assert(t->in_auth && !t->is_open && !smtp_server_is_authenticated(t->server));
+	if (is_malformed(t, response)) {
+		t->in_auth = false;
+		asked(t, "malformed", "");
+		return;
+	}
+	if (!t->is_login) {
+		id = slice_first(response, slice_find(response, '\0'));
+		rest = slice_skip(response, id.len + 1);
+		response = slice_skip(rest, slice_find(rest, '\0') + 1);
+		slice_copy(slice_first(rest, MIN(slice_find(rest, '\0'), sizeof(t->user) - 1)),
+			   t->user, sizeof(t->user));
+	} else if (!t->has_user) {
+		slice_copy(slice_first(response, sizeof(t->user) - 1), t->user, sizeof(t->user));
+		t->has_user = true;
+		asked_for_challenge(t, "Password:");
+		return;
+	}
+	write_credentials(t, id, slice_from(t->user), response);
+}
+
+static void on_auth(void *arg, const char *mechanism, const struct slice *initial)
 {
 	struct transcript *t = arg;
 
-	assert(!t->is_open && !smtp_server_user(t->server));
-	begin_event(t, "auth");
-	write_field(t, mechanism, "");
-	write_field(t, "id=", authorization_id);
-	write_field(t, "user=", user);
-	write_field(t, "password=", password);
-	end_event(t);
-	asked(t, "auth", user);
+	assert(!t->in_auth);
+	t->is_login = strcmp(mechanism, "LOGIN") == 0;
+	t->in_auth = true;
+	t->has_user = false;
+	if (initial)
+		on_auth_response(t, *initial);
+	else
+		asked_for_challenge(t, t->is_login ? "Username:" : "");
+}
+
+static void on_auth_abort(void *arg)
+{
+	struct transcript *t = arg;
+
+	assert(t->in_auth);
+	t->in_auth = false;
 }
 
 static void on_etrn(void *arg, const char *domain, bool with_subdomains)
@@ -346,6 +417,8 @@ static const struct smtp_server_events events = {
 	.hello = on_hello,
 	.starttls = on_starttls,
 	.auth = on_auth,
+	.auth_response = on_auth_response,
+	.auth_abort = on_auth_abort,
 	.etrn = on_etrn,
 	.mail = on_mail,
 	.rcpt = on_rcpt,
@@ -391,7 +464,12 @@ size_t transcript_input(struct transcript *t, struct slice bytes)
 
 bool transcript_continue(struct transcript *t)
 {
-	if (smtp_server_is_waiting(t->server)) {
+	if (smtp_server_is_waiting(t->server) && t->challenge) {
+		const char *challenge = t->challenge;
+
+		t->challenge = NULL;
+		smtp_server_challenge(t->server, slice_from(challenge));
+	} else if (smtp_server_is_waiting(t->server)) {
 		if (strcmp(t->answer->event, "mail") == 0)
 			t->is_open = smtp_status_class(&t->answer->status) == SMTP_DELIVERED;
 		smtp_server_answer(t->server, &t->answer->status);

@@ -46,6 +46,9 @@ struct transcript {
 	char *input; /* exact copy of what the engine reads: the sanitizer sees more than that */
 	const struct transcript_answer *answer; /* to be given */
 	bool is_paused, is_open, in_handshake, is_over;
+	const char *challenge; /* to be given; NULL: the answer */
+	bool in_auth, is_login, has_user;
+	char user[64];		 /* who has tried to log in last */
 	bool is_utf8, is_binary; /* of the running transaction */
 };
 
