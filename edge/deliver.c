@@ -36,9 +36,9 @@ static void write_mailbox(struct edge *edge, const struct mta_local_delivery *de
 		smtp_status_set(ret, 451, ESC(4, 3, 0), "%s", err.text);
 }
 
-void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct smtp_status *ret)
+static void deliver_one(struct edge *edge, const struct mta_local_delivery *delivery)
 {
-	struct edge *edge = arg;
+	struct smtp_status *ret = delivery->ret_status;
 	struct arena arena = { 0 };
 	struct edge_mailbox found;
 	struct error err;
@@ -57,4 +57,10 @@ void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct s
 	else
 		write_mailbox(edge, delivery, found.path, ret);
 	arena_done(&arena);
+}
+
+void edge_deliver(void *arg, const struct mta_local_delivery *deliveries, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		deliver_one(arg, &deliveries[i]);
 }

@@ -32,4 +32,4 @@ void edge_check_recipient(void *arg, const struct mta_client *client, const char
 void edge_login_mechanisms(void *arg, const struct login_client *who,
 			   char ret[LOGIN_MECHANISMS_SIZE]);
 struct login *edge_login_begin(void *arg, const struct login_request *request);
-void edge_deliver(void *arg, const struct mta_local_delivery *delivery, struct smtp_status *ret);
+void edge_deliver(void *arg, const struct mta_local_delivery *deliveries, size_t count);

@@ -26,6 +26,7 @@ struct mta_local_delivery {
 	const struct queue_message *message;
 	const struct queue_recipient *recipient;
 	struct queue_body *body;
+	struct smtp_status *ret_status;
 };
 
 /* What a recipient stands for by the aliases of this host. */
@@ -74,9 +75,12 @@ struct mta_policy {
 	/* An exchange by one of them begins (mta/login.h). The session owns what is returned. */
 	struct login *(*login_begin)(void *arg, const struct login_request *request);
 
-	/* Deliver to a mailbox of this host. Sets 250 2.0.0, 4xx or 5xx. Blocks. NULL: no mailboxes. */
-	void (*deliver)(void *arg, const struct mta_local_delivery *delivery,
-			struct smtp_status *ret);
+	/*
+	 * Deliver to mailboxes of this host: recipients of one message or of
+	 * several, those of one message next to each other. Sets 250 2.0.0, 4xx or
+	 * 5xx for each. Blocks. NULL: no mailboxes.
+	 */
+	void (*deliver)(void *arg, const struct mta_local_delivery *deliveries, size_t count);
 
 	/*
 	 * Mail from users is completed where their programs were careless: a

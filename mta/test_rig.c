@@ -243,17 +243,18 @@ static void check_recipient(void *arg, const struct mta_client *client, const ch
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 }
 
-static void deliver(void *arg, const struct mta_local_delivery *delivery, struct smtp_status *ret)
+static void deliver(void *arg, const struct mta_local_delivery *deliveries, size_t count)
 {
 	struct rig *rig = arg;
 
-	(void)delivery;
 	pthread_mutex_lock(&rig->mutex);
-	rig->local_count++;
+	rig->local_count += (unsigned int)count;
 	pthread_cond_broadcast(&rig->changed);
 	while (rig->local_code == 0)
 		pthread_cond_wait(&rig->changed, &rig->mutex);
-	smtp_status_set(ret, rig->local_code, ESC(0, 0, 0), "the rig says %d", rig->local_code);
+	for (size_t i = 0; i < count; i++)
+		smtp_status_set(deliveries[i].ret_status, rig->local_code, ESC(0, 0, 0),
+				"the rig says %d", rig->local_code);
 	pthread_mutex_unlock(&rig->mutex);
 }
 
