@@ -40,6 +40,8 @@ static void forget(struct inbound *s)
 	s->disk_result = 0;
 	trace_scanner_done(&s->scanner);
 	s->scanner = (struct trace_scanner){ 0 };
+	completion_done(&s->completion);
+	s->completion = (struct completion){ 0 };
 	buf_shrink(&s->piece, 65536);
 	inbound_limits_add_bytes(s->worker->limits, -(int64_t)s->reserved_bytes);
 	s->reserved_bytes = 0;
@@ -136,6 +138,22 @@ static void set_origin(struct inbound *s)
 	origin->cert_verified = s->tls.trusted;
 }
 
+/* Mail that is relayed, for whomever, passes as it is. */
+static void start_completion(struct inbound *s)
+{
+	const struct mta_options *options = options_of(s);
+	const struct completion_options what = {
+		.origin = options->origin,
+		.hostname = options->hostname,
+		.id = s->message->name,
+		.sender = s->message->sender,
+		.now_ms = s->message->arrived_ms,
+	};
+
+	s->is_completed = options->policy->is_submission_server && s->client.user;
+	completion_init(&s->completion, &what);
+}
+
 void inbound_data(void *arg, const char *verb)
 {
 	struct inbound *s = arg;
@@ -152,8 +170,7 @@ void inbound_data(void *arg, const char *verb)
 		return;
 	}
 	set_origin(s);
-	s->scanner.repair =
-		options->policy->is_submission_server && s->client.user && !s->message->body_binary;
+	start_completion(s);
 	inbound_describe_tls(s, &tls);
 	trace_received(&s->piece, s->message, s->client.encrypted ? &tls : NULL, options->hostname,
 		       options->mail_name);
@@ -210,7 +227,11 @@ void inbound_body(void *arg, struct slice bytes)
 
 	if (s->disk_result < 0)
 		return; /* it will be refused at the end */
-	trace_scan(&s->scanner, bytes, &s->piece);
+	if (s->is_completed)
+		completion_input(&s->completion, bytes, &s->piece);
+	else
+		buf_append_slice(&s->piece, bytes);
+	trace_scan(&s->scanner, buf_slice(&s->piece));
 	keep(s);
 	if (queue_body_must_spill(s->message->body)) {
 		smtp_server_pause(s->server);
@@ -304,7 +325,10 @@ void inbound_end_of_data(void *arg)
 	struct inbound *s = arg;
 
 	s->stage = "end of data";
-	trace_scan_end(&s->scanner, &s->piece);
+	if (s->is_completed)
+		completion_end(&s->completion, &s->piece);
+	trace_scan(&s->scanner, buf_slice(&s->piece));
+	trace_scan_end(&s->scanner);
 	keep(s);
 	judge_message(s);
 	if (s->scanner.received_count > options_of(s)->hop_limit) {

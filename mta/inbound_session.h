@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "mta/completion.h"
 #include "mta/inbound.h"
 #include "mta/login.h"
 #include "mta/snapshot.h"
@@ -51,6 +52,8 @@ struct inbound {
 	unsigned int accepted;	       /* recipients */
 	const char *rcpt;	       /* the one that is being checked, for the log */
 	struct trace_scanner scanner;
+	bool is_completed; /* by completion: it is from a user of ours */
+	struct completion completion;
 	struct buf piece;
 	uint64_t reserved_bytes; /* of the memory that all sessions share */
 	struct loop_work disk_work;

@@ -83,8 +83,8 @@ struct mta_policy {
 	void (*deliver)(void *arg, const struct mta_local_delivery *deliveries, size_t count);
 
 	/*
-	 * Mail from users is completed where their programs were careless: a
-	 * missing blank line behind the header. Relayed mail never is.
+	 * Mail from users is completed where their programs left something undone
+	 * (mta/completion.h). Relayed mail never is.
 	 */
 	bool is_submission_server;
 };

@@ -6,8 +6,6 @@
 #include "base/escape.h"
 #include "base/utf8.h"
 
-#define JUDGE_BYTES 1024 /* so much of a line is enough to see whether it is a header field */
-
 /* ---- writing ---- */
 
 static void add_client(struct buf *out, const struct trace_tls *tls)
@@ -47,87 +45,38 @@ void trace_received(struct buf *out, const struct queue_message *m, const struct
 
 /* ---- reading ---- */
 
-/* A header field starts with its name, of printable characters, and a colon (RFC 5322 section 2.2). */
-static bool is_field(struct slice line)
+static void see(struct trace_scanner *t, enum header_line kind, struct slice line)
 {
-	size_t i = 0;
-
-	while (i < line.len && line.ptr[i] > 32 && line.ptr[i] < 127 && line.ptr[i] != ':')
-		i++;
-	if (i == 0)
-		return false;
-	while (i < line.len && (line.ptr[i] == ' ' || line.ptr[i] == '\t')) /* obsolete, but seen */
-		i++;
-	return i < line.len && line.ptr[i] == ':';
+	if (kind != HEADER_FIELD && kind != HEADER_CONTINUED)
+		return;
+	t->has_8bit |= !utf8_is_ascii(line);
+	if (kind != HEADER_FIELD)
+		return;
+	if (slice_starts_nocase(line, SLICE("Received:")))
+		t->received_count++;
+	else if (slice_equal_nocase(slice_trim(line), SLICE(TRACE_NOTICE)))
+		t->is_notice = true;
 }
 
-static void judge(struct trace_scanner *t, struct slice line, struct buf *out)
+void trace_scan(struct trace_scanner *t, struct slice bytes)
 {
-	if (slice_trim(line).len == 0 && line.ptr[0] != ' ' && line.ptr[0] != '\t') {
-		t->in_body = true;
-	} else if (t->seen_field && (line.ptr[0] == ' ' || line.ptr[0] == '\t')) {
-		/* continues the field before */
-	} else if (is_field(line)) {
-		t->seen_field = true;
-		if (slice_starts_nocase(line, SLICE("Received:")))
-			t->received_count++;
-		else if (slice_equal_nocase(slice_trim(line), SLICE(TRACE_NOTICE)))
-			t->is_notice = true;
-	} else {
-		t->in_body = true;
-		if (t->repair)
-			buf_append_string(out, "\r\n");
-	}
-	t->has_8bit |= !t->in_body && !utf8_is_ascii(line);
-	buf_append_slice(out, line);
+	enum header_line kind;
+	struct slice line;
+
+	while ((kind = header_next_line(&t->reader, &bytes, &line)) != 0)
+		see(t, kind, line);
 }
 
-static struct slice take_line(struct slice *bytes)
+void trace_scan_end(struct trace_scanner *t)
 {
-	size_t n = slice_find(*bytes, '\n');
-	struct slice line = slice_first(*bytes, n + 1);
+	struct slice line;
+	enum header_line kind = header_last_line(&t->reader, &line);
 
-	*bytes = slice_skip(*bytes, n + 1);
-	return line;
-}
-
-static bool ends_line(struct slice s)
-{
-	return s.len > 0 && s.ptr[s.len - 1] == '\n';
-}
-
-void trace_scan(struct trace_scanner *t, struct slice bytes, struct buf *out)
-{
-	while (!t->in_body && bytes.len > 0) {
-		struct slice line = take_line(&bytes);
-
-		if (t->in_long_line) {
-			t->has_8bit |= !utf8_is_ascii(line);
-			buf_append_slice(out, line);
-			t->in_long_line = !ends_line(line);
-			continue;
-		}
-		if (buf_len(&t->line) > 0 || !ends_line(line)) {
-			buf_append_slice(&t->line, line);
-			line = buf_slice(&t->line);
-		}
-		if (!ends_line(line) && line.len < JUDGE_BYTES)
-			return; /* the rest comes with the next call */
-		t->in_long_line = !ends_line(line);
-		judge(t, line, out);
-		buf_clear(&t->line);
-	}
-	buf_append_slice(out, bytes);
-}
-
-void trace_scan_end(struct trace_scanner *t, struct buf *out)
-{
-	if (buf_len(&t->line) > 0)
-		judge(t, buf_slice(&t->line), out);
-	buf_clear(&t->line);
+	if (kind)
+		see(t, kind, line);
 }
 
 void trace_scanner_done(struct trace_scanner *t)
 {
-	buf_done(&t->line);
+	header_reader_done(&t->reader);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "mta/header.h"
 #include "mta/policy.h"
 
 struct trace_tls {
@@ -34,21 +35,16 @@ void trace_received(struct buf *out, const struct queue_message *m, const struct
 #define TRACE_NOTICE "X-Posthouse-Notice: double-bounce"
 
 /*
- * Reads the header of a message as it passes by: counts Received fields, and
- * tells where a header runs into the body without a blank line.
+ * Reads the header of a message as it passes by, and counts Received fields.
  */
 struct trace_scanner {
 	unsigned int received_count;
-	bool in_body;
-	bool repair;	/* insert the missing blank line (mail from users) */
 	bool has_8bit;	/* in the header: it is UTF-8, or was never encoded */
 	bool is_notice; /* it is a notice to a postmaster: TRACE_NOTICE */
-	/* the scanner's */
-	bool seen_field, in_long_line;
-	struct buf line;
+	struct header_reader reader;
 };
 
-/* Append bytes to out, repaired if asked for. Holds back an incomplete line of the header. */
-void trace_scan(struct trace_scanner *t, struct slice bytes, struct buf *out);
-void trace_scan_end(struct trace_scanner *t, struct buf *out);
+/* The next bytes of the message; and when no more come. */
+void trace_scan(struct trace_scanner *t, struct slice bytes);
+void trace_scan_end(struct trace_scanner *t);
 void trace_scanner_done(struct trace_scanner *t);

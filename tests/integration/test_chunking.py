@@ -229,10 +229,11 @@ def test_binary_message_in_a_mailbox(site, size):
     assert body_of(found) == message
 
 
-def test_binary_message_of_a_user_is_not_mended(site, certs):
-    """Text would get a blank line behind its header, where there is none."""
+def test_binary_message_of_a_user_is_completed(site, certs):
+    """The header of a binary message is lines as any other; its Bcc is nobody's business either."""
     edge = site.edge("vm2.vm")
-    message = b"Subject: no end\nand so on"
+    body = b"a bare \n, a \r\r\n, Bcc: x\r\n, and no end"
+    message = b"Subject: binary\r\nBcc: carol@vm2.vm\r\nTo: bob\r\n\r\n" + body
     with greeted(edge, "submissions", tls_context(certs)) as raw:
         credentials = base64.b64encode(b"\0bob@vm2.vm\0bob").decode()
         assert raw.ask(f"AUTH PLAIN {credentials}").startswith("235 ")
@@ -240,7 +241,11 @@ def test_binary_message_of_a_user_is_not_mended(site, certs):
         assert raw.ask("RCPT TO:<bob@vm2.vm>").startswith("250 ")
         identity = queued(raw.ask(f"BDAT {len(message)} LAST", message))
     edge.delivered("bob@vm2.vm", identity)
-    assert body_of(edge.mailbox("bob@vm2.vm")[0]) == message
+    found = body_of(edge.mailbox("bob@vm2.vm")[0])
+    header, _, rest = found.partition(b"\r\n\r\n")
+    assert rest == body
+    assert header.startswith(b"Subject: binary\r\nTo: bob@vm2.vm\r\nMessage-ID: <")
+    assert header.endswith(b"\r\nFrom: bob@vm2.vm") and b"\r\nDate: " in header
 
 
 def test_binary_message_that_nobody_takes(site):

@@ -100,7 +100,10 @@ def test_submission_requires_tls_then_login(edge, certs):
 # ---- the how-to ----
 
 def test_piped_dialogue_of_the_howto(edge, certs):
-    """Everything ahead of the replies, bare addresses, and no line between header and body."""
+    """
+    Everything ahead of the replies, bare addresses, and no line between header
+    and body: the header is completed.
+    """
     said = s_client(certs, edge.port("smtps"), [
         "ehlo mta1", "auth login", "YWxpY2VAdm0xLnZt", "YWxpY2U=", "mail from: alice",
         "rcpt to: test1", "data", "from: alice", "to: test1",
@@ -111,7 +114,10 @@ def test_piped_dialogue_of_the_howto(edge, certs):
     edge.delivered(TEST1, message_id)
     (message,) = [m for m in edge.mailbox(TEST1) if message_id.encode() in m]
     header, _, body = message.partition(b"\n\n")
-    assert header.endswith(b"\nfrom: alice\nto: test1\nsubject: alice to test1 on mta1")
+    completed = re.search(rb"\nfrom: alice@vm1.vm\nto: test1@vm1.vm\n"
+                          rb"subject: alice to test1 on mta1\n"
+                          rb"Message-ID: <\d{14}\.(\w+)@\S+>\nDate: \w{3}, .*$", header)
+    assert completed and completed[1].decode() == message_id
     assert body == b"alice say hello to test1\n"
     assert header.startswith(b"Return-Path: <alice@vm1.vm>\nX-Original-To: test1\n"
                              b"Delivered-To: test1@vm1.vm\n")
