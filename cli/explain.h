@@ -54,6 +54,9 @@ struct explanation {
 	const char *source; /* what decided the action: "ts:2", "local"; "" */
 	const char *error;  /* the refusal, the reason to wait; NULL: none */
 
+	const char *
+		known_by; /* a hub: how it knows that there is such a recipient; NULL: it does not ask */
+
 	const char *mailbox;	    /* local: the Maildir, absolute; NULL: none */
 	const char *mailbox_source; /* "vusers:3"; "": that of an account */
 	struct explain_hop *hops;

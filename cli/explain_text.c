@@ -161,6 +161,8 @@ static void write_senders(const struct explanation *e, struct buf *out)
 		write_source(out, s->source);
 	}
 	buf_append_string(out, "\n");
+	if (e->known_by)
+		line(out, "recipient", e->known_by);
 }
 
 static void write_action(const struct explanation *e, struct buf *out)

@@ -171,6 +171,18 @@ static int find_route(const struct generation *g, struct explanation *e, struct 
 	return 0;
 }
 
+/* On a hub: whether somebody has heard of the recipient. The policy has decided it already. */
+static void find_recipient(const struct generation *g, struct explanation *e)
+{
+	struct map_result found;
+	struct error err;
+
+	if (g->hub &&
+	    hub_find_recipient(g->hub, e->address, &e->arena, &found, &err) == MAP_FOUND &&
+	    found.source[0])
+		e->known_by = arena_printf(&e->arena, "known, as of %s", found.source);
+}
+
 static void find_mailbox(const struct generation *g, struct explanation *e)
 {
 	const char *base = config_value(g->config, CONFIG_VIRTUAL_MAILBOX_BASE);
@@ -243,6 +255,11 @@ static void find_hops(const struct generation *g, struct explanation *e)
 	e->hop_count = e->route->hop_count;
 }
 
+static bool is_unknown_user(const struct smtp_status *status)
+{
+	return status->enhanced.subject == 1 && status->enhanced.detail == 1;
+}
+
 /* The parameter that would have to say otherwise for this to be taken. */
 static enum config_parameter_id refused_by(const struct generation *g, const struct explanation *e)
 {
@@ -250,7 +267,8 @@ static enum config_parameter_id refused_by(const struct generation *g, const str
 	struct error err;
 
 	if (!g->edge)
-		return CONFIG_RELAY_DOMAINS;
+		return is_unknown_user(&e->senders.refusal) ? CONFIG_RELAY_RECIPIENT_MAPS
+							    : CONFIG_RELAY_DOMAINS;
 	if (e->senders.is_sender_refused)
 		return CONFIG_SMTPD_SENDER_LOGIN_MAPS;
 	if (g->options.policy->is_local(g->options.policy_arg, smtp_address_domain(e->address),
@@ -284,6 +302,7 @@ int explain_address(const struct generation *g, const char *address, const char 
 	if (r < 0)
 		return r;
 	find_senders(g, e);
+	find_recipient(g, e);
 	if (e->action == EXPLAIN_LOCAL)
 		find_mailbox(g, e);
 	refuse(g, e);

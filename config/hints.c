@@ -55,7 +55,6 @@ static const struct {
 	{ "process_id_directory", "use run_directory" },
 	{ "proxy_interfaces", "not available: only addresses of this host are known to be ours" },
 	{ "readme_directory", NOT_NEEDED },
-	{ "relay_recipient_maps", "not available: the edges refuse unknown recipients" },
 	{ "relay_transport", USE_TRANSPORT },
 	{ "sample_directory", NOT_NEEDED },
 	{ "sendmail_path", NOT_NEEDED },

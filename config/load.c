@@ -225,6 +225,7 @@ void config_free(struct config *config)
 	maps_free(config->mailbox_maps);
 	maps_free(config->sender_login_maps);
 	maps_free(config->network_maps);
+	maps_free(config->relay_recipient_maps);
 	maps_free(config->password_maps);
 	sasl_free(config->sasl);
 	domains_free(config->relay_domains);

@@ -281,6 +281,8 @@ static void open_all(struct config *config)
 	config_open_clients(config);
 	open_networks(config);
 	open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
+	open_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, &config->relay_recipient_maps);
+	check_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);
 	open_mailboxes(config);
 	check_accounts(config);
 	open_transport(config);

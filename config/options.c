@@ -196,6 +196,8 @@ void config_hub_options(const struct config *config, struct hub_options *ret)
 	assert(config->mode == CONFIG_HUB);
 	*ret = (struct hub_options){
 		.relay_domains = config->relay_domains,
+		.relay_recipient_maps = config->relay_recipient_maps,
+		.recipient_delimiter = config_value(config, CONFIG_RECIPIENT_DELIMITER),
 		.networks = { config->networks, config->network_count, config->network_maps },
 	};
 }

@@ -53,6 +53,8 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		"clients that may relay by their address alone: ADDRESS/BITS, and/or maps" },
 	[CONFIG_RELAY_DOMAINS] = { "relay_domains", TYPE(DOMAINS), HUB_ONLY(""),
 		"domains that a hub forwards for: a list and/or maps" },
+	[CONFIG_RELAY_RECIPIENT_MAPS] = { "relay_recipient_maps", TYPE(MAPS), HUB_ONLY(""),
+		"recipients in relay_domains: ADDRESS or @DOMAIN, any value; empty: all are taken" },
 	[CONFIG_TRANSPORT_MAPS] = { "transport_maps", TYPE(MAPS), BOTH(""),
 		"routes: KEY TRANSPORT:NEXTHOP" },
 	[CONFIG_RELAYHOST] = { "relayhost", TYPE(TRANSPORT), BOTH(""),

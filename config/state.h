@@ -76,7 +76,7 @@ struct config {
 
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
-	struct maps *network_maps;
+	struct maps *network_maps, *relay_recipient_maps;
 	struct maps *password_maps; /* where somebody logs in at next hops, and with */
 	struct sasl *sasl;
 	struct domains *relay_domains, *mailbox_domains;

@@ -61,6 +61,79 @@ static void test_relay(void **state)
 }
 
 static const struct {
+	const char *client, *recipient;
+	int code;
+} known_cases[] = {
+	{ "192.0.2.7", "bob@vm2.vm", 250 },
+	{ "192.0.2.7", "BOB@VM2.vm", 250 },
+	{ "192.0.2.7", "\"bob\"@vm2.vm", 250 },
+	{ "192.0.2.7", "bob+lists@vm2.vm", 250 },
+	{ "192.0.2.7", "bob-lists@vm2.vm", 550 },
+	{ "192.0.2.7", "eve@vm2.vm", 550 },
+	{ "192.0.2.7", "bob@vm4.vm", 554 },
+	{ "192.0.2.7", "eve%vm4.vm@vm2.vm", 554 }, /* that it is no relay is the stronger word */
+	{ "192.0.2.7", "anybody@catch.all", 250 },
+	{ "192.0.2.7", "list+x@vm2.vm", 250 },
+	{ "192.0.2.7", "list@vm2.vm", 550 },
+	{ "10.1.2.3", "eve@vm2.vm", 550 },	      /* who is trusted hears it, too, */
+	{ "10.1.2.3", "eve@elsewhere.example", 250 }, /* and other domains have no list */
+	{ "192.0.2.7", "bob@xn--bcher-kva.vm", 250 },
+	{ "192.0.2.7", "eve@xn--bcher-kva.vm", 550 },
+};
+
+static void set_up(struct hub_options *options, struct net_prefix *network)
+{
+	struct error err;
+
+	*options = (struct hub_options){ .recipient_delimiter = "+" };
+	assert_return_code(net_prefix_parse(SLICE("10.0.0.0/8"), network, &err), 0);
+	assert_return_code(domains_open(SLICE("vm2.vm, catch.all, xn--bcher-kva.vm"), "/",
+					&options->relay_domains, &err),
+			   0);
+	options->networks.prefixes = network;
+	options->networks.count = 1;
+}
+
+static int ask(struct hub *hub, const char *ip, const char *recipient)
+{
+	struct net_address address;
+	struct mta_client client = { .address = &address, .hello = "" };
+	struct smtp_status status;
+
+	assert_true(net_address_parse_ip(slice_from(ip), 1, &address));
+	hub_policy.check_recipient(hub, &client, "a@b", recipient, &status);
+	return status.code;
+}
+
+/* Who is not in relay_recipient_maps is refused before anything is taken for them. */
+static void test_known_recipients(void **state)
+{
+	struct hub_options options;
+	struct net_prefix network;
+	struct hub *hub = NULL;
+	struct error err;
+
+	(void)state;
+	set_up(&options, &network);
+	assert_return_code(maps_open(SLICE("inline:{ bob@vm2.vm = x, list+x@vm2.vm = x, "
+					   "bob@b\xc3\xbc"
+					   "cher.vm = x }, inline:{ @catch.all = x }"),
+				     "/", &options.relay_recipient_maps, &err),
+			   0);
+	assert_return_code(hub_new(&options, &hub, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(known_cases); i++) {
+		int code = ask(hub, known_cases[i].client, known_cases[i].recipient);
+
+		if (code != known_cases[i].code)
+			fail_msg("%s to %s: %d", known_cases[i].client, known_cases[i].recipient,
+				 code);
+	}
+	hub_free(hub);
+	maps_free(options.relay_recipient_maps);
+	domains_free(options.relay_domains);
+}
+
+static const struct {
 	const char *client, *domain;
 	int code;
 	bool is_trusted;
@@ -104,6 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_relay),
+		cmocka_unit_test(test_known_recipients),
 		cmocka_unit_test(test_etrn),
 	};
 
