@@ -16,18 +16,15 @@ const struct mta_policy edge_policy = {
 
 int edge_new(const struct edge_options *options, struct edge **ret_edge, struct error *err)
 {
-	static const char prefix[] = "passwd-file:";
 	struct edge *edge;
 	int r = 0;
 
-	if (options->passdb && strncmp(options->passdb, prefix, sizeof(prefix) - 1) != 0)
-		return error_set(err, -EINVAL, "%s: expected passwd-file:FILE", options->passdb);
 	edge = calloc(1, sizeof(*edge));
 	if (!edge)
 		return error_set(err, -ENOMEM, "out of memory");
 	edge->options = *options;
 	if (options->passdb)
-		r = passwd_open(options->passdb + sizeof(prefix) - 1, &edge->passwd, err);
+		r = accounts_open(options->passdb, &edge->accounts, err);
 	if (r < 0) {
 		free(edge);
 		return r;
@@ -40,11 +37,11 @@ void edge_free(struct edge *edge)
 {
 	if (!edge)
 		return;
-	passwd_free(edge->passwd);
+	accounts_free(edge->accounts);
 	free(edge);
 }
 
 int edge_refresh(struct edge *edge, struct error *err)
 {
-	return edge->passwd ? passwd_refresh(edge->passwd, err) : MAP_NOT_CHANGED;
+	return edge->accounts ? accounts_refresh(edge->accounts, err) : MAP_NOT_CHANGED;
 }

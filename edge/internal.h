@@ -6,12 +6,12 @@
 
 #include <stdatomic.h>
 
+#include "edge/accounts.h"
 #include "edge/edge.h"
-#include "edge/passwd.h"
 
 struct edge {
 	struct edge_options options;
-	struct passwd *passwd; /* NULL: nobody knows who has an account */
+	struct accounts *accounts; /* NULL: nobody knows who has an account */
 	atomic_uint maildir_counter;
 };
 

@@ -31,7 +31,7 @@ void edge_login_mechanisms(void *arg, const struct login_client *who,
 	struct edge *edge = arg;
 
 	(void)who;
-	slice_copy(edge->passwd ? SLICE("PLAIN LOGIN") : SLICE(""), ret, LOGIN_MECHANISMS_SIZE);
+	slice_copy(edge->accounts ? SLICE("PLAIN LOGIN") : SLICE(""), ret, LOGIN_MECHANISMS_SIZE);
 }
 
 static void answer_now(struct loop_task *task)
@@ -60,19 +60,31 @@ static void check(struct loop_work *work)
 	struct edge_login *l = CONTAINER_OF(work, struct edge_login, work);
 	bool as_self =
 		!l->id || !l->id[0] || slice_equal_nocase(slice_from(l->id), slice_from(l->user));
-	bool matches = passwd_check(l->edge->passwd, l->user, l->password, l->name) == PASSWD_MATCH;
+	struct accounts *accounts = l->edge->accounts;
+	struct account account = { 0 };
+	struct arena arena = { 0 };
+	struct error err;
+	int r = accounts_find(accounts, l->user, &arena, &account, &err);
+	bool matches = r == MAP_FOUND && accounts_match(accounts, account.stored, l->password);
 
 	l->next.outcome = matches && as_self ? LOGIN_SUCCESS : LOGIN_FAILURE;
+	if (r < 0)
+		smtp_status_set(&l->next.status, 454, ESC(4, 7, 0),
+				"Temporary authentication failure");
+	else if (l->next.outcome == LOGIN_SUCCESS)
+		smtp_status_set(&l->next.status, 235, ESC(2, 7, 0), "Authentication successful");
+	else
+		smtp_status_set(&l->next.status, 535, ESC(5, 7, 8), "Error: authentication failed");
+	if (matches)
+		snprintf(l->name, sizeof(l->name), "%s", account.name);
+	account_wipe(&account);
+	arena_done(&arena);
 }
 
 static void checked(struct loop_work *work)
 {
 	struct edge_login *l = CONTAINER_OF(work, struct edge_login, work);
 
-	if (l->next.outcome == LOGIN_SUCCESS)
-		smtp_status_set(&l->next.status, 235, ESC(2, 7, 0), "Authentication successful");
-	else
-		smtp_status_set(&l->next.status, 535, ESC(5, 7, 8), "Error: authentication failed");
 	l->next.user = l->next.outcome == LOGIN_SUCCESS ? l->name : l->user;
 	l->answer(l->arg, &l->next);
 }

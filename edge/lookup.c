@@ -43,15 +43,18 @@ static void read_address(const struct edge *edge, const char *text, struct arena
 	ret->bare = bare ? smtp_address_quoted(arena, bare) : NULL;
 }
 
-/* The name that an account has for this key, in either spelling of its domain; NULL: there is none. */
-static const char *account_of(const struct edge *edge, const char *key, struct arena *arena)
+/* The name that an account has for this key, in either spelling of its domain. */
+static int find_name(const struct edge *edge, const char *key, struct arena *arena,
+		     const char **ret_name, struct error *err)
 {
-	const char *other;
+	const char *other = smtp_domain_respell(arena, slice_from(key));
+	int r = accounts_has(edge->accounts, key, err);
 
-	if (passwd_has_user(edge->passwd, key))
-		return key;
-	other = smtp_domain_respell(arena, slice_from(key));
-	return other && passwd_has_user(edge->passwd, other) ? other : NULL;
+	*ret_name = key;
+	if (r != MAP_NOT_FOUND || !other)
+		return r;
+	*ret_name = other;
+	return accounts_has(edge->accounts, other, err);
 }
 
 /* The Maildir that each account has. */
@@ -59,11 +62,14 @@ static int find_account(struct edge *edge, const char *key, struct arena *arena,
 			struct map_result *ret, struct error *err)
 {
 	const char *name, *at;
+	int r;
 
-	if (!edge->passwd)
+	if (!edge->accounts)
 		return error_set(err, -EACCES, "the accounts cannot be read");
-	name = account_of(edge, key, arena);
-	at = name ? strrchr(name, '@') : NULL;
+	r = find_name(edge, key, arena, &name, err);
+	if (r != MAP_FOUND)
+		return r;
+	at = strrchr(name, '@');
 	if (!at)
 		return MAP_NOT_FOUND;
 	ret->value = arena_printf(arena, "%s/%.*s/", at + 1, (int)(at - name), name);
@@ -150,15 +156,20 @@ int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena)
 {
 	struct address a;
+	const char *name;
 
 	read_address(edge, sender, arena, &a);
-	return a.bare && !(edge->passwd && account_of(edge, a.key, arena)) ? a.bare : a.key;
+	if (!a.bare)
+		return a.key;
+	return edge->accounts && find_name(edge, a.key, arena, &name, NULL) == MAP_FOUND ? a.key
+											 : a.bare;
 }
 
 bool edge_has_user(const struct edge *edge, const char *user)
 {
 	struct arena arena = { 0 };
-	bool has = !edge->passwd || account_of(edge, user, &arena);
+	const char *name;
+	bool has = !edge->accounts || find_name(edge, user, &arena, &name, NULL) != MAP_NOT_FOUND;
 
 	arena_done(&arena);
 	return has;

@@ -17,20 +17,26 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "base/strmap.h"
-#include "edge/scheme.h"
+#include "edge/passwd_line.h"
+#include "maps/lines.h"
 #include "maps/text.h"
 
-#define STORED_MAX 512
-#define SETTLED_MS 1000
-
-struct table {
-	struct strmap users; /* folded name -> struct user */
-	struct arena arena;
-};
+#define SETTLED_MS  1000
+#define SCHEMES_MAX 32
 
 struct user {
 	const char *name;
 	char *stored;
+	unsigned int line;
+};
+
+struct table {
+	struct strmap users; /* folded name -> struct user */
+	struct arena arena;
+	unsigned int secrets;	  /* that all have who can log in */
+	const struct user *decoy; /* the first of the most common scheme; NULL: nobody can log in */
+	unsigned int counts[SCHEMES_MAX];	/* of users, by the scheme's place in its table */
+	const struct user *firsts[SCHEMES_MAX]; /* of each */
 };
 
 /* What tells one version of the file from another. */
@@ -65,9 +71,9 @@ static void table_free(struct table *table)
 	free(table);
 }
 
-static struct slice fold(struct slice name, char out[256])
+static struct slice fold(struct slice name, char out[PASSWD_USER_MAX])
 {
-	size_t n = MIN(name.len, 255u);
+	size_t n = MIN(name.len, (size_t)PASSWD_USER_MAX);
 
 	for (size_t i = 0; i < n; i++)
 		out[i] = name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? (char)(name.ptr[i] | 32)
@@ -75,63 +81,90 @@ static struct slice fold(struct slice name, char out[256])
 	return slice_of(out, n);
 }
 
-static int add_line(struct table *table, struct slice line, struct error *err)
+static size_t place_of_scheme(struct slice stored)
 {
-	struct slice name = slice_first(line, slice_find(line, ':'));
-	struct slice stored = slice_skip(line, name.len + 1);
-	char folded[256];
-	struct user *user;
-	int r;
+	const char *name = scheme_name(stored), *other;
+	size_t n = 0;
 
-	if (name.len == 0 || name.len == line.len)
-		return error_set(err, -EINVAL, "expected user:password");
-	if (name.len > 255)
-		return error_set(err, -EINVAL, "the user name is too long");
-	stored = slice_first(stored, slice_find(stored, ':'));
-	if (stored.len >= STORED_MAX)
-		return error_set(err, -EINVAL, "the password is too long");
-	r = scheme_validate(stored, err);
-	if (r < 0)
-		return r;
-
-	user = arena_alloc(&table->arena, sizeof(*user));
-	user->name = arena_slicedup(&table->arena, name);
-	user->stored = arena_slicedup(&table->arena, stored);
-	if (strmap_put(&table->users, fold(name, folded), user))
-		return error_set(err, -EINVAL, "user %s is here twice", user->name);
-	return 0;
+	while (n + 1 < SCHEMES_MAX && (other = scheme_at(n)) != NULL && strcmp(other, name) != 0)
+		n++;
+	return n;
 }
 
-static int add_lines(struct table *table, struct slice text, const char *file, struct error *err)
+/* What can be offered to all, and whom an unknown user is taken for. */
+static void count_user(struct table *table, const struct user *user)
 {
-	int r = 0;
+	struct slice stored = slice_from(user->stored);
+	size_t n;
 
-	for (unsigned int number = 1; r >= 0 && text.len > 0; number++) {
-		size_t n = slice_find(text, '\n');
-		struct slice line = slice_trim(slice_first(text, n));
+	if (stored.len == 0)
+		return;
+	n = place_of_scheme(stored);
+	if (table->counts[n]++ == 0)
+		table->firsts[n] = user;
+	table->secrets =
+		(table->decoy ? table->secrets : SCHEME_EVERY_SECRET) & scheme_secrets(stored);
+	if (!table->decoy ||
+	    table->counts[n] > table->counts[place_of_scheme(slice_from(table->decoy->stored))])
+		table->decoy = table->firsts[n];
+}
 
-		text = slice_skip(text, n + 1);
-		if (line.len == 0 || line.ptr[0] == '#')
-			continue;
-		r = add_line(table, line, err);
-		if (r < 0)
-			error_prefix(err, "%s:%u", file, number);
+static void add_user(struct table *table, const struct passwd_line *line, unsigned int number,
+		     struct complaints *complaints)
+{
+	char folded[PASSWD_USER_MAX];
+	struct slice key = fold(line->user, folded);
+	struct user *user = strmap_get(&table->users, key);
+
+	if (user) {
+		complain(complaints, number, "user %.*s is here twice, first in line %u",
+			 (int)line->user.len, line->user.ptr, user->line);
+		return;
 	}
-	return r;
+	user = arena_alloc(&table->arena, sizeof(*user));
+	user->name = arena_slicedup(&table->arena, line->user);
+	user->stored = arena_slicedup(&table->arena, line->password);
+	user->line = number;
+	strmap_put(&table->users, key, user);
+	count_user(table, user);
 }
 
-static int table_load(struct slice text, const char *file, struct table **ret_table,
-		      struct error *err)
+static void warn(const struct complaints *complaints, unsigned int number, const char *text)
+{
+	char source[512];
+
+	snprintf(source, sizeof(source), "%s:%u", complaints->name, number);
+	if (complaints->report)
+		complaints->report(complaints->arg, false, source, text);
+}
+
+static void add_lines(struct table *table, struct slice text, struct complaints *complaints)
+{
+	struct passwd_line line;
+	struct slice raw;
+
+	for (unsigned int number = 1; passwd_line_next(&text, &raw); number++) {
+		struct error err;
+
+		if (passwd_line_parse(raw, &line, &err) < 0)
+			complain(complaints, number, "%s", err.text);
+		else if (line.user.len > 0)
+			add_user(table, &line, number, complaints);
+		if (line.warning)
+			warn(complaints, number, line.warning);
+	}
+}
+
+static int table_load(struct slice text, struct complaints *complaints, struct table **ret_table)
 {
 	struct table *table = calloc(1, sizeof(*table));
-	int r;
 
 	if (!table)
-		return error_set(err, -ENOMEM, "%s: out of memory", file);
-	r = add_lines(table, text, file, err);
-	if (r < 0) {
+		return error_set(complaints->err, -ENOMEM, "%s: out of memory", complaints->name);
+	add_lines(table, text, complaints);
+	if (complaints->outcome < 0) {
 		table_free(table);
-		return r;
+		return complaints->outcome;
 	}
 	*ret_table = table;
 	return 0;
@@ -184,7 +217,8 @@ int passwd_open(const char *file, struct passwd **ret_passwd, struct error *err)
 	if (r == TEXT_CHANGING)
 		return error_set(err, -EAGAIN, "%s: is being written to", file);
 	if (r == 0)
-		r = table_load(slice_of(text.ptr, text.len), file, &passwd->table, err);
+		r = table_load(slice_of(text.ptr, text.len),
+			       &(struct complaints){ .name = file, .err = err }, &passwd->table);
 	if (r < 0)
 		return r;
 	*ret_passwd = passwd;
@@ -234,7 +268,8 @@ int passwd_refresh(struct passwd *passwd, struct error *err)
 	if (now.trouble == seen.trouble && now.digest == seen.digest)
 		return MAP_NOT_CHANGED;
 	if (r == 0)
-		r = table_load(slice_of(text.ptr, text.len), passwd->file, &fresh, err);
+		r = table_load(slice_of(text.ptr, text.len),
+			       &(struct complaints){ .name = passwd->file, .err = err }, &fresh);
 	if (r < 0)
 		return r;
 	pthread_mutex_lock(&passwd->mutex);
@@ -245,41 +280,73 @@ int passwd_refresh(struct passwd *passwd, struct error *err)
 	return 0;
 }
 
-/* Copies out what is needed, so that the table may be replaced while we hash. */
-static bool find(struct passwd *passwd, const char *user, char ret_name[256],
-		 char ret_stored[STORED_MAX])
+void passwd_diagnose(const char *file, map_report *report, void *arg)
 {
-	char folded[256];
-	const struct user *found = NULL;
+	CLEANUP(wipe) struct secret text = { 0 };
+	struct complaints complaints = { .name = file, .report = report, .arg = arg };
+	struct version version;
+	struct table *table = NULL;
+	struct error err = { 0 };
+	int r = read_version(file, &version, &text, &err);
 
-	if (strlen(user) > 255)
-		return false;
+	if (r < 0)
+		report(arg, true, file, err.text);
+	if (r == 0 && table_load(slice_of(text.ptr, text.len), &complaints, &table) == 0)
+		table_free(table);
+}
+
+static const struct user *find_user(const struct passwd *passwd, const char *name)
+{
+	char folded[PASSWD_USER_MAX];
+	struct slice user = slice_from(name);
+
+	return user.len <= PASSWD_USER_MAX ? strmap_get(&passwd->table->users, fold(user, folded))
+					   : NULL;
+}
+
+/* Copies out what is needed, so that the table may be replaced while the caller hashes. */
+int passwd_find(struct passwd *passwd, const char *user, struct arena *arena, struct account *ret)
+{
+	const struct user *found;
+
 	pthread_mutex_lock(&passwd->mutex);
-	found = strmap_get(&passwd->table->users, fold(slice_from(user), folded));
+	found = find_user(passwd, user);
 	if (found) {
-		snprintf(ret_name, 256, "%s", found->name);
-		snprintf(ret_stored, STORED_MAX, "%s", found->stored);
+		ret->name = arena_strdup(arena, found->name);
+		ret->stored = slice_from(arena_strdup(arena, found->stored));
 	}
 	pthread_mutex_unlock(&passwd->mutex);
-	return found != NULL;
+	return found ? MAP_FOUND : MAP_NOT_FOUND;
 }
 
 bool passwd_has_user(struct passwd *passwd, const char *user)
 {
-	char name[256], stored[STORED_MAX];
-	bool found = find(passwd, user, name, stored);
+	bool has;
 
-	explicit_bzero(stored, sizeof(stored));
-	return found;
+	pthread_mutex_lock(&passwd->mutex);
+	has = find_user(passwd, user) != NULL;
+	pthread_mutex_unlock(&passwd->mutex);
+	return has;
 }
 
-enum passwd_outcome passwd_check(struct passwd *passwd, const char *user, const char *password,
-				 char ret_user[256])
+unsigned int passwd_secrets(struct passwd *passwd)
 {
-	char stored[STORED_MAX] = "";
-	bool match = find(passwd, user, ret_user, stored) &&
-		     scheme_matches(slice_from(stored), password);
+	unsigned int secrets;
 
-	explicit_bzero(stored, sizeof(stored));
-	return match ? PASSWD_MATCH : PASSWD_MISMATCH;
+	pthread_mutex_lock(&passwd->mutex);
+	secrets = passwd->table->secrets;
+	pthread_mutex_unlock(&passwd->mutex);
+	return secrets;
+}
+
+struct slice passwd_decoy(struct passwd *passwd, struct arena *arena)
+{
+	const struct user *decoy;
+	const char *stored;
+
+	pthread_mutex_lock(&passwd->mutex);
+	decoy = passwd->table->decoy;
+	stored = arena_strdup(arena, decoy ? decoy->stored : "");
+	pthread_mutex_unlock(&passwd->mutex);
+	return slice_from(stored);
 }

@@ -50,9 +50,11 @@ LIBRARIES = {
     r"ares(_\w+)?\.h": ["net"],
     r"uv\.h": ["net"],
     # The ledger's chain takes its digest from the library that is there anyway.
-    r"wolfssl/(options|wolfcrypt/sha256)\.h": ["queue", "tls", "certs"],
-    r"wolfssl/(?!options\.h|wolfcrypt/sha256\.h).*": ["tls", "certs"],
-    r"crypt\.h": ["edge"],
+    r"wolfssl/wolfcrypt/sha256\.h": ["queue", "tls", "certs"],
+    # Stored passwords: digests, SCRAM's keys, CRAM-MD5's contexts.
+    r"wolfssl/(options|wolfcrypt/(hash|hmac|md5|pwdbased))\.h": ["edge", "queue", "tls", "certs"],
+    r"wolfssl/(?!options\.h|wolfcrypt/(sha256|hash|hmac|md5|pwdbased)\.h).*": ["tls", "certs"],
+    r"(crypt|argon2)\.h": ["edge"],
     r"idn2\.h": ["smtp"],
     r"gsasl\.h": ["sasl"],
     r"(xxhash|jansson)\.h": [folder for folder in FOLDERS if folder != "base"],
