@@ -33,7 +33,7 @@ static bool admits_all(struct slice word)
 	return slice_starts_nocase(word, SLICE("static:"));
 }
 
-static bool admits(const char *filter, const char *mechanism)
+bool sasl_filter_admits(const char *filter, const char *mechanism)
 {
 	struct slice rest = slice_from(filter), word;
 
@@ -52,7 +52,7 @@ static bool admits(const char *filter, const char *mechanism)
 bool sasl_filter_admits_any(const char *filter)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(mechanisms); i++)
-		if (admits(filter, mechanisms[i].name))
+		if (sasl_filter_admits(filter, mechanisms[i].name))
 			return true;
 	return false;
 }
@@ -96,7 +96,7 @@ const char *sasl_choose(const char *offered, const char *filter, bool can_bind)
 		const char *name = mechanisms[i].name;
 
 		if ((can_bind || !mechanisms[i].binds) && is_offered(offered, name) &&
-		    admits(filter, name))
+		    sasl_filter_admits(filter, name))
 			return name;
 	}
 	return NULL;

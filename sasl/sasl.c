@@ -7,12 +7,10 @@
  * The password is not given away before it is wanted: for SCRAM that is when
  * the iteration count of the server is known, and then it depends on that.
  */
-#include "sasl/sasl.h"
+#include "sasl/internal.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 
 #include "base/base64.h"
@@ -22,31 +20,12 @@
 
 #include <gsasl.h>
 
-#define BINDING_MAX 256
-
 /* Before 2.2 the library knows only tls-unique, which TLS 1.3 does not have. */
 #if GSASL_VERSION_NUMBER >= 0x020200
 #define HAS_EXPORTER 1
 #else
 #define HAS_EXPORTER 0
 #endif
-
-/* Counted, as an exchange may be on the thread pool when its user has gone. */
-struct sasl {
-	Gsasl *library;
-	atomic_uint references;
-};
-
-struct sasl_exchange {
-	struct sasl *sasl; /* a reference */
-	Gsasl_session *session;
-	char *user, *password;
-	bool is_scram;
-	bool is_done;
-	bool is_over;		/* done, or failed */
-	unsigned int steps;	/* of the session */
-	uint64_t refused_count; /* of iterations; 0: none was too large */
-};
 
 static struct slice property(const struct sasl_exchange *x, Gsasl_property which)
 {
@@ -70,6 +49,10 @@ static int give(Gsasl *library, Gsasl_session *session, Gsasl_property wanted)
 	struct sasl_exchange *x = gsasl_session_hook_get(session);
 
 	(void)library;
+	if (!x)
+		return GSASL_NO_CALLBACK;
+	if (x->is_server)
+		return sasl_server_give(x, wanted);
 	switch (wanted) {
 	case GSASL_AUTHID:
 		return gsasl_property_set(session, GSASL_AUTHID, x->user);
@@ -124,7 +107,7 @@ static bool is_binding(const char *mechanism)
  * which a server would see that somebody has removed its offer. But libgsasl
  * up to 2.2 fails where it should say that, so "n" is said (I could not).
  */
-static int set_binding(struct sasl_exchange *x, struct slice binding)
+int sasl_set_binding(struct sasl_exchange *x, struct slice binding)
 {
 	char encoded[BASE64_ENCODED_SIZE(BINDING_MAX)];
 
@@ -138,14 +121,14 @@ static int set_binding(struct sasl_exchange *x, struct slice binding)
 #endif
 }
 
-int sasl_client_new(struct sasl *sasl, const char *mechanism,
-		    const struct sasl_credentials *credentials, struct sasl_exchange **ret_exchange,
-		    struct error *err)
+int sasl_exchange_new(struct sasl *sasl, const char *mechanism, bool is_server,
+		      struct sasl_exchange **ret_exchange, struct error *err)
 {
 	struct sasl_exchange *x = memory_zeroed(sizeof(*x));
 	int rc;
 
-	rc = gsasl_client_start(sasl->library, mechanism, &x->session);
+	rc = is_server ? gsasl_server_start(sasl->library, mechanism, &x->session)
+		       : gsasl_client_start(sasl->library, mechanism, &x->session);
 	if (rc != GSASL_OK) {
 		free(x);
 		return error_set(err, -EPROTO, "%s: %s", mechanism, gsasl_strerror(rc));
@@ -153,11 +136,25 @@ int sasl_client_new(struct sasl *sasl, const char *mechanism,
 	gsasl_session_hook_set(x->session, x);
 	atomic_fetch_add_explicit(&sasl->references, 1, memory_order_relaxed);
 	x->sasl = sasl;
+	x->is_server = is_server;
 	x->is_scram = slice_starts_nocase(slice_from(mechanism), SLICE("SCRAM-"));
+	*ret_exchange = x;
+	return 0;
+}
+
+int sasl_client_new(struct sasl *sasl, const char *mechanism,
+		    const struct sasl_credentials *credentials, struct sasl_exchange **ret_exchange,
+		    struct error *err)
+{
+	struct sasl_exchange *x;
+	int rc = GSASL_OK, r = sasl_exchange_new(sasl, mechanism, false, &x, err);
+
+	if (r < 0)
+		return r;
 	x->user = slice_strdup(slice_from(credentials->user));
 	x->password = slice_strdup(slice_from(credentials->password));
 	if (is_binding(mechanism))
-		rc = set_binding(x, credentials->binding);
+		rc = sasl_set_binding(x, credentials->binding);
 	if (rc != GSASL_OK || !x->user || !x->password) {
 		sasl_exchange_free(x);
 		return error_set(err, -ENOMEM, "%s: out of memory", mechanism);
@@ -188,6 +185,8 @@ void sasl_exchange_free(struct sasl_exchange *x)
 		return;
 	wipe_property(x, GSASL_PASSWORD);
 	wipe_property(x, GSASL_SCRAM_SALTED_PASSWORD);
+	wipe_property(x, GSASL_SCRAM_STOREDKEY);
+	wipe_property(x, GSASL_SCRAM_SERVERKEY);
 	gsasl_finish(x->session);
 	wipe_string(x->password);
 	free(x->user);
@@ -217,8 +216,8 @@ int sasl_exchange_step(struct sasl_exchange *x, struct slice input, struct buf *
 	int rc;
 
 	if (x->is_over)
-		return error_set(err, -EPROTO,
-				 "the server goes on although nothing is left to say");
+		return error_set(err, -EPROTO, "the %s goes on although nothing is left to say",
+				 x->is_server ? "client" : "server");
 	x->steps++;
 	rc = gsasl_step(x->session, input.len > 0 ? input.ptr : "", input.len, &answer, &len);
 	if (rc == GSASL_OK || rc == GSASL_NEEDS_MORE) {
@@ -232,7 +231,9 @@ int sasl_exchange_step(struct sasl_exchange *x, struct slice input, struct buf *
 	gsasl_free(answer);
 	if (rc == GSASL_OK)
 		return SASL_DONE;
-	return rc == GSASL_NEEDS_MORE ? SASL_MORE : explain(x, rc, err);
+	if (rc == GSASL_NEEDS_MORE)
+		return SASL_MORE;
+	return x->is_server ? sasl_server_explain(rc, err) : explain(x, rc, err);
 }
 
 bool sasl_exchange_is_done(const struct sasl_exchange *x)

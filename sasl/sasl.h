@@ -8,8 +8,8 @@
  * milliseconds (or for as long as a server's iteration count says), so
  * sasl_exchange_step() belongs on the thread pool.
  *
- * An exchange is of one side, and sides differ in how they begin: this is the
- * client's. Steps, outcomes and what is wiped are the same for both.
+ * An exchange is of one side, and sides differ in how they begin. Steps,
+ * outcomes and what is wiped are the same for both.
  *
  * Passwords are copied, and wiped with the exchange. No error has one in it.
  */
@@ -40,6 +40,7 @@ const char *sasl_choose(const char *offered, const char *filter, bool can_bind);
 /* Whether a filter is one. Errors say what is wrong with it; it may admit nothing. */
 int sasl_filter_check(const char *filter, struct error *err);
 bool sasl_filter_admits_any(const char *filter);
+bool sasl_filter_admits(const char *filter, const char *mechanism);
 
 /* Whether this library's version binds to TLS sessions, by tls-exporter (RFC 9266). */
 bool sasl_can_bind(void);
@@ -68,6 +69,52 @@ enum sasl_outcome {
 int sasl_client_new(struct sasl *sasl, const char *mechanism,
 		    const struct sasl_credentials *credentials, struct sasl_exchange **ret_exchange,
 		    struct error *err);
+
+/*
+ * The server's side of SCRAM, with and without -PLUS. (What the others want is
+ * said in a line, and is for whoever has the passwords to check.)
+ */
+struct sasl_scram {
+	unsigned int iterations;
+	struct slice salt, stored_key, server_key; /* of at most 64 bytes, not encoded */
+};
+
+struct sasl_server_options {
+	/*
+	 * As the client's. Without -PLUS: that mechanisms with it were offered, so that
+	 * a client that could bind, and has heard of no such offer, is refused (RFC
+	 * 5802 section 6). Empty: they were not.
+	 */
+	struct slice binding;
+
+	/*
+	 * Called inside of the step that takes the client's first message, with the
+	 * names in it; authorization_id is "" when there is none. What ret points to must
+	 * stay until that step returns. False: the exchange is to fail.
+	 */
+	bool (*find)(void *arg, const char *user, const char *authorization_id,
+		     struct sasl_scram *ret);
+	void *arg;
+};
+
+/*
+ * With an empty first step the client is asked to begin. SASL_DONE comes with a
+ * message, by which the server proves itself, in the output. Errors of steps:
+ * -EBADMSG (the message is malformed), -EACCES (no proof).
+ */
+int sasl_server_new(struct sasl *sasl, const char *mechanism,
+		    const struct sasl_server_options *options, struct sasl_exchange **ret_exchange,
+		    struct error *err);
+
+/* What CRAM-MD5 challenges a client with (RFC 2195), appended; never the same twice. */
+int sasl_cram_challenge(const char *hostname, struct buf *out, struct error *err);
+
+/*
+ * A user name or password as it is to be compared (SASLprep, RFC 4013), which the
+ * caller frees, and wipes; NULL: no such can be, also where it is no UTF-8.
+ */
+char *sasl_prepare(const char *text);
+
 void sasl_exchange_free(struct sasl_exchange *x); /* wipes; NULL is fine */
 DEFINE_CLEANUP(struct sasl_exchange *, sasl_exchange_free);
 
