@@ -82,6 +82,7 @@ void inbound_auth(void *arg, const char *mechanism, const struct slice *initial)
 	struct inbound *s = arg;
 	const struct login_request request = {
 		.loop = s->worker->loop,
+		.slowdown = s->worker->slowdown,
 		.who = &s->login_client,
 		.service = mta_service_name(s->kind),
 		.mechanism = s->login_mechanism,

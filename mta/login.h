@@ -21,6 +21,7 @@
 
 struct loop;
 struct mta_client;
+struct slowdown;
 struct tls_facts;
 
 /* Whom an exchange is with. The session's, which lives as long; slices are good until cancel(). */
@@ -72,6 +73,7 @@ struct login_methods {
 
 struct login_request {
 	struct loop *loop;
+	struct slowdown *slowdown; /* of failures (mta/slowdown.h), for who has none of its own */
 	const struct login_client *who;
 	const char *service;   /* "smtp", "submission": where it came in */
 	const char *mechanism; /* one of those that were offered, as they were spelled */

@@ -21,6 +21,7 @@
 #include "mta/health.h"
 #include "mta/inbound.h"
 #include "mta/scheduler.h"
+#include "mta/slowdown.h"
 #include "mta/snapshot.h"
 
 #define STOP_TICK_MS 20
@@ -50,6 +51,7 @@ struct mta {
 	unsigned int workers;
 	struct inbound_limits *limits;
 	struct health *health;
+	struct slowdown *slowdown;
 	const struct clock *clock;
 	struct thread *threads;
 	void (*stopped)(void *arg);
@@ -335,6 +337,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	w->options = options;
 	w->limits = mta->limits;
 	w->health = mta->health;
+	w->slowdown = mta->slowdown;
 	w->mta = mta;
 	w->index = index;
 	list_init(&w->sessions);
@@ -384,6 +387,7 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 	pthread_mutex_init(&mta->mutex, NULL);
 	pthread_cond_init(&mta->stepped, NULL);
 	mta->limits = inbound_limits_new();
+	mta->slowdown = slowdown_new();
 	mta->health = health_new();
 	mta->clock = options->clock;
 	mta->threads = memory_zeroed(options->workers * sizeof(*mta->threads));
@@ -420,6 +424,7 @@ void mta_free(struct mta *mta)
 	for (unsigned int i = 0; i < mta->workers; i++)
 		thread_done(&mta->threads[i]);
 	health_free(mta->health);
+	slowdown_free(mta->slowdown);
 	inbound_limits_free(mta->limits);
 	mta_snapshot_unref(mta->snapshot);
 	pthread_mutex_destroy(&mta->mutex);

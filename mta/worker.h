@@ -14,15 +14,17 @@ struct health;
 struct inbound_limits;
 struct mta_view;
 struct scheduler;
+struct slowdown;
 
 struct mta_worker {
 	const struct mta_options
 		*options;      /* the newest: of view; good until the callback returns */
 	struct mta_view *view; /* a reference; whatever lasts takes its own */
 	struct inbound_limits
-		*limits;       /* connections for each client address, shared by all workers */
-	struct health *health; /* of next hops, shared by all workers */
-	struct mta *mta;       /* for wishes to all workers */
+		*limits;	   /* connections for each client address, shared by all workers */
+	struct health *health;	   /* of next hops, shared by all workers */
+	struct slowdown *slowdown; /* of failed logins, shared by all workers */
+	struct mta *mta;	   /* for wishes to all workers */
 	unsigned int index;
 	struct loop *loop;
 	struct queue_port *port;
