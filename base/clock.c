@@ -2,9 +2,12 @@
 #include "base/clock.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "base/macros.h"
 
 static int64_t read_ms(clockid_t id)
 {
@@ -85,5 +88,26 @@ const char *time_rfc5322(int64_t wall_ms, char out[TIME_RFC5322_SIZE])
 	r = snprintf(out + len, (size_t)(TIME_RFC5322_SIZE - len), " (%s)", tm.tm_zone);
 	if (r >= TIME_RFC5322_SIZE - len)
 		out[len] = '\0';
+	return out;
+}
+
+const char *time_duration(int64_t seconds, char out[TIME_DURATION_SIZE])
+{
+	static const struct {
+		int64_t seconds;
+		char letter;
+	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
+	int64_t left = MAX(seconds, 0);
+	size_t i = 0;
+	int len;
+
+	while (i + 1 < ARRAY_SIZE(units) && left < units[i].seconds)
+		i++;
+	len = snprintf(out, TIME_DURATION_SIZE, "%" PRId64 "%c", left / units[i].seconds,
+		       units[i].letter);
+	left %= units[i].seconds;
+	if (i + 1 < ARRAY_SIZE(units) && left >= units[i + 1].seconds)
+		snprintf(out + len, (size_t)(TIME_DURATION_SIZE - len), "%" PRId64 "%c",
+			 left / units[i + 1].seconds, units[i + 1].letter);
 	return out;
 }

@@ -58,6 +58,24 @@ static void test_rfc5322(void **state)
 	}
 }
 
+static void test_durations(void **state)
+{
+	static const struct {
+		int64_t seconds;
+		const char *want;
+	} cases[] = {
+		{ -5, "0s" },	  { 0, "0s" },	       { 59, "59s" },	     { 60, "1m" },
+		{ 61, "1m1s" },	  { 3599, "59m59s" },  { 3600, "1h" },	     { 3601, "1h" },
+		{ 3660, "1h1m" }, { 86399, "23h59m" }, { 86400 + 60, "1d" }, { 183600, "2d3h" },
+	};
+	char out[TIME_DURATION_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_string_equal(time_duration(cases[i].seconds, out), cases[i].want);
+	assert_true(strlen(time_duration(INT64_MAX, out)) < sizeof(out));
+}
+
 static void test_system(void **state)
 {
 	int64_t mono = clock_mono_ms(&clock_system);
@@ -72,6 +90,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rfc3339),
 		cmocka_unit_test(test_rfc5322),
+		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_system),
 	};
 

@@ -4,28 +4,17 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/escape.h"
 #include "base/macros.h"
 
 #define TEXT_MAX 2000
 
-/* The two largest units that are not zero: more would be noise. */
 void cli_format_duration(struct buf *out, int64_t seconds)
 {
-	static const struct {
-		int64_t seconds;
-		char letter;
-	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
-	size_t i = 0;
+	char text[TIME_DURATION_SIZE];
 
-	seconds = MAX(seconds, 0);
-	while (i + 1 < ARRAY_SIZE(units) && seconds < units[i].seconds)
-		i++;
-	buf_printf(out, "%" PRId64 "%c", seconds / units[i].seconds, units[i].letter);
-	seconds %= units[i].seconds;
-	if (i + 1 < ARRAY_SIZE(units) && seconds >= units[i + 1].seconds)
-		buf_printf(out, "%" PRId64 "%c", seconds / units[i + 1].seconds,
-			   units[i + 1].letter);
+	buf_append_string(out, time_duration(seconds, text));
 }
 
 void cli_format_size(struct buf *out, uint64_t bytes)

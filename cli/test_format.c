@@ -16,25 +16,6 @@ static void expect(struct buf *out, const char *want)
 	free(got);
 }
 
-static void test_durations(void **state)
-{
-	static const struct {
-		int64_t seconds;
-		const char *want;
-	} cases[] = {
-		{ -5, "0s" },	  { 0, "0s" },	       { 59, "59s" },	     { 60, "1m" },
-		{ 61, "1m1s" },	  { 3599, "59m59s" },  { 3600, "1h" },	     { 3601, "1h" },
-		{ 3660, "1h1m" }, { 86399, "23h59m" }, { 86400 + 60, "1d" }, { 183600, "2d3h" },
-	};
-	struct buf out = { 0 };
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		cli_format_duration(&out, cases[i].seconds);
-		expect(&out, cases[i].want);
-	}
-}
-
 static void test_sizes(void **state)
 {
 	static const struct {
@@ -75,7 +56,6 @@ static void test_addresses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_addresses),
 	};

@@ -60,31 +60,10 @@ void alarms_free(struct alarms *a)
 	free(a);
 }
 
-/* "2d 3h", "1h 5m", "12s": two units will do. */
-static const char *duration(int64_t ms, char out[48])
-{
-	static const struct {
-		int64_t seconds;
-		char letter;
-	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
-	int64_t left_s = MAX(ms, 0) / 1000;
-	size_t i = 0;
-
-	while (i + 1 < ARRAY_SIZE(units) && left_s < units[i].seconds)
-		i++;
-	if (i + 1 == ARRAY_SIZE(units) || left_s % units[i].seconds < units[i + 1].seconds)
-		snprintf(out, 48, "%" PRId64 "%c", left_s / units[i].seconds, units[i].letter);
-	else
-		snprintf(out, 48, "%" PRId64 "%c %" PRId64 "%c", left_s / units[i].seconds,
-			 units[i].letter, left_s % units[i].seconds / units[i + 1].seconds,
-			 units[i + 1].letter);
-	return out;
-}
-
 static void begin(struct alarms *a, const struct alarm_hop *hop, int64_t since_ms, int64_t now_ms)
 {
 	struct alarm *alarm = memory_zeroed(sizeof(*alarm));
-	char since[TIME_RFC3339_SIZE], oldest[TIME_RFC3339_SIZE], text[48];
+	char since[TIME_RFC3339_SIZE], oldest[TIME_RFC3339_SIZE], text[TIME_DURATION_SIZE];
 
 	alarm->next_hop = slice_strdup(slice_from(hop->next_hop));
 	alarm->since_ms = since_ms;
@@ -93,9 +72,10 @@ static void begin(struct alarms *a, const struct alarm_hop *hop, int64_t since_m
 	log_write(a->log, "qmgr", LOG_LEVEL_ERROR,
 		  "ALARM: nothing has been delivered to %s for %s, since %s; %" PRId64
 		  " recipient%s wait%s, the oldest message since %s%s%s",
-		  hop->next_hop, duration(now_ms - since_ms, text), time_rfc3339(since_ms, since),
-		  hop->recipients, hop->recipients == 1 ? "" : "s", hop->recipients == 1 ? "s" : "",
-		  time_rfc3339(hop->oldest_ms, oldest), hop->reason[0] ? "; " : "", hop->reason);
+		  hop->next_hop, time_duration((now_ms - since_ms) / 1000, text),
+		  time_rfc3339(since_ms, since), hop->recipients, hop->recipients == 1 ? "" : "s",
+		  hop->recipients == 1 ? "s" : "", time_rfc3339(hop->oldest_ms, oldest),
+		  hop->reason[0] ? "; " : "", hop->reason);
 }
 
 static void see(struct alarms *a, const struct alarm_hop *hop, int64_t limit_ms, int64_t now_ms,
@@ -150,12 +130,12 @@ int64_t alarms_look(struct alarms *a, const struct alarm_hop *hops, size_t count
 void alarms_succeeded(struct alarms *a, const char *next_hop, int64_t at_ms)
 {
 	struct alarm *alarm = strmap_get(&a->on, slice_from(next_hop));
-	char text[48];
+	char text[TIME_DURATION_SIZE];
 
 	if (!alarm || at_ms <= alarm->since_ms)
 		return;
 	log_write(a->log, "qmgr", LOG_LEVEL_WARNING, "ALARM over: %s takes mail again, after %s",
-		  next_hop, duration(at_ms - alarm->since_ms, text));
+		  next_hop, time_duration((at_ms - alarm->since_ms) / 1000, text));
 	end(a, alarm);
 }
 

@@ -104,7 +104,7 @@ static void test_one_outage(void **state)
 
 	alarms_succeeded(f->alarms, "[hub]:25", START + 26 * HOUR_MS);
 	assert_string_equal(logged(f),
-			    "warning: ALARM over: [hub]:25 takes mail again, after 1d 2h\n");
+			    "warning: ALARM over: [hub]:25 takes mail again, after 1d2h\n");
 	assert_int_equal(alarms_count(f->alarms), 0);
 
 	/* More waits; but it has delivered something a moment ago. */
@@ -129,7 +129,7 @@ static void test_begins_late(void **state)
 	};
 
 	assert_int_equal(alarms_look(f->alarms, hops, 3, HOUR_MS, START), START + 30 * MINUTE_MS);
-	assert_non_null(strstr(logged(f), "delivered to a for 2d 2h, "));
+	assert_non_null(strstr(logged(f), "delivered to a for 2d2h, "));
 	assert_int_equal(alarms_count(f->alarms), 1);
 }
 
@@ -165,7 +165,7 @@ static void test_switched_off(void **state)
 	waits.reason = "";
 	alarms_look(f->alarms, &waits, 1, MINUTE_MS, START + 3 * MINUTE_MS + 7000);
 	assert_string_equal(logged(f),
-			    "error: ALARM: nothing has been delivered to a for 2m 7s, "
+			    "error: ALARM: nothing has been delivered to a for 2m7s, "
 			    "since 2026-11-21T07:13:00.000Z; 1 recipient waits, the oldest "
 			    "message since 2026-11-21T07:12:00.000Z\n");
 	alarms_each(f->alarms, add_since, &since_ms);

@@ -12,7 +12,12 @@
 #include "base/arena.h"
 #include "base/slice.h"
 
-#define SMTP_ADDRESS_MAX 320 /* 64 + 1 + 255, RFC 5321 section 4.5.3.1 */
+/*
+ * 64 + 1 + 255 octets, RFC 5321 section 4.5.3.1. The 64 of a local part are no
+ * limit of their own: the same section asks to take more where one can, Postfix
+ * does, and addresses that carry another one (VERP, SRS, BATV) need it.
+ */
+#define SMTP_ADDRESS_MAX 320
 
 enum smtp_path_outcome {
 	SMTP_PATH_OK = 0,

@@ -77,6 +77,8 @@ static const struct {
 	{ "longest of RFC 5321",
 	  "<" LOCAL_64 "@" DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63 ">", SMTP_PATH_OK,
 	  LOCAL_64 "@" DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63, "" },
+	{ "longer local part than it names", "<" LOCAL_64 LOCAL_64 "@b>", SMTP_PATH_OK,
+	  LOCAL_64 LOCAL_64 "@b", "" },
 	{ "domain too long", "<a@" DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63 ".a>",
 	  SMTP_PATH_TOO_LONG, NULL, NULL },
 	{ "too long", "<" LOCAL_64 LOCAL_64 "@" DOMAIN_63 "." DOMAIN_63 "." DOMAIN_63 ".c>",
