@@ -26,8 +26,8 @@ static inline int64_t clock_mono_ms(const struct clock *clock)
 	return clock->mono_ms(clock);
 }
 
-#define TIME_RFC3339_SIZE 32
-#define TIME_RFC5322_SIZE 40
+#define TIME_RFC3339_SIZE  32
+#define TIME_RFC5322_SIZE  40
 #define TIME_DURATION_SIZE 32
 
 /* "2026-11-21T07:12:01.123Z"; UTC. Returns out. */

@@ -105,21 +105,24 @@ static void evaluate_settings(struct config *c)
 	}
 }
 
-static void read_networks(struct config *c)
+static void read_networks(struct config *c, enum config_parameter_id id,
+			  struct config_networks *ret)
 {
-	const char *value = config_value(c, CONFIG_MYNETWORKS);
+	const char *value = config_value(c, id);
 	struct slice rest = slice_from(value), word;
 	const char *specs = "";
 
+	if (!value)
+		return;
 	/* Each takes two bytes at least: one digit or letter, and a separator. */
-	c->networks = arena_alloc(&c->arena, (rest.len / 2 + 1) * sizeof(*c->networks));
+	ret->prefixes = arena_alloc(&c->arena, (rest.len / 2 + 1) * sizeof(*ret->prefixes));
 	while (map_list_next(&rest, &word, NULL) > 0)
 		if (map_is_spec(word))
 			specs = arena_printf(&c->arena, "%s%s%.*s", specs, specs[0] ? ", " : "",
 					     (int)word.len, word.ptr);
-		else if (net_prefix_parse(word, &c->networks[c->network_count], NULL) == 0)
-			c->network_count++;
-	c->network_specs = specs[0] ? specs : NULL;
+		else if (net_prefix_parse(word, &ret->prefixes[ret->count], NULL) == 0)
+			ret->count++;
+	ret->specs = specs[0] ? specs : NULL;
 }
 
 static void read_typed_values(struct config *c)
@@ -129,8 +132,9 @@ static void read_typed_values(struct config *c)
 	if (listen)
 		config_listen_parse(slice_from(listen), &c->arena, &c->listeners,
 				    &c->listener_count, NULL);
-	if (config_value(c, CONFIG_MYNETWORKS))
-		read_networks(c);
+	read_networks(c, CONFIG_MYNETWORKS, &c->networks);
+	if (config_is_given(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS))
+		read_networks(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, &c->limit_exceptions);
 }
 
 static const char *directory_of(struct arena *arena, const char *file)
@@ -224,7 +228,8 @@ void config_free(struct config *config)
 	maps_free(config->tls_policy_maps);
 	maps_free(config->mailbox_maps);
 	maps_free(config->sender_login_maps);
-	maps_free(config->network_maps);
+	maps_free(config->networks.maps);
+	maps_free(config->limit_exceptions.maps);
 	maps_free(config->relay_recipient_maps);
 	maps_free(config->password_maps);
 	sasl_free(config->sasl);

@@ -171,12 +171,16 @@ static void check_network_map(struct config *c, struct map *map)
 
 static void open_networks(struct config *c)
 {
-	open_specs(c, CONFIG_MYNETWORKS, c->network_specs, &c->network_maps);
-	check_maps(c, CONFIG_MYNETWORKS, c->network_maps);
-	for (size_t i = 0; c->network_maps && i < maps_count(c->network_maps); i++)
-		check_network_map(c, maps_at(c->network_maps, i));
-	for (unsigned int i = 0; i < c->network_count; i++)
-		if (c->networks[i].bits == 0)
+	struct config_networks *n = &c->networks, *e = &c->limit_exceptions;
+
+	open_specs(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, e->specs, &e->maps);
+	check_maps(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, e->maps);
+	open_specs(c, CONFIG_MYNETWORKS, n->specs, &n->maps);
+	check_maps(c, CONFIG_MYNETWORKS, n->maps);
+	for (size_t i = 0; n->maps && i < maps_count(n->maps); i++)
+		check_network_map(c, maps_at(n->maps, i));
+	for (unsigned int i = 0; i < n->count; i++)
+		if (n->prefixes[i].bits == 0)
 			config_report_setting(c, CONFIG_MYNETWORKS, CONFIG_WARNING,
 					      "a prefix length of 0 lets anybody relay");
 }

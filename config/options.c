@@ -85,6 +85,45 @@ int64_t config_destination_alarm_s(const struct config *config)
 	return config_number(config, CONFIG_DESTINATION_ALARM_TIME);
 }
 
+static struct networks networks_of(const struct config_networks *n)
+{
+	return (struct networks){ n->prefixes, n->count, n->maps };
+}
+
+/* What has no meaning in this mode does not limit anything. */
+static unsigned int limit_of(const struct config *c, enum config_parameter_id id)
+{
+	return config_value(c, id) ? (unsigned int)config_number(c, id) : 0;
+}
+
+static void limits_of_clients(const struct config *c, struct mta_options *ret)
+{
+	bool has_own = config_is_given(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS);
+	unsigned int *limits = ret->client_rates.limits;
+
+	ret->client_connection_limit = limit_of(c, CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT);
+	limits[RATE_CONNECTION] = limit_of(c, CONFIG_SMTPD_CLIENT_CONNECTION_RATE_LIMIT);
+	limits[RATE_TLS_SESSION] = limit_of(c, CONFIG_SMTPD_CLIENT_NEW_TLS_SESSION_RATE_LIMIT);
+	limits[RATE_AUTH] = limit_of(c, CONFIG_SMTPD_CLIENT_AUTH_RATE_LIMIT);
+	limits[RATE_MESSAGE] = limit_of(c, CONFIG_SMTPD_CLIENT_MESSAGE_RATE_LIMIT);
+	limits[RATE_RECIPIENT] = limit_of(c, CONFIG_SMTPD_CLIENT_RECIPIENT_RATE_LIMIT);
+	ret->client_rates.unit_s = config_number(c, CONFIG_ANVIL_RATE_TIME_UNIT);
+	ret->limit_exceptions = networks_of(has_own ? &c->limit_exceptions : &c->networks);
+	ret->ipv4_limit_bits = limit_of(c, CONFIG_SMTPD_CLIENT_IPV4_PREFIX_LENGTH);
+	ret->ipv6_limit_bits = limit_of(c, CONFIG_SMTPD_CLIENT_IPV6_PREFIX_LENGTH);
+}
+
+static void limits_of_users(const struct config *c, struct mta_options *ret)
+{
+	unsigned int *limits = ret->user_rates.limits;
+
+	if (c->mode != CONFIG_EDGE)
+		return;
+	limits[RATE_MESSAGE] = limit_of(c, CONFIG_SMTPD_USER_MESSAGE_RATE_LIMIT);
+	limits[RATE_RECIPIENT] = limit_of(c, CONFIG_SMTPD_USER_RECIPIENT_RATE_LIMIT);
+	ret->user_rates.unit_s = config_number(c, CONFIG_SMTPD_USER_RATE_TIME_UNIT);
+}
+
 static void receiving_options(const struct config *c, struct mta_options *ret)
 {
 	ret->server_tls = c->tls->server;
@@ -94,8 +133,8 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 	ret->auth_only_with_tls = config_bool(c, CONFIG_SMTPD_TLS_AUTH_ONLY);
 	ret->message_size_limit = (uint64_t)config_number(c, CONFIG_MESSAGE_SIZE_LIMIT);
 	ret->recipient_limit = (unsigned int)config_number(c, CONFIG_SMTPD_RECIPIENT_LIMIT);
-	ret->client_connection_limit =
-		(unsigned int)config_number(c, CONFIG_SMTPD_CLIENT_CONNECTION_COUNT_LIMIT);
+	limits_of_clients(c, ret);
+	limits_of_users(c, ret);
 	ret->discarded_extensions = discarded_extensions(c);
 	ret->session_timeout_s = config_number(c, CONFIG_SMTPD_TIMEOUT);
 	ret->hop_limit = (unsigned int)config_number(c, CONFIG_HOPCOUNT_LIMIT);
@@ -187,7 +226,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 				  ? NULL
 				  : config_value(config, CONFIG_SMTPD_SASL_PASSDB),
 		.sender_login_maps = config->sender_login_maps,
-		.networks = { config->networks, config->network_count, config->network_maps },
+		.networks = networks_of(&config->networks),
 	};
 }
 
@@ -198,6 +237,6 @@ void config_hub_options(const struct config *config, struct hub_options *ret)
 		.relay_domains = config->relay_domains,
 		.relay_recipient_maps = config->relay_recipient_maps,
 		.recipient_delimiter = config_value(config, CONFIG_RECIPIENT_DELIMITER),
-		.networks = { config->networks, config->network_count, config->network_maps },
+		.networks = networks_of(&config->networks),
 	};
 }

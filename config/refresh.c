@@ -164,7 +164,9 @@ void config_refresh(struct config *config,
 	refresh_domains(&refresh, CONFIG_VIRTUAL_MAILBOX_DOMAINS, config->mailbox_domains);
 	refresh_maps(&refresh, CONFIG_VIRTUAL_MAILBOX_MAPS, config->mailbox_maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_SENDER_LOGIN_MAPS, config->sender_login_maps);
-	refresh_maps(&refresh, CONFIG_MYNETWORKS, config->network_maps);
+	refresh_maps(&refresh, CONFIG_MYNETWORKS, config->networks.maps);
+	refresh_maps(&refresh, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS,
+		     config->limit_exceptions.maps);
 	refresh_maps(&refresh, CONFIG_SMTP_SASL_PASSWORD_MAPS, config->password_maps);
 	refresh_routes(&refresh);
 }

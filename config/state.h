@@ -58,6 +58,14 @@ struct config_tls {
 	struct buf certificates; /* of struct config_certificate */
 };
 
+/* A list of networks. */
+struct config_networks {
+	struct net_prefix *prefixes;
+	unsigned int count;
+	const char *specs; /* its maps; NULL: none */
+	struct maps *maps; /* once opened */
+};
+
 struct config {
 	struct arena arena;
 	const char *file, *directory; /* directory is absolute */
@@ -70,13 +78,13 @@ struct config {
 	/* typed values */
 	const struct config_listener *listeners;
 	unsigned int listener_count;
-	struct net_prefix *networks;
-	unsigned int network_count;
-	const char *network_specs; /* the maps of mynetworks */
+	struct config_networks networks; /* mynetworks */
+	struct config_networks
+		limit_exceptions; /* of smtpd_client_event_limit_exceptions, if given */
 
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
-	struct maps *network_maps, *relay_recipient_maps;
+	struct maps *relay_recipient_maps;
 	struct maps *password_maps; /* where somebody logs in at next hops, and with */
 	struct sasl *sasl;
 	struct domains *relay_domains, *mailbox_domains;

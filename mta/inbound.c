@@ -69,7 +69,7 @@ static void hang_up(struct inbound *s, int64_t linger_ms)
 	inbound_auth_end(s);
 	loop_timer_stop(s->timer);
 	if (s->counted)
-		inbound_limits_disconnect(s->worker->limits, &s->peer);
+		inbound_limits_disconnect(s->worker->limits, s->network);
 	if (is_done_with(s))
 		loop_defer(s->worker->loop, &s->free_task);
 }
@@ -189,6 +189,10 @@ static void start_tls(struct inbound *s)
 	struct stream_filter *filter = NULL;
 	struct error err;
 
+	if (!inbound_may_begin_tls(s)) {
+		hang_up(s, 0);
+		return;
+	}
 	if (tls_session_new_server(s->view->options->server_tls, &filter, &err) < 0) {
 		maillog_tls_failed(log_of(s), &s->peer, err.text);
 		hang_up(s, 0);
@@ -213,6 +217,7 @@ static void on_starttls(void *arg)
 static void on_secured(void *arg)
 {
 	struct inbound *s = arg;
+	struct smtp_status refusal;
 
 	s->handshaking = false;
 	s->client.encrypted = true;
@@ -221,6 +226,11 @@ static void on_secured(void *arg)
 		       tls_session_server_name(stream_filter(s->stream)));
 	inbound_note_certificate(s);
 	inbound_auth_offer(s);
+	if (!s->tls.resumed && !inbound_count_event(s, RATE_TLS_SESSION, &refusal)) {
+		s->is_told = true;
+		smtp_server_end(s->server, &refusal);
+		return;
+	}
 	if (strcmp(s->stage, "STARTTLS") == 0) {
 		s->client.hello = ""; /* what was said in the clear is forgotten */
 		s->client.user = NULL;
@@ -246,7 +256,7 @@ static void on_rejected(void *arg, const char *verb, const struct smtp_status *s
 {
 	struct inbound *s = arg;
 
-	if (inbound_is_for_room(s, status))
+	if (s->is_told || inbound_is_for_room(s, status))
 		return;
 	maillog_reject(log_of(s), s->accepted ? s->message->name : NULL, verb, &s->client, status,
 		       s->message ? s->message->sender : NULL, s->rcpt,
@@ -360,19 +370,33 @@ static void set_server_options(struct inbound *s)
 	};
 }
 
-static void greet(struct inbound *s)
+static bool may_connect(struct inbound *s, struct smtp_status *ret_refusal)
 {
 	const struct mta_options *options = s->view->options;
+	char ip[NET_ADDRESS_TEXT_SIZE];
 
-	s->counted = inbound_limits_connect(s->worker->limits, &s->peer,
+	inbound_rates_begin(s);
+	s->counted = inbound_limits_connect(s->worker->limits, s->network,
 					    options->client_connection_limit);
-	if (!s->counted) {
-		maillog_too_many(options->log, &s->peer, options->client_connection_limit,
-				 mta_service_name(s->kind));
+	if (s->counted)
+		return inbound_count_event(s, RATE_CONNECTION, ret_refusal);
+	smtp_status_set(ret_refusal, 421, ESC(4, 7, 0), "%s Error: too many connections from %s",
+			options->hostname, net_address_ip(&s->peer, ip));
+	maillog_over_limit(options->log, &s->peer, NULL, "Connection concurrency limit exceeded",
+			   options->client_connection_limit, mta_service_name(s->kind));
+	return false;
+}
+
+static void greet(struct inbound *s)
+{
+	struct smtp_status refusal;
+
+	if (!may_connect(s, &refusal)) {
+		s->is_told = true;
 		if (is_implicit(s->kind))
 			hang_up(s, 0);
 		else
-			end_with(s, 421, ESC(4, 7, 0), "Error: too many connections");
+			smtp_server_end(s->server, &refusal);
 	} else if (is_implicit(s->kind)) {
 		start_tls(s);
 	} else {

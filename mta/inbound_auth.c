@@ -90,9 +90,14 @@ void inbound_auth(void *arg, const char *mechanism, const struct slice *initial)
 		.answer = on_answer,
 		.arg = s,
 	};
+	struct smtp_status refusal;
 
 	s->stage = "AUTH";
 	s->input_is_secret = true;
+	if (!inbound_count_event(s, RATE_AUTH, &refusal)) {
+		inbound_answer_over_rate(s, &refusal);
+		return;
+	}
 	s->login_awaited = true;
 	slice_copy(slice_from(mechanism), s->login_mechanism, sizeof(s->login_mechanism));
 	s->login = policy_of(s)->login_begin(s->view->options->policy_arg, &request);

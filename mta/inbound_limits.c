@@ -15,7 +15,7 @@
 
 struct inbound_limits {
 	pthread_mutex_t mutex;
-	struct strmap connections; /* IP address -> count, as a pointer */
+	struct strmap connections; /* network -> count, as a pointer */
 	_Atomic int64_t bytes;
 	atomic_uint sessions;
 	bool has_etrn;			    /* somebody looks through the queue */
@@ -41,13 +41,14 @@ void inbound_limits_free(struct inbound_limits *limits)
 	free(limits);
 }
 
-/* Change the count of an address by step; returns the new one. */
-static uintptr_t count(struct inbound_limits *limits, const struct net_address *peer, int step)
+/* Change the count of a network by step; returns the new one. */
+static uintptr_t count(struct inbound_limits *limits, const char *network, int step)
 {
-	char text[NET_ADDRESS_TEXT_SIZE];
-	struct slice key = slice_from(net_address_ip(peer, text));
+	struct slice key = slice_from(network);
 	uintptr_t n;
 
+	if (!network[0])
+		return 0;
 	pthread_mutex_lock(&limits->mutex);
 	n = (uintptr_t)strmap_get(&limits->connections, key) + (uintptr_t)(intptr_t)step;
 	if (n == 0)
@@ -58,21 +59,20 @@ static uintptr_t count(struct inbound_limits *limits, const struct net_address *
 	return n;
 }
 
-bool inbound_limits_connect(struct inbound_limits *limits, const struct net_address *peer,
-			    unsigned int max)
+bool inbound_limits_connect(struct inbound_limits *limits, const char *network, unsigned int max)
 {
-	if (count(limits, peer, 1) <= max || max == 0) {
+	if (count(limits, network, 1) <= max || max == 0) {
 		atomic_fetch_add(&limits->sessions, 1);
 		return true;
 	}
-	count(limits, peer, -1);
+	count(limits, network, -1);
 	return false;
 }
 
-void inbound_limits_disconnect(struct inbound_limits *limits, const struct net_address *peer)
+void inbound_limits_disconnect(struct inbound_limits *limits, const char *network)
 {
 	atomic_fetch_sub(&limits->sessions, 1);
-	count(limits, peer, -1);
+	count(limits, network, -1);
 }
 
 unsigned int inbound_limits_sessions(const struct inbound_limits *limits)

@@ -77,6 +77,10 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 
 	s->stage = "MAIL";
 	s->was_no_room = false;
+	if (!inbound_count_event(s, RATE_MESSAGE, &status)) {
+		inbound_answer_over_rate(s, &status);
+		return;
+	}
 	if (!inbound_check_certificate(s)) {
 		answer(s, 451, ESC(4, 3, 0), "Temporary lookup failure");
 		return;
@@ -108,6 +112,10 @@ void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 	struct smtp_status status;
 
 	s->stage = "RCPT";
+	if (!inbound_count_event(s, RATE_RECIPIENT, &status)) {
+		inbound_answer_over_rate(s, &status);
+		return;
+	}
 	s->rcpt = rcpt->recipient;
 	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
 					 rcpt->recipient, &status);

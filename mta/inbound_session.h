@@ -1,8 +1,8 @@
 /*
  * inbound_session - what the files of an inbound session share:
  * inbound.c (connection, TLS), inbound_auth.c (AUTH), inbound_certificate.c (what
- * certificate the client has), inbound_mail.c (mail transactions) and
- * inbound_etrn.c (ETRN)
+ * certificate the client has), inbound_mail.c (mail transactions),
+ * inbound_rates.c (what it does too often) and inbound_etrn.c (ETRN)
  */
 #pragma once
 
@@ -37,6 +37,8 @@ struct inbound {
 	bool backed_up;	    /* the client does not read our replies: nothing more is served */
 	bool counted;	    /* in the limits */
 	bool was_no_room;   /* when something of the transaction was refused */
+	bool is_told;	    /* the log has a line about the refusal that is sent now */
+	char network[NET_ADDRESS_TEXT_SIZE]; /* whom limits count it as; "": nobody */
 
 	/* AUTH */
 	struct login_client login_client;
@@ -108,10 +110,24 @@ void inbound_auth_end(struct inbound *s);
 /* inbound_etrn.c: the engine's event */
 void inbound_etrn(void *arg, const char *domain, bool with_subdomains);
 
-/* inbound_limits.c. False: the address has too many connections. */
-bool inbound_limits_connect(struct inbound_limits *limits, const struct net_address *peer,
-			    unsigned int max);
-void inbound_limits_disconnect(struct inbound_limits *limits, const struct net_address *peer);
+/* inbound_rates.c: find out whom the limits count the client as. */
+void inbound_rates_begin(struct inbound *s);
+
+/*
+ * Count an event of the client, and of who has logged in. False: there were
+ * too many of it; the log says so, and *ret to the client.
+ */
+bool inbound_count_event(struct inbound *s, enum rate_event event, struct smtp_status *ret);
+
+/* False: this client has made so many sessions that no handshake is worth its cost. Logged. */
+bool inbound_may_begin_tls(struct inbound *s);
+
+/* Answer with what inbound_count_event() has set. */
+void inbound_answer_over_rate(struct inbound *s, const struct smtp_status *status);
+
+/* inbound_limits.c. False: the network ("": without a limit) has too many connections. */
+bool inbound_limits_connect(struct inbound_limits *limits, const char *network, unsigned int max);
+void inbound_limits_disconnect(struct inbound_limits *limits, const char *network);
 
 /* Account for body bytes in memory; *total is what all sessions hold afterwards. */
 uint64_t inbound_limits_add_bytes(struct inbound_limits *limits, int64_t bytes);

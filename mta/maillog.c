@@ -51,14 +51,16 @@ void maillog_lost(struct log *log, const struct net_address *client, const char 
 		  client_text(client, &c));
 }
 
-void maillog_too_many(struct log *log, const struct net_address *client, unsigned int limit,
-		      const char *service)
+void maillog_over_limit(struct log *log, const struct net_address *client, const char *user,
+			const char *what, unsigned int count, const char *service)
 {
 	struct client_text c;
+	char who[300] = "";
 
-	log_write(log, "smtpd", LOG_LEVEL_WARNING,
-		  "Connection concurrency limit exceeded: %u from %s for service %s", limit,
-		  client_text(client, &c), service);
+	if (user)
+		escape_cstr(slice_from(user), who, sizeof(who));
+	log_write(log, "smtpd", LOG_LEVEL_WARNING, "%s: %u from %s for service %s%s%s", what, count,
+		  client_text(client, &c), service, user ? ", sasl_username=" : "", who);
 }
 
 void maillog_etrn(struct log *log, const struct net_address *client, const char *domain,

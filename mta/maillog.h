@@ -18,9 +18,12 @@ void maillog_disconnect(struct log *log, const struct net_address *client, const
 /* "lost connection after DATA from unknown[...]", "timeout after ..." */
 void maillog_lost(struct log *log, const struct net_address *client, const char *what,
 		  const char *stage);
-/* "warning: Connection concurrency limit exceeded: 50 from unknown[...] for service smtp" */
-void maillog_too_many(struct log *log, const struct net_address *client, unsigned int limit,
-		      const char *service);
+/*
+ * "warning: Connection concurrency limit exceeded: 50 from unknown[...] for
+ * service smtp", and ", sasl_username=alice@vm1.vm" where it is a limit of a user (else NULL)
+ */
+void maillog_over_limit(struct log *log, const struct net_address *client, const char *user,
+			const char *what, unsigned int count, const char *service);
 /* "Anonymous TLS connection established from unknown[...]: TLSv1.3 with cipher X (256/256 bits)" */
 /* "... from unknown[...] to NAME: ..." where the client has asked for a host by name; or "" */
 void maillog_tls_in(struct log *log, const struct net_address *client, const struct tls_facts *tls,

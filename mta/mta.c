@@ -21,6 +21,7 @@
 #include "mta/health.h"
 #include "mta/inbound.h"
 #include "mta/scheduler.h"
+#include "mta/rates.h"
 #include "mta/slowdown.h"
 #include "mta/snapshot.h"
 
@@ -51,6 +52,7 @@ struct mta {
 	unsigned int workers;
 	struct inbound_limits *limits;
 	struct health *health;
+	struct rates *rates;
 	struct slowdown *slowdown;
 	const struct clock *clock;
 	struct thread *threads;
@@ -337,6 +339,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	w->options = options;
 	w->limits = mta->limits;
 	w->health = mta->health;
+	w->rates = mta->rates;
 	w->slowdown = mta->slowdown;
 	w->mta = mta;
 	w->index = index;
@@ -387,6 +390,7 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 	pthread_mutex_init(&mta->mutex, NULL);
 	pthread_cond_init(&mta->stepped, NULL);
 	mta->limits = inbound_limits_new();
+	mta->rates = rates_new();
 	mta->slowdown = slowdown_new();
 	mta->health = health_new();
 	mta->clock = options->clock;
@@ -424,6 +428,7 @@ void mta_free(struct mta *mta)
 	for (unsigned int i = 0; i < mta->workers; i++)
 		thread_done(&mta->threads[i]);
 	health_free(mta->health);
+	rates_free(mta->rates);
 	slowdown_free(mta->slowdown);
 	inbound_limits_free(mta->limits);
 	mta_snapshot_unref(mta->snapshot);

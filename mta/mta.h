@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "mta/clientcerts.h"
 #include "mta/credentials.h"
+#include "mta/networks.h"
 #include "mta/policy.h"
+#include "mta/rates.h"
 #include "net/address.h"
 #include "net/dns.h"
 #include "queue/queue.h"
@@ -32,6 +34,12 @@ struct mta_service {
 	enum mta_service_kind kind;
 	int fd;
 	struct net_address address;
+};
+
+/* How often something may be done (mta/rates.h) within a time unit. */
+struct mta_rates {
+	unsigned int limits[RATE_EVENTS]; /* 0: no limit, and nothing is counted */
+	int64_t unit_s;
 };
 
 /*
@@ -61,7 +69,10 @@ struct mta_options {
 	bool auth_only_with_tls;		     /* smtpd_tls_auth_only */
 	uint64_t message_size_limit;
 	unsigned int recipient_limit;	      /* of one message */
-	unsigned int client_connection_limit; /* at once from one address; 0: no limit */
+	unsigned int client_connection_limit; /* at once from one network; 0: no limit */
+	struct mta_rates client_rates, user_rates;
+	unsigned int ipv4_limit_bits, ipv6_limit_bits; /* networks are so long for limits */
+	struct networks limit_exceptions;	       /* clients that no limit of clients is for */
 	unsigned int discarded_extensions; /* enum smtp_extension, or-ed: not offered to clients */
 	int64_t session_timeout_s;	   /* smtpd_timeout: silence of the client */
 	unsigned int hop_limit;		   /* Received headers before it is a loop */

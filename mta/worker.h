@@ -14,6 +14,7 @@ struct health;
 struct inbound_limits;
 struct mta_view;
 struct scheduler;
+struct rates;
 struct slowdown;
 
 struct mta_worker {
@@ -23,6 +24,7 @@ struct mta_worker {
 	struct inbound_limits
 		*limits;	   /* connections for each client address, shared by all workers */
 	struct health *health;	   /* of next hops, shared by all workers */
+	struct rates *rates;	   /* of clients and users, shared by all workers */
 	struct slowdown *slowdown; /* of failed logins, shared by all workers */
 	struct mta *mta;	   /* for wishes to all workers */
 	unsigned int index;

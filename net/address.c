@@ -106,6 +106,27 @@ const char *net_address_ip(const struct net_address *a, char out[NET_ADDRESS_TEX
 	return out;
 }
 
+const char *net_address_network(const struct net_address *a, unsigned int ipv4_bits,
+				unsigned int ipv6_bits, char out[NET_ADDRESS_TEXT_SIZE])
+{
+	struct slice ip = ip_bytes(a);
+	unsigned int bits = MIN(ip.len == 4 ? ipv4_bits : ipv6_bits, (unsigned int)ip.len * 8);
+	unsigned char base[16] = { 0 };
+	size_t len;
+
+	out[0] = '\0';
+	if (ip.len == 0)
+		return out;
+	memcpy(base, ip.ptr, (bits + 7) / 8);
+	if (bits % 8)
+		base[bits / 8] &= (unsigned char)(0xff << (8 - bits % 8));
+	inet_ntop(ip.len == 4 ? AF_INET : AF_INET6, base, out, NET_ADDRESS_TEXT_SIZE);
+	len = strlen(out);
+	if (bits < ip.len * 8)
+		snprintf(out + len, NET_ADDRESS_TEXT_SIZE - len, "/%u", bits);
+	return out;
+}
+
 const char *net_address_text(const struct net_address *a, char out[NET_ADDRESS_TEXT_SIZE])
 {
 	struct slice bytes = ip_bytes(a);

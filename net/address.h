@@ -42,6 +42,13 @@ const char *net_address_ip(const struct net_address *a, char out[NET_ADDRESS_TEX
 /* With port, brackets around IPv6; returns out. */
 const char *net_address_text(const struct net_address *a, char out[NET_ADDRESS_TEXT_SIZE]);
 
+/*
+ * The network of so many bits that an address is in: "192.0.2.0/24",
+ * "2001:db8::/64", or the address alone where it is all bits. Returns out.
+ */
+const char *net_address_network(const struct net_address *a, unsigned int ipv4_bits,
+				unsigned int ipv6_bits, char out[NET_ADDRESS_TEXT_SIZE]);
+
 uint16_t net_address_port(const struct net_address *a);
 void net_address_set_port(struct net_address *a, uint16_t port);
 bool net_address_equal(const struct net_address *a, const struct net_address *b); /* port too */

@@ -167,12 +167,44 @@ static void test_prefix_errors(void **state)
 	}
 }
 
+static void test_networks_of_addresses(void **state)
+{
+	static const struct {
+		const char *ip;
+		unsigned int ipv4_bits, ipv6_bits;
+		const char *want;
+	} networks[] = {
+		{ "192.0.2.77", 32, 64, "192.0.2.77" },
+		{ "192.0.2.77", 24, 64, "192.0.2.0/24" },
+		{ "192.0.2.77", 27, 64, "192.0.2.64/27" },
+		{ "::ffff:192.0.2.77", 24, 64, "192.0.2.0/24" },
+		{ "2001:db8:1:2:3:4:5:6", 32, 64, "2001:db8:1:2::/64" },
+		{ "2001:db8:1:2:3:4:5:6", 32, 84, "2001:db8:1:2:3::/84" },
+		{ "2001:db8::6", 32, 128, "2001:db8::6" },
+	};
+	char out[NET_ADDRESS_TEXT_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(networks); i++) {
+		struct net_address a;
+
+		assert_true(net_address_parse_ip(slice_from(networks[i].ip), 25, &a));
+		assert_string_equal(net_address_network(&a, networks[i].ipv4_bits,
+							networks[i].ipv6_bits, out),
+				    networks[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),  cmocka_unit_test(test_none),
-		cmocka_unit_test(test_ip),     cmocka_unit_test(test_loopback),
-		cmocka_unit_test(test_prefix), cmocka_unit_test(test_prefix_errors),
+		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_none),
+		cmocka_unit_test(test_ip),
+		cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_prefix),
+		cmocka_unit_test(test_prefix_errors),
+		cmocka_unit_test(test_networks_of_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
