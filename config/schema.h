@@ -39,7 +39,7 @@ enum config_type {
 	CONFIG_TYPE_LEVEL,     /* a TLS level (tls/policy.h) */
 	CONFIG_TYPE_PROTOCOLS, /* TLS versions (tls/policy.h) */
 	CONFIG_TYPE_SASL,      /* a list of mechanisms (sasl/sasl.h) */
-	CONFIG_TYPE_PASSDB,    /* passwd-file:FILE */
+	CONFIG_TYPE_PASSDB,    /* passwd-file:FILE or sqlite:FILE.cf (edge/accounts.h) */
 	CONFIG_TYPE_LOG,       /* stderr, syslog or file:PATH */
 	CONFIG_TYPE_MAILBOX,   /* an address, completed with myorigin; may be empty */
 	CONFIG_TYPE_DELIMITER, /* characters of which any is one; may be empty */

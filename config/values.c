@@ -311,13 +311,13 @@ static bool take_prefixed_path(struct value *v, struct slice prefix)
 
 static int check_passdb(struct value *v, struct error *err)
 {
-	if (take_prefixed_path(v, SLICE("passwd-file:")))
+	if (take_prefixed_path(v, SLICE("passwd-file:")) || take_prefixed_path(v, SLICE("sqlite:")))
 		return 0;
-	if (slice_starts_nocase(v->text, SLICE("sqlite:")) ||
-	    slice_starts_nocase(v->text, SLICE("dovecot:")))
+	if (slice_starts_nocase(v->text, SLICE("dovecot:")))
 		return error_set(err, -EINVAL,
-				 "not available in this version; expected passwd-file:FILE");
-	return error_set(err, -EINVAL, "expected passwd-file:FILE");
+				 "not available in this version; expected passwd-file:FILE or "
+				 "sqlite:FILE.cf");
+	return error_set(err, -EINVAL, "expected passwd-file:FILE or sqlite:FILE.cf");
 }
 
 static int check_log(struct value *v, struct error *err)

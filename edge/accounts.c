@@ -10,12 +10,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/macros.h"
+#include "edge/accounts_sqlite.h"
 #include "edge/passwd.h"
 
 #define MEMORY_MAX ((size_t)256 * 1024 * 1024)
 
 struct accounts {
+	/* one of these */
 	struct passwd *passwd;
+	struct accounts_sqlite *sqlite;
 
 	pthread_mutex_t mutex; /* of what is below */
 	pthread_cond_t has_memory;
@@ -33,7 +37,7 @@ enum accounts_kind accounts_kind(const char *passdb, const char **ret_path)
 		{ { "dovecot:", 8 }, ACCOUNTS_DOVECOT },
 	};
 
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (slice_starts_nocase(slice_from(passdb), kinds[i].prefix)) {
 			*ret_path = passdb + kinds[i].prefix.len;
 			return kinds[i].kind;
@@ -43,13 +47,16 @@ enum accounts_kind accounts_kind(const char *passdb, const char **ret_path)
 
 static int open_source(struct accounts *a, const char *passdb, struct error *err)
 {
-	const char *path;
+	const char *path = NULL;
 
 	switch (accounts_kind(passdb, &path)) {
 	case ACCOUNTS_PASSWD_FILE:
 		return passwd_open(path, &a->passwd, err);
+	case ACCOUNTS_SQLITE:
+		return accounts_sqlite_open(path, &a->sqlite, err);
 	default:
-		return error_set(err, -EINVAL, "%s: expected passwd-file:FILE", passdb);
+		return error_set(err, -EINVAL, "%s: expected passwd-file:FILE or sqlite:FILE.cf",
+				 passdb);
 	}
 }
 
@@ -77,21 +84,38 @@ void accounts_free(struct accounts *a)
 		return;
 	assert(a->memory == 0);
 	passwd_free(a->passwd);
+	accounts_sqlite_free(a->sqlite);
 	pthread_cond_destroy(&a->has_memory);
 	pthread_mutex_destroy(&a->mutex);
 	free(a);
 }
 
+void accounts_diagnose(const char *passdb, map_report *report, void *arg)
+{
+	const char *path = NULL;
+	enum accounts_kind kind = accounts_kind(passdb, &path);
+
+	if (kind == ACCOUNTS_PASSWD_FILE)
+		passwd_diagnose(path, report, arg);
+	if (kind == ACCOUNTS_SQLITE)
+		accounts_sqlite_diagnose(path, report, arg);
+}
+
+const char *accounts_database(struct accounts *a, struct arena *arena)
+{
+	return a->sqlite ? accounts_sqlite_database(a->sqlite, arena) : NULL;
+}
+
 int accounts_refresh(struct accounts *a, struct error *err)
 {
-	return passwd_refresh(a->passwd, err);
+	return a->passwd ? passwd_refresh(a->passwd, err) : accounts_sqlite_refresh(a->sqlite, err);
 }
 
 int accounts_find(struct accounts *a, const char *user, struct arena *arena, struct account *ret,
 		  struct error *err)
 {
-	(void)err;
-	return passwd_find(a->passwd, user, arena, ret);
+	return a->passwd ? passwd_find(a->passwd, user, arena, ret)
+			 : accounts_sqlite_find(a->sqlite, user, arena, ret, err);
 }
 
 void account_wipe(struct account *account)
@@ -103,18 +127,26 @@ void account_wipe(struct account *account)
 
 int accounts_has(struct accounts *a, const char *user, struct error *err)
 {
-	(void)err;
-	return passwd_has_user(a->passwd, user) ? MAP_FOUND : MAP_NOT_FOUND;
+	struct arena arena = { 0 };
+	struct account account = { 0 };
+	int r;
+
+	if (a->passwd)
+		return passwd_has_user(a->passwd, user) ? MAP_FOUND : MAP_NOT_FOUND;
+	r = accounts_sqlite_find(a->sqlite, user, &arena, &account, err);
+	account_wipe(&account);
+	arena_done(&arena);
+	return r;
 }
 
 unsigned int accounts_secrets(struct accounts *a)
 {
-	return passwd_secrets(a->passwd);
+	return a->passwd ? passwd_secrets(a->passwd) : accounts_sqlite_secrets(a->sqlite);
 }
 
 struct slice accounts_decoy(struct accounts *a, struct arena *arena)
 {
-	return passwd_decoy(a->passwd, arena);
+	return a->passwd ? passwd_decoy(a->passwd, arena) : accounts_sqlite_decoy(a->sqlite, arena);
 }
 
 /* What needs more than there is has it all for itself. */

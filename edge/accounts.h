@@ -33,6 +33,15 @@ void accounts_free(struct accounts *accounts); /* NULL is fine */
 DEFINE_CLEANUP(struct accounts *, accounts_free);
 
 /*
+ * Reports every error for which accounts_open() would fail, where it tells but
+ * the first, and as warnings what is likely not wanted.
+ */
+void accounts_diagnose(const char *passdb, map_report *report, void *arg);
+
+/* The database that the accounts are in, in the arena; NULL: they are in the file itself. */
+const char *accounts_database(struct accounts *accounts, struct arena *arena);
+
+/*
  * Takes up changed files. 0: changed; MAP_NOT_CHANGED, also while somebody
  * writes to it; an error, once for each bad version: then the old one stays in
  * use. Blocks. For one thread at a time.

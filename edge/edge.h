@@ -25,7 +25,7 @@ struct edge_options {
 	struct maps
 		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
 	const char *mailbox_base; /* virtual_mailbox_base, absolute */
-	const char *passdb; /* "passwd-file:FILE", FILE absolute; NULL: nobody knows who has one */
+	const char *passdb; /* edge/accounts.h, path absolute; NULL: nobody knows who has one */
 	struct maps *sender_login_maps; /* NULL: the login is the address */
 	struct networks networks;	/* mynetworks */
 };

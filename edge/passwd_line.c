@@ -61,6 +61,14 @@ static struct slice extra_fields(struct slice line)
 	return line;
 }
 
+bool passwd_extra_is_refused(struct slice name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
+		if (slice_equal(name, slice_from(refused[i])))
+			return true;
+	return false;
+}
+
 static int check_extra(struct slice line, struct passwd_line *ret, struct error *err)
 {
 	struct slice rest = extra_fields(line), word;
@@ -68,12 +76,9 @@ static int check_extra(struct slice line, struct passwd_line *ret, struct error 
 	while (slice_next_word(&rest, " ", &word)) {
 		struct slice name = slice_first(word, slice_find(word, '='));
 
-		for (size_t i = 0; i < ARRAY_SIZE(refused); i++)
-			if (slice_equal(name, slice_from(refused[i])))
-				return error_set(err, -EINVAL,
-						 "the extra field %s is not available here, and "
-						 "without it more could log in than in Dovecot",
-						 refused[i]);
+		if (passwd_extra_is_refused(name))
+			return error_set(err, -EINVAL, "the extra field %.*s " PASSWD_EXTRA_REFUSED,
+					 (int)name.len, name.ptr);
 		if (slice_equal(name, SLICE("nologin")))
 			ret->password = SLICE("");
 		if (slice_equal(name, SLICE("nopassword")))

@@ -24,6 +24,14 @@ struct passwd_line {
 int passwd_line_parse(struct slice line, struct passwd_line *ret, struct error *err);
 
 /*
+ * Extra fields, of a line or as columns of a database. Dovecot lets fewer in by
+ * those that are refused, so that they cannot be ignored.
+ */
+bool passwd_extra_is_refused(struct slice name);
+#define PASSWD_EXTRA_REFUSED                                                                       \
+	"is not available here, and without it more could log in than in Dovecot"
+
+/*
  * The user name alone, where the line is an account of whatever kind, also one
  * that does not parse; else empty.
  */

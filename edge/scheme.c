@@ -155,6 +155,18 @@ static int find_named(struct slice name, const struct scheme **ret_scheme,
 	return 0;
 }
 
+int scheme_find(const char *name, unsigned int *ret_secrets, struct error *err)
+{
+	const struct scheme *scheme;
+	enum scheme_encoding encoding;
+	bool is_given;
+	int r = find_named(slice_from(name), &scheme, &encoding, &is_given, err);
+
+	if (r == 0)
+		*ret_secrets = scheme->secrets;
+	return r;
+}
+
 static int decode(struct slice rest, enum scheme_encoding encoding, struct scheme_parts *parts,
 		  struct error *err)
 {

@@ -43,6 +43,9 @@ const char *scheme_name(struct slice stored);
 /* The name of the n-th scheme that there is; NULL: there are no more. */
 const char *scheme_at(size_t n);
 
+/* Whether "SCHEME" or "SCHEME.ENCODING" is known, and what it keeps. */
+int scheme_find(const char *name, unsigned int *ret_secrets, struct error *err);
+
 /*
  * Whether we could check passwords against stored; the error says why not, and
  * does not quote it. What would take longer than two seconds or more than 256 MiB

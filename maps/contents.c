@@ -43,8 +43,8 @@ static int parse_sqlite(const struct map *map, struct slice text, map_report *re
 
 	if (slash)
 		slash[slash == directory] = '\0';
-	return sqlite_map_new(text, map->name, slash ? directory : ".", report, arg, &ret->sqlite,
-			      err);
+	return sqlite_map_new(text, map->name, slash ? directory : ".", map->kind == KIND_ACCOUNTS,
+			      report, arg, &ret->sqlite, err);
 }
 
 int contents_parse(struct map *map, char *text, size_t len, map_report *report, void *arg,
@@ -56,7 +56,7 @@ int contents_parse(struct map *map, char *text, size_t len, map_report *report, 
 	*ret = (struct contents){ 0 };
 	if (map->kind == KIND_TEXT)
 		return text_parse(text, len, map->name, report, arg, &ret->table, err);
-	if (map->kind == KIND_SQLITE)
+	if (map->kind == KIND_SQLITE || map->kind == KIND_ACCOUNTS)
 		r = parse_sqlite(map, slice_of(text, len), report, arg, ret, err);
 	else
 		r = rules_parse(syntax, slice_of(text, len), map->name, report, arg, &ret->rules,

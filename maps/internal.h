@@ -20,6 +20,7 @@ enum map_kind {
 	KIND_REGEXP,
 	KIND_CIDR,
 	KIND_SQLITE,
+	KIND_ACCOUNTS, /* the same for map_select() */
 };
 
 /* What a map holds at one time: one of these, or nothing (static:). Shared, never changed. */

@@ -133,6 +133,32 @@ static int open_kind(struct map *map, const char *directory, map_report *report,
 	}
 }
 
+static struct map *new_map(enum map_kind kind, struct slice spec, struct slice name)
+{
+	struct map *map = memory_zeroed(sizeof(*map));
+
+	pthread_mutex_init(&map->lock, NULL);
+	pthread_mutex_init(&map->refresh_lock, NULL);
+	map->kind = kind;
+	map->spec = arena_slicedup(&map->arena, spec);
+	map->name = arena_slicedup(&map->arena, name);
+	return map;
+}
+
+int map_open_accounts(const char *file, map_report *report, void *arg, struct map **ret_map,
+		      struct error *err)
+{
+	struct slice name = slice_from(file);
+	struct map *map = new_map(KIND_ACCOUNTS, name, name);
+	int r = open_file(map, NULL, report, arg, err);
+
+	if (r < 0)
+		map_free(map);
+	else
+		*ret_map = map;
+	return r;
+}
+
 int map_open_reporting(struct slice spec, const char *directory, map_report *report, void *arg,
 		       struct map **ret_map, struct error *err)
 {
@@ -154,14 +180,7 @@ int map_open_reporting(struct slice spec, const char *directory, map_report *rep
 	if (name.len == 0)
 		return error_set(err, -EINVAL, "\"%s\": nothing behind the colon", shown);
 
-	map = calloc(1, sizeof(*map));
-	if (!map)
-		return error_set(err, -ENOMEM, "%s: out of memory", shown);
-	pthread_mutex_init(&map->lock, NULL);
-	pthread_mutex_init(&map->refresh_lock, NULL);
-	map->kind = kind;
-	map->spec = arena_slicedup(&map->arena, trimmed);
-	map->name = arena_slicedup(&map->arena, name);
+	map = new_map(kind, trimmed, name);
 	r = open_kind(map, directory, report, arg, err);
 	if (r < 0)
 		return r;
@@ -298,6 +317,26 @@ int map_lookup(struct map *map, struct slice key, struct arena *arena, struct ma
 		r = look_up_table(map, contents.table, key, arena, ret);
 	contents_unref(&contents);
 	return r;
+}
+
+int map_select(struct map *map, struct slice key, struct arena *arena, struct map_row *ret,
+	       struct error *err)
+{
+	struct contents contents = map_contents(map);
+	int r = sqlite_map_select(contents.sqlite, key, arena, ret, err);
+
+	ret->source =
+		arena_printf(arena, "%s:%" PRIu32, map->name, sqlite_map_line(contents.sqlite));
+	contents_unref(&contents);
+	return r;
+}
+
+void map_row_wipe(struct map_row *row)
+{
+	for (size_t i = 0; row->values && i < row->count; i++)
+		if (row->values[i])
+			explicit_bzero((char *)row->values[i], strlen(row->values[i]));
+	row->values = NULL;
 }
 
 int map_has(struct map *map, struct slice key, struct error *err)

@@ -79,6 +79,29 @@ int map_lookup(struct map *map, struct slice key, struct arena *arena, struct ma
 	       struct error *err);
 
 /*
+ * A query for accounts: a FILE.cf with dbpath, query, domain and
+ * default_pass_scheme, and rows of more than one column. It is refreshed and
+ * freed as the others, and has no single values to look up. report is given
+ * each bad line, and warnings; it may be NULL.
+ */
+int map_open_accounts(const char *file, map_report *report, void *arg, struct map **ret_map,
+		      struct error *err);
+
+/* In the arena, with a secret among the values: map_row_wipe(). */
+struct map_row {
+	size_t count;
+	const char *const *names;
+	const char *const *values; /* NULL: there is no row; each NULL where it is so in SQL */
+	const char *scheme;	   /* default_pass_scheme; NULL: not given */
+	const char *source;	   /* "FILE:LINE" of the query */
+};
+
+/* The one row for a key: MAP_FOUND, MAP_NOT_FOUND, or an error; more rows are one. */
+int map_select(struct map *map, struct slice key, struct arena *arena, struct map_row *ret,
+	       struct error *err);
+void map_row_wipe(struct map_row *row);
+
+/*
  * Blocks on the file. 0: changed and taken up; MAP_NOT_CHANGED; or an error,
  * once for each new version (or when the file cannot be read any more). A
  * file that is being written is left for the next call: one that changed

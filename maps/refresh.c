@@ -123,7 +123,7 @@ static int refresh(struct map *map, int64_t wall_ms, struct error *err)
 		return MAP_NOT_CHANGED;
 	r = take_up(map, text, len, is_known ? NULL : err);
 	text = NULL;
-	map->is_refused = r < 0 && map->kind == KIND_SQLITE;
+	map->is_refused = r < 0 && (map->kind == KIND_SQLITE || map->kind == KIND_ACCOUNTS);
 	return r < 0 && is_known ? MAP_NOT_CHANGED : r;
 }
 

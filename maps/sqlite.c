@@ -54,6 +54,7 @@ struct sqlite_map {
 	struct sqlite_query query;
 	struct sqlite_format format;
 	struct domains *domains; /* NULL: any key */
+	bool is_of_accounts;
 	atomic_int_least64_t impatient_until_ms;
 
 	pthread_mutex_t lock;
@@ -307,6 +308,27 @@ static void check_setting(struct complaints *complaints, uint32_t line, const ch
 		complain(complaints, line, "%s: %s", setting, err->text);
 }
 
+/* One row for everybody would be one password for everybody; and Dovecot's %u is the whole login. */
+static void check_login(const struct sqlite_map *map, struct complaints *complaints)
+{
+	char source[512];
+
+	if (!map->is_of_accounts || !map->query.sql)
+		return;
+	if (map->query.field_count == 0)
+		complain(complaints, sqlite_map_line(map),
+			 "query: it asks for no login; expected '%%s' in it");
+	for (unsigned int i = 0; i < map->query.field_count; i++)
+		if (map->query.fields[i] != FIELD_USER)
+			return;
+	if (map->query.field_count == 0 || !complaints->report)
+		return;
+	snprintf(source, sizeof(source), "%s:%u", map->name, (unsigned int)sqlite_map_line(map));
+	complaints->report(complaints->arg, false, source,
+			   "query: '%u' is what stands before the @ of a login; the whole login "
+			   "is '%s'");
+}
+
 /* What the lines say, as far as it can be told without the database. */
 static void read_settings(struct sqlite_map *map, struct slice text, const char *directory,
 			  struct complaints *complaints)
@@ -315,7 +337,7 @@ static void read_settings(struct sqlite_map *map, struct slice text, const char 
 	const char *const *values = config->values;
 	struct error err = { 0 };
 
-	sqlite_config_parse(text, &map->arena, config, complaints);
+	sqlite_config_parse(text, map->is_of_accounts, &map->arena, config, complaints);
 	if (values[SETTING_DBPATH])
 		map->path = values[SETTING_DBPATH][0] == '/'
 				    ? values[SETTING_DBPATH]
@@ -326,6 +348,7 @@ static void read_settings(struct sqlite_map *map, struct slice text, const char 
 			      sqlite_query_parse(slice_from(values[SETTING_QUERY]), &map->arena,
 						 &map->query, &err),
 			      &err);
+	check_login(map, complaints);
 	check_setting(complaints, config->lines[SETTING_RESULT_FORMAT], "result_format",
 		      parse_format(map, &err), &err);
 	check_setting(complaints, config->lines[SETTING_DOMAIN], "domain",
@@ -353,8 +376,8 @@ static int try_database(struct sqlite_map *map, struct complaints *complaints)
 	return r;
 }
 
-int sqlite_map_new(struct slice text, const char *name, const char *directory, map_report *report,
-		   void *arg, struct sqlite_map **ret_map, struct error *err)
+int sqlite_map_new(struct slice text, const char *name, const char *directory, bool is_of_accounts,
+		   map_report *report, void *arg, struct sqlite_map **ret_map, struct error *err)
 {
 	CLEANUP(sqlite_map_unrefp) struct sqlite_map *map = memory_zeroed(sizeof(*map));
 	struct complaints complaints = { .name = name, .report = report, .arg = arg, .err = err };
@@ -363,6 +386,7 @@ int sqlite_map_new(struct slice text, const char *name, const char *directory, m
 	atomic_init(&map->refs, 1);
 	pthread_mutex_init(&map->lock, NULL);
 	map->name = arena_strdup(&map->arena, name);
+	map->is_of_accounts = is_of_accounts;
 	read_settings(map, text, directory, &complaints);
 	r = complaints.outcome < 0 ? complaints.outcome : try_database(map, &complaints);
 	if (r < 0)
@@ -459,18 +483,65 @@ static int take_row(const struct sqlite_map *map, struct connection *c,
 	return 0;
 }
 
-/* The rows, joined, to out. */
+/* What becomes of the rows: joined to out, or the only one taken over to row. */
+struct answer {
+	struct buf *out;
+	struct map_row *row;
+	struct arena *arena; /* of row */
+};
+
+static void take_names(struct connection *c, const struct answer *answer)
+{
+	int count = sqlite3_column_count(c->query);
+	const char **names = arena_alloc(answer->arena, (size_t)count * sizeof(*names));
+
+	for (int i = 0; i < count; i++)
+		names[i] = arena_strdup(answer->arena, sqlite3_column_name(c->query, i));
+	answer->row->names = names;
+	answer->row->count = (size_t)count;
+}
+
+static int take_only_row(struct connection *c, const struct answer *answer, struct error *err)
+{
+	struct map_row *row = answer->row;
+	const char **values;
+
+	if (row->values)
+		return error_set(err, -E2BIG, "more than one row");
+	values = arena_alloc(answer->arena, row->count * sizeof(*values));
+	for (size_t i = 0; i < row->count; i++) {
+		const char *text = (const char *)sqlite3_column_text(c->query, (int)i);
+		size_t len = text ? (size_t)sqlite3_column_bytes(c->query, (int)i) : 0;
+
+		if (!text && sqlite3_column_type(c->query, (int)i) != SQLITE_NULL)
+			return error_set(err, -ENOMEM, "out of memory");
+		if (len > SQLITE_RESULT_MAX)
+			return error_set(err, -E2BIG, "a value of more than %d bytes",
+					 SQLITE_RESULT_MAX);
+		if (!is_clean(slice_of(text, len)))
+			return error_set(err, -EINVAL, "a value holds control characters");
+		values[i] = text ? arena_slicedup(answer->arena, slice_of(text, len)) : NULL;
+	}
+	row->values = values;
+	return 0;
+}
+
 static int run_query(const struct sqlite_map *map, struct connection *c,
-		     const struct sqlite_key *key, struct buf *out, struct trouble *trouble)
+		     const struct sqlite_key *key, const struct answer *answer,
+		     struct trouble *trouble)
 {
 	uint64_t count = 0;
 	int r = bind_fields(map, c, key), taken = 0;
 
 	trouble->line = sqlite_map_line(map);
+	if (answer->row)
+		take_names(c, answer);
 	while (taken == 0 && (r == SQLITE_OK || r == SQLITE_ROW)) {
 		r = sqlite3_step(c->query);
-		if (r == SQLITE_ROW)
-			taken = take_row(map, c, key, &count, out, trouble->err);
+		if (r == SQLITE_ROW && answer->row)
+			taken = take_only_row(c, answer, trouble->err);
+		else if (r == SQLITE_ROW)
+			taken = take_row(map, c, key, &count, answer->out, trouble->err);
 	}
 	if (taken < 0 || r == SQLITE_DONE)
 		return taken;
@@ -488,7 +559,7 @@ static void finish_query(struct sqlite_map *map, struct connection *c, int r)
 		put_back(map, c);
 }
 
-static int ask(struct sqlite_map *map, const struct sqlite_key *key, struct buf *out,
+static int ask(struct sqlite_map *map, const struct sqlite_key *key, const struct answer *answer,
 	       struct error *err)
 {
 	struct trouble trouble = { .err = err };
@@ -496,7 +567,7 @@ static int ask(struct sqlite_map *map, const struct sqlite_key *key, struct buf 
 	int r = connect_now(map, &c, &trouble);
 
 	if (r == 0) {
-		r = run_query(map, c, key, out, &trouble);
+		r = run_query(map, c, key, answer, &trouble);
 		finish_query(map, c, r);
 	}
 	if (r == -EAGAIN)
@@ -519,6 +590,42 @@ static bool is_utf8(struct slice s)
 	return true;
 }
 
+/* Takes a key apart, folded. MAP_NOT_FOUND: there is nothing to be asked. */
+static int split_key(struct sqlite_map *map, struct slice key, char folded[SQLITE_KEY_MAX],
+		     struct sqlite_key *ret, struct error *err)
+{
+	if (key.len > SQLITE_KEY_MAX || slice_find(key, '\0') != key.len)
+		return error_set(err, -EINVAL,
+				 "%s: a key that is longer than %d bytes, or holds a NUL",
+				 map->name, SQLITE_KEY_MAX);
+	table_fold(folded, key);
+	if (!is_utf8(key) || !sqlite_key_split(slice_of(folded, key.len), &map->query.needs, ret))
+		return MAP_NOT_FOUND;
+	return is_in_domains(map, ret, err);
+}
+
+int sqlite_map_select(struct sqlite_map *map, struct slice key, struct arena *arena,
+		      struct map_row *ret, struct error *err)
+{
+	struct answer answer = { .row = ret, .arena = arena };
+	struct sqlite_key parts;
+	struct error unused;
+	char folded[SQLITE_KEY_MAX];
+	int r;
+
+	*ret = (struct map_row){
+		.scheme = arena_strdup(arena, map->config.values[SETTING_DEFAULT_PASS_SCHEME]),
+	};
+	r = split_key(map, key, folded, &parts, err);
+	if (r == MAP_FOUND)
+		r = ask(map, &parts, &answer, err ? err : &unused);
+	if (r == 0 && !ret->values)
+		r = MAP_NOT_FOUND;
+	if (r < 0)
+		map_row_wipe(ret);
+	return r;
+}
+
 int sqlite_map_lookup(struct sqlite_map *map, struct slice key, struct arena *arena,
 		      const char **ret_value, struct error *err)
 {
@@ -526,20 +633,11 @@ int sqlite_map_lookup(struct sqlite_map *map, struct slice key, struct arena *ar
 	struct sqlite_key parts;
 	struct buf out = { 0 };
 	char folded[SQLITE_KEY_MAX];
-	int r;
+	int r = split_key(map, key, folded, &parts, err);
 
-	if (key.len > sizeof(folded) || slice_find(key, '\0') != key.len)
-		return error_set(err, -EINVAL,
-				 "%s: a key that is longer than %d bytes, or holds a NUL",
-				 map->name, SQLITE_KEY_MAX);
-	table_fold(folded, key);
-	if (!is_utf8(key) ||
-	    !sqlite_key_split(slice_of(folded, key.len), &map->query.needs, &parts))
-		return MAP_NOT_FOUND;
-	r = is_in_domains(map, &parts, err);
 	if (r != MAP_FOUND)
 		return r;
-	r = ask(map, &parts, &out, err ? err : &unused);
+	r = ask(map, &parts, &(struct answer){ .out = &out }, err ? err : &unused);
 	if (r == 0)
 		r = buf_len(&out) > 0 ? MAP_FOUND : MAP_NOT_FOUND;
 	if (r == MAP_FOUND && ret_value)

@@ -32,8 +32,8 @@ struct sqlite_map;
  * is just locked is none. directory: that of FILE.cf, where relative names
  * start. Errors as those of text_parse().
  */
-int sqlite_map_new(struct slice text, const char *name, const char *directory, map_report *report,
-		   void *arg, struct sqlite_map **ret_map, struct error *err);
+int sqlite_map_new(struct slice text, const char *name, const char *directory, bool is_of_accounts,
+		   map_report *report, void *arg, struct sqlite_map **ret_map, struct error *err);
 struct sqlite_map *sqlite_map_ref(struct sqlite_map *map);
 void sqlite_map_unref(struct sqlite_map *map); /* NULL is fine */
 DEFINE_CLEANUP(struct sqlite_map *, sqlite_map_unref);
@@ -44,6 +44,13 @@ uint32_t sqlite_map_line(const struct sqlite_map *map);	       /* of the query i
 /* MAP_FOUND with the value (in the arena), MAP_NOT_FOUND, or an error that names FILE.cf. */
 int sqlite_map_lookup(struct sqlite_map *map, struct slice key, struct arena *arena,
 		      const char **ret_value, struct error *err);
+
+/*
+ * The row for the key: MAP_FOUND, MAP_NOT_FOUND, or an error, which more than one
+ * row is as well. The names of the columns are there also when it is not found.
+ */
+int sqlite_map_select(struct sqlite_map *map, struct slice key, struct arena *arena,
+		      struct map_row *ret, struct error *err);
 
 /* Looks after the maps of the "domain" setting; as map_refresh(). */
 int sqlite_map_refresh(struct sqlite_map *map, struct error *err);

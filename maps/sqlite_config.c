@@ -12,7 +12,45 @@ static const char *const names[] = {
 	[SETTING_RESULT_FORMAT] = "result_format",
 	[SETTING_DOMAIN] = "domain",
 	[SETTING_EXPANSION_LIMIT] = "expansion_limit",
+	[SETTING_DEFAULT_PASS_SCHEME] = "default_pass_scheme",
 };
+
+/* Where we are, and where it goes. */
+struct reading {
+	bool is_of_accounts;
+	struct arena *arena;
+	struct sqlite_config *config;
+	struct complaints *complaints;
+};
+
+static bool is_allowed(const struct reading *reading, size_t setting)
+{
+	if (setting == SETTING_DEFAULT_PASS_SCHEME)
+		return reading->is_of_accounts;
+	if (setting == SETTING_RESULT_FORMAT || setting == SETTING_EXPANSION_LIMIT)
+		return !reading->is_of_accounts;
+	return true;
+}
+
+/* What Dovecot's file has in place of our names. */
+static const struct {
+	const char *name, *hint;
+} hints_of_dovecot[] = {
+	{ "driver", "the database is SQLite; write dbpath = FILE only" },
+	{ "connect", "write dbpath = FILE" },
+	{ "password_query", "write query = SELECT ..., where the whole login is '%s', and '%u' is "
+			    "what stands before its @" },
+	{ "user_query", "mailboxes are found by virtual_mailbox_maps" },
+	{ "iterate_query", "nothing here lists the accounts" },
+};
+
+static const char *hint_of(const struct reading *reading, const char *name)
+{
+	for (size_t i = 0; reading->is_of_accounts && i < ARRAY_SIZE(hints_of_dovecot); i++)
+		if (strcmp(name, hints_of_dovecot[i].name) == 0)
+			return hints_of_dovecot[i].hint;
+	return NULL;
+}
 
 static bool is_legacy(struct slice name)
 {
@@ -21,14 +59,29 @@ static bool is_legacy(struct slice name)
 	       slice_equal(name, SLICE("additional_conditions"));
 }
 
-static void complain_of_name(struct complaints *complaints, uint32_t number, struct slice name)
+static const char *nearest_allowed(const struct reading *reading, const char *shown)
 {
-	const char *near;
+	const char *allowed[SETTING_COUNT];
+	size_t count = 0;
+
+	for (size_t i = 0; i < SETTING_COUNT; i++)
+		if (is_allowed(reading, i))
+			allowed[count++] = names[i];
+	return nearest_name(shown, allowed, count);
+}
+
+static void complain_of_name(const struct reading *reading, uint32_t number, struct slice name)
+{
+	struct complaints *complaints = reading->complaints;
+	const char *near, *hint;
 	char shown[64];
 
 	escape_cstr(name, shown, sizeof(shown));
-	near = nearest_name(shown, names, ARRAY_SIZE(names));
-	if (is_legacy(name))
+	near = nearest_allowed(reading, shown);
+	hint = hint_of(reading, shown);
+	if (hint)
+		complain(complaints, number, "%s is Dovecot's; %s", shown, hint);
+	else if (is_legacy(name))
 		complain(complaints, number,
 			 "%s is not supported; write query = SELECT field FROM table WHERE "
 			 "field = '%%s'",
@@ -36,15 +89,16 @@ static void complain_of_name(struct complaints *complaints, uint32_t number, str
 	else if (near)
 		complain(complaints, number, "unknown name \"%s\"; did you mean %s?", shown, near);
 	else
-		complain(complaints, number,
-			 "unknown name \"%s\"; expected dbpath, query, result_format, domain or "
-			 "expansion_limit",
-			 shown);
+		complain(complaints, number, "unknown name \"%s\"; expected dbpath, query, %s",
+			 shown,
+			 reading->is_of_accounts ? "domain or default_pass_scheme"
+						 : "result_format, domain or expansion_limit");
 }
 
-static void take_setting(struct slice line, uint32_t number, struct arena *arena,
-			 struct sqlite_config *ret, struct complaints *complaints)
+static void take_setting(const struct reading *reading, struct slice line, uint32_t number)
 {
+	struct complaints *complaints = reading->complaints;
+	struct sqlite_config *ret = reading->config;
 	size_t equal = slice_find(line, '='), i = 0;
 	struct slice name = slice_trim(slice_first(line, equal));
 	struct slice value = slice_trim(slice_skip(line, equal + 1));
@@ -57,15 +111,15 @@ static void take_setting(struct slice line, uint32_t number, struct arena *arena
 	else if (equal == line.len || name.len == 0)
 		complain(complaints, number, "expected \"name = value\", found \"%s\"",
 			 escape_cstr(line, shown, sizeof(shown)));
-	else if (i == SETTING_COUNT)
-		complain_of_name(complaints, number, name);
+	else if (i == SETTING_COUNT || !is_allowed(reading, i))
+		complain_of_name(reading, number, name);
 	else if (ret->values[i])
 		complain(complaints, number, "%s is given twice, here and in line %u", names[i],
 			 (unsigned int)ret->lines[i]);
 	else if (value.len == 0 && i != SETTING_DOMAIN)
 		complain(complaints, number, "%s has no value", names[i]);
 	else {
-		ret->values[i] = arena_slicedup(arena, value);
+		ret->values[i] = arena_slicedup(reading->arena, value);
 		ret->lines[i] = number;
 	}
 }
@@ -86,9 +140,10 @@ static void check_settings(struct sqlite_config *config, struct complaints *comp
 		complain(complaints, 1, "query is missing");
 }
 
-void sqlite_config_parse(struct slice text, struct arena *arena, struct sqlite_config *ret,
-			 struct complaints *complaints)
+void sqlite_config_parse(struct slice text, bool is_of_accounts, struct arena *arena,
+			 struct sqlite_config *ret, struct complaints *complaints)
 {
+	struct reading reading = { is_of_accounts, arena, ret, complaints };
 	struct buf line = { 0 };
 	struct lines lines;
 	uint32_t number = 1;
@@ -104,7 +159,7 @@ void sqlite_config_parse(struct slice text, struct arena *arena, struct sqlite_c
 				 "a line that starts with white space continues the one before, "
 				 "but there is none");
 		else
-			take_setting(buf_slice(&line), number, arena, ret, complaints);
+			take_setting(&reading, buf_slice(&line), number);
 	}
 	buf_done(&line);
 	check_settings(ret, complaints);

@@ -4,6 +4,9 @@
  * Names: dbpath, query, result_format, domain, expansion_limit. A name that is
  * none of these, or is given twice, is an error. So are select_field, table
  * and where_field, of which Postfix made queries before it had "query".
+ *
+ * That of a database of accounts has dbpath, query, domain and, as in
+ * Dovecot's dovecot-sql.conf.ext, default_pass_scheme.
  */
 #pragma once
 
@@ -16,6 +19,7 @@ enum sqlite_setting {
 	SETTING_RESULT_FORMAT,
 	SETTING_DOMAIN,
 	SETTING_EXPANSION_LIMIT,
+	SETTING_DEFAULT_PASS_SCHEME,
 	SETTING_COUNT,
 };
 
@@ -26,5 +30,5 @@ struct sqlite_config {
 };
 
 /* Complains about each bad line; the outcome is theirs. */
-void sqlite_config_parse(struct slice text, struct arena *arena, struct sqlite_config *ret,
-			 struct complaints *complaints);
+void sqlite_config_parse(struct slice text, bool is_of_accounts, struct arena *arena,
+			 struct sqlite_config *ret, struct complaints *complaints);

@@ -64,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	rest = slice_skip(rest, text.len + 1);
 	key = slice_first(rest, slice_find(rest, '\0'));
-	sqlite_config_parse(text, &arena, &config, &complaints);
+	sqlite_config_parse(text, true, &arena, &config, &complaints);
+	sqlite_config_parse(text, false, &arena, &config, &complaints);
 	MUST((complaints.outcome < 0) == (count > 0));
 	result_format = config.values[SETTING_RESULT_FORMAT];
 	if (config.values[SETTING_QUERY] &&
