@@ -11,7 +11,7 @@
 #define TLS_TICKETS   "not needed here: TLS sessions are resumed by themselves"
 #define TLS_LOGGED    "not needed here: TLS is always logged"
 #define TLS_PRESET    "not settable: ciphers and groups are the safe ones"
-#define USE_PASSDB    "use smtpd_sasl_passdb"
+#define USE_PASSDB    "use smtpd_sasl_passdb = dovecot:SOCKET, or passwd-file:FILE"
 #define USE_LISTEN    "use listen"
 #define BY_ROUTE      "use transport_maps or smtp_tls_policy_maps with "
 #define USE_TRANSPORT "use transport_maps"

@@ -10,7 +10,6 @@
 
 #include "base/macros.h"
 #include "base/utf8.h"
-#include "edge/accounts.h"
 #include "edge/maildir.h"
 #include "smtp/domain.h"
 
@@ -209,46 +208,6 @@ enum config_severity config_secret_severity(const struct config *c, const struct
 	return c->is_only_asked && is_forbidden ? CONFIG_WARNING : CONFIG_ERROR;
 }
 
-/* Where accounts stand, and what they are: the passwords themselves, or where to ask. */
-static void check_account_files(struct config *c, enum accounts_kind kind, const char *path,
-				struct accounts *accounts)
-{
-	struct arena arena = { 0 };
-	const char *database = accounts ? accounts_database(accounts, &arena) : NULL;
-
-	config_check_readable(c, CONFIG_SMTPD_SASL_PASSDB, path);
-	if (kind == ACCOUNTS_PASSWD_FILE)
-		config_check_secret(c, CONFIG_SMTPD_SASL_PASSDB, path);
-	if (database) {
-		config_check_readable(c, CONFIG_SMTPD_SASL_PASSDB, database);
-		config_check_secret(c, CONFIG_SMTPD_SASL_PASSDB, database);
-	}
-	arena_done(&arena);
-}
-
-static void check_accounts(struct config *c)
-{
-	CLEANUP(accounts_freep) struct accounts *accounts = NULL;
-	const char *passdb = config_value(c, CONFIG_SMTPD_SASL_PASSDB), *path = NULL;
-	struct finder finder = { c, CONFIG_SMTPD_SASL_PASSDB };
-	struct error err = { 0 };
-	enum accounts_kind kind;
-
-	if (c->mode != CONFIG_EDGE || !passdb)
-		return;
-	kind = accounts_kind(passdb, &path);
-	if (kind == ACCOUNTS_UNKNOWN)
-		return;
-	if (accounts_open(passdb, &accounts, &err) < 0 &&
-	    config_secret_severity(c, &err) != CONFIG_ERROR) {
-		config_report_file(c, CONFIG_SMTPD_SASL_PASSDB, CONFIG_WARNING, err.text);
-		c->are_accounts_secret = true;
-	} else {
-		accounts_diagnose(passdb, on_finding, &finder);
-	}
-	check_account_files(c, kind, path, accounts);
-}
-
 /* With a relayhost it is never used; a fault in it is one all the same. */
 static void check_default_transport(struct config *c)
 {
@@ -306,7 +265,7 @@ static void open_all(struct config *config)
 	open_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, &config->relay_recipient_maps);
 	check_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);
 	open_mailboxes(config);
-	check_accounts(config);
+	config_check_accounts(config);
 	open_transport(config);
 	config_check_reach(config);
 	config_open_logins(config);

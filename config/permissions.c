@@ -118,6 +118,22 @@ void config_check_readable(struct config *c, enum config_parameter_id id, const 
 				      path, account->pw_name);
 }
 
+void config_check_socket(struct config *c, enum config_parameter_id id, const char *path)
+{
+	const struct passwd *account = account_of(c);
+	struct stat st;
+
+	if (!account || stat(path, &st) < 0)
+		return;
+	if (!S_ISSOCK(st.st_mode))
+		config_report_setting(c, id, CONFIG_ERROR, "%s: not a socket", path);
+	else if (!may(account, &st, S_IWOTH))
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s: %s, which the server runs as, may not connect to it; "
+				      "let its unix_listener have user = %s",
+				      path, account->pw_name, account->pw_name);
+}
+
 void config_check_map_readable(struct config *c, enum config_parameter_id id, struct map *map)
 {
 	struct arena arena = { 0 };

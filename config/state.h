@@ -159,6 +159,9 @@ static inline bool config_is_given(const struct config *c, enum config_parameter
 /* rules.c: what one value alone does not show. */
 void config_check_rules(struct config *c);
 
+/* accounts.c: who may log in. Once the maps of mailboxes are open. */
+void config_check_accounts(struct config *c);
+
 /* permissions.c: whether the account that the server runs as can use what it needs. */
 void config_check_user(struct config *c);
 void config_check_file_readable(struct config *c);
@@ -170,7 +173,10 @@ void config_check_queue_files(struct config *c);
 /* A file that is read again while the server runs. */
 void config_check_readable(struct config *c, enum config_parameter_id id, const char *path);
 
-/* The same for the file of a map, and for the database that it names. */
+/* A socket that it connects to. One that is not there will be made by whoever listens. */
+void config_check_socket(struct config *c, enum config_parameter_id id, const char *path);
+
+/* A file of a map, and the database that it names. */
 void config_check_map_readable(struct config *c, enum config_parameter_id id, struct map *map);
 
 /* A file of secrets that others may read deserves a warning. */

@@ -99,11 +99,12 @@ static const struct {
 	{ "words of later versions", HUB "log_format = json\n",
 	  "p.conf:7: error: log_format: json: not available in this version\n" },
 	{ "password files", EDGE "smtpd_sasl_passdb = users\n",
-	  "p.conf:7: error: smtpd_sasl_passdb: users: expected passwd-file:FILE or "
-	  "sqlite:FILE.cf\n" },
-	{ "password files of later versions", EDGE "smtpd_sasl_passdb = dovecot:/run/auth\n",
-	  "p.conf:7: error: smtpd_sasl_passdb: dovecot:/run/auth: not available in this "
-	  "version; expected passwd-file:FILE or sqlite:FILE.cf\n" },
+	  "p.conf:7: error: smtpd_sasl_passdb: users: expected "
+	  "passwd-file:FILE, sqlite:FILE.cf or dovecot:SOCKET\n" },
+	{ "a socket of Dovecot", EDGE "smtpd_sasl_passdb = dovecot:private/auth\n", "" },
+	{ "no socket of Dovecot", EDGE "smtpd_sasl_passdb = dovecot:\n",
+	  "p.conf:7: error: smtpd_sasl_passdb: dovecot:: expected passwd-file:FILE, "
+	  "sqlite:FILE.cf or dovecot:SOCKET\n" },
 	{ "logs", HUB "log_destination = /var/log/maillog\n",
 	  "p.conf:7: error: log_destination: /var/log/maillog: expected stderr, syslog or "
 	  "file:PATH\n" },

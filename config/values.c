@@ -309,15 +309,29 @@ static bool take_prefixed_path(struct value *v, struct slice prefix)
 	return true;
 }
 
+/* "PREFIX:SOCKET": where a relative path of Postfix's smtpd_sasl_path leads, too. */
+static bool take_prefixed_socket(struct value *v, struct slice prefix)
+{
+	struct slice path = slice_skip(v->text, prefix.len);
+	const char *directory;
+
+	if (!slice_starts_nocase(v->text, prefix) || path.len == 0)
+		return false;
+	config_evaluate(v->config, CONFIG_QUEUE_DIRECTORY);
+	directory = config_value(v->config, CONFIG_QUEUE_DIRECTORY);
+	if (path.ptr[0] != '/' && directory)
+		v->normal = arena_printf(&v->config->arena, "%.*s%s/%.*s", (int)prefix.len,
+					 prefix.ptr, directory, (int)path.len, path.ptr);
+	return true;
+}
+
 static int check_passdb(struct value *v, struct error *err)
 {
-	if (take_prefixed_path(v, SLICE("passwd-file:")) || take_prefixed_path(v, SLICE("sqlite:")))
+	if (take_prefixed_path(v, SLICE("passwd-file:")) ||
+	    take_prefixed_path(v, SLICE("sqlite:")) || take_prefixed_socket(v, SLICE("dovecot:")))
 		return 0;
-	if (slice_starts_nocase(v->text, SLICE("dovecot:")))
-		return error_set(err, -EINVAL,
-				 "not available in this version; expected passwd-file:FILE or "
-				 "sqlite:FILE.cf");
-	return error_set(err, -EINVAL, "expected passwd-file:FILE or sqlite:FILE.cf");
+	return error_set(err, -EINVAL,
+			 "expected passwd-file:FILE, sqlite:FILE.cf or dovecot:SOCKET");
 }
 
 static int check_log(struct value *v, struct error *err)

@@ -14,6 +14,18 @@ const struct mta_policy edge_policy = {
 	.is_submission_server = true,
 };
 
+static int open_accounts(struct edge *edge, const char *passdb, struct error *err)
+{
+	struct dovecot_auth_options options = { .log = edge->options.log };
+
+	if (accounts_kind(passdb, &options.path) != ACCOUNTS_DOVECOT)
+		return accounts_open(passdb, &edge->accounts, err);
+	edge->dovecot = dovecot_auth_new(&options);
+	if (dovecot_auth_ask(edge->dovecot, &edge->trouble) >= 0)
+		edge->trouble.code = 0;
+	return 0;
+}
+
 int edge_new(const struct edge_options *options, struct edge **ret_edge, struct error *err)
 {
 	struct edge *edge;
@@ -24,7 +36,7 @@ int edge_new(const struct edge_options *options, struct edge **ret_edge, struct 
 		return error_set(err, -ENOMEM, "out of memory");
 	edge->options = *options;
 	if (options->passdb)
-		r = accounts_open(options->passdb, &edge->accounts, err);
+		r = open_accounts(edge, options->passdb, err);
 	if (r < 0) {
 		free(edge);
 		return r;
@@ -38,10 +50,18 @@ void edge_free(struct edge *edge)
 	if (!edge)
 		return;
 	accounts_free(edge->accounts);
+	dovecot_auth_free(edge->dovecot);
 	free(edge);
+}
+
+const char *edge_trouble(const struct edge *edge)
+{
+	return edge->trouble.code ? edge->trouble.text : NULL;
 }
 
 int edge_refresh(struct edge *edge, struct error *err)
 {
+	if (edge->dovecot)
+		return dovecot_auth_refresh(edge->dovecot, err);
 	return edge->accounts ? accounts_refresh(edge->accounts, err) : MAP_NOT_CHANGED;
 }

@@ -30,9 +30,12 @@ struct edge_options {
 	struct networks networks;	/* mynetworks */
 };
 
-/* Maps, domains and strings stay the caller's and outlive the edge. */
+/* Maps, domains and strings stay the caller's and outlive the edge. Blocks: for two seconds where Dovecot hangs. */
 int edge_new(const struct edge_options *options, struct edge **ret_edge, struct error *err);
 void edge_free(struct edge *edge);
+
+/* Why nobody could log in when the edge was made, though it may change: Dovecot is away; or NULL. */
+const char *edge_trouble(const struct edge *edge);
 
 /* Takes up a changed password file. Blocks. 0: changed, MAP_NOT_CHANGED, or an error. */
 int edge_refresh(struct edge *edge, struct error *err);

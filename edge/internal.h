@@ -7,11 +7,14 @@
 #include <stdatomic.h>
 
 #include "edge/accounts.h"
+#include "edge/dovecot_auth.h"
 #include "edge/edge.h"
 
 struct edge {
 	struct edge_options options;
-	struct accounts *accounts; /* NULL: nobody knows who has an account */
+	struct accounts *accounts;    /* NULL: nobody knows who has an account */
+	struct dovecot_auth *dovecot; /* who knows instead; NULL: nobody */
+	struct error trouble;	      /* of dovecot, at the start; code 0: none */
 	atomic_uint maildir_counter;
 };
 

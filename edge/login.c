@@ -31,7 +31,11 @@ void edge_login_mechanisms(void *arg, const struct login_client *who,
 	struct edge *edge = arg;
 
 	(void)who;
-	slice_copy(edge->accounts ? SLICE("PLAIN LOGIN") : SLICE(""), ret, LOGIN_MECHANISMS_SIZE);
+	if (edge->dovecot)
+		dovecot_auth_mechanisms(edge->dovecot, ret);
+	else
+		slice_copy(edge->accounts ? SLICE("PLAIN LOGIN") : SLICE(""), ret,
+			   LOGIN_MECHANISMS_SIZE);
 }
 
 static void answer_now(struct loop_task *task)
@@ -179,12 +183,12 @@ static void free_login(struct login *login)
 
 static const struct login_methods methods = { step, cancel, free_login };
 
-struct login *edge_login_begin(void *arg, const struct login_request *request)
+static struct login *begin(struct edge *edge, const struct login_request *request)
 {
 	struct edge_login *l = memory_zeroed(sizeof(*l));
 
 	l->login.methods = &methods;
-	l->edge = arg;
+	l->edge = edge;
 	l->answer = request->answer;
 	l->arg = request->arg;
 	l->loop = request->loop;
@@ -196,4 +200,11 @@ struct login *edge_login_begin(void *arg, const struct login_request *request)
 	else
 		challenge(l, l->is_plain ? SLICE("") : SLICE("Username:"));
 	return &l->login;
+}
+
+struct login *edge_login_begin(void *arg, const struct login_request *request)
+{
+	struct edge *edge = arg;
+
+	return edge->dovecot ? dovecot_auth_begin(edge->dovecot, request) : begin(edge, request);
 }

@@ -62,7 +62,8 @@ def test_submitted_here_read_there(open_path, posthouse_bin, certs, site, as_roo
     with running(open_path, posthouse_bin, certs, site, as_root=as_root) as pair:
         hub.write("ts", f"vm1.vm relay:127.0.0.1:{pair.edge.port()} tls=verify\n")
         hub.wait_for("transport_maps: .*has changed and was taken up")
-        body = text(ALICE, "from the other side", BOB) + b".\r\n..dots\r\n\xc3\xa9\r\n"
+        body = b"Message-ID: <1@vm2.vm>\r\nDate: Sat, 21 Nov 2026 07:00:00 +0000\r\n"
+        body += text(ALICE, "from the other side", BOB) + b".\r\n..dots\r\n\xc3\xa9\r\n"
         submit(certs, bobs, BOB, ALICE, body)
         pair.edge.delivered(ALICE)
         (by_pop3,) = pop3_messages(pair.dovecot, certs, ALICE)

@@ -34,10 +34,10 @@ class Example:
             "/var/mail/vhosts": self.vhosts, "/run/dovecot/": f"{directory}/dovecot/run/",
         }
 
-    def share(self, path):
-        """For root and a group of the account, as the documentation says."""
+    def share(self, path, group=None):
+        """For root and a group, by default of the account, as the documentation says."""
         if os.geteuid() == 0:
-            os.chown(path, 0, self.account.gid)
+            shutil.chown(path, 0, group or self.account.gid)
         path.chmod(0o640)
 
     def text(self, file, **replacements):
@@ -50,14 +50,16 @@ class Example:
             text = text.replace(new[0], str(new[1]))
         return text.replace("vm1.vm", self.domain)
 
-    def put(self, file, text=None):
-        """A file of the directory into etc, for a group of the account."""
-        path = self.etc / file
+    def put(self, file, text=None, group=None):
+        """A file of the directory into etc, for a group, by default of the account."""
+        path = self.etc / (file + ".new")
         path.touch(mode=0o600)
         path.write_text(text if text is not None else self.text(file))
-        self.share(path)
+        self.share(path, group)
+        path.rename(self.etc / file)
 
-    def dovecot(self, site, as_root=True):
+    def dovecot(self, site, as_root=True, more=""):
+        """Running; more is put behind its configuration."""
         ports = {"imaps": site.port(), "pop3s": site.port()}
         name, group = self.account.name, self.account.group
         text = self.text("dovecot.conf", imaps=("port = 993", f"port = {ports['imaps']}"),
@@ -69,7 +71,8 @@ class Example:
             text = text.replace("extra_groups = posthouse", f"extra_groups = {group}")
         else:
             text = text.replace("extra_groups = posthouse", "")
-        return Dovecot(self.directory / "dovecot", text + "listen = 127.0.0.1\n", ports, as_root)
+        return Dovecot(self.directory / "dovecot", text + "listen = 127.0.0.1\n" + more, ports,
+                       as_root)
 
     def edge(self, site, posthouse_bin, next_hop, **parameters):
         """A running edge; the ports are those of the services in `listen`."""
