@@ -30,6 +30,7 @@ enum field_bit {
 	SEEN_RESENT_DATE = 1 << 4,
 	SEEN_RESENT_MESSAGE_ID = 1 << 5,
 	SEEN_RESENT_FROM = 1 << 6,
+	SEEN_LINE = 1 << 7,
 };
 
 /* The fields that Postfix completes or drops (its header_opts.c), and those it looks for. */
@@ -230,9 +231,26 @@ static void put_line(struct completion *c, struct slice line, struct buf *out)
 	put(c, line, out);
 }
 
+/* "From " in front of a message is no field, but what separates messages in a file (RFC 4155). */
+static bool is_of_mailbox(struct slice line)
+{
+	while (line.len > 0 && *line.ptr == '>')
+		line = slice_skip(line, 1);
+	return line.len > 5 && memcmp(line.ptr, "From ", 5) == 0;
+}
+
 static void see_line(struct completion *c, enum header_line kind, struct slice line,
 		     struct buf *out)
 {
+	bool is_first = !(c->seen & SEEN_LINE);
+
+	c->seen |= SEEN_LINE;
+	if (kind == HEADER_BROKEN && is_first && is_of_mailbox(line)) {
+		header_go_on(&c->reader);
+		put(c, SLICE("X-Mailbox-Line: "), out);
+		put(c, line, out);
+		return;
+	}
 	if (kind == HEADER_FIELD)
 		start_field(c, line, out);
 	if (kind == HEADER_FIELD || kind == HEADER_CONTINUED) {

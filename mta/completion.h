@@ -11,6 +11,7 @@
  * - Bcc, Resent-Bcc, Return-Path and Content-Length are taken out, as by
  *   message_drop_headers
  * - a header that runs into the body gets the empty line between them
+ * - a line of a mailbox file in front ("From alice Sat Nov 21 …") becomes X-Mailbox-Line
  *
  * A field that is there is not judged. Everything else passes as it is, byte
  * for byte, so signatures of complete mail (DKIM, S/MIME) stay good.

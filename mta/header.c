@@ -98,6 +98,12 @@ enum header_line header_last_line(struct header_reader *h, struct slice *ret_lin
 	return judge(h, *ret_line);
 }
 
+void header_go_on(struct header_reader *h)
+{
+	h->is_over = false;
+	h->has_field = true;
+}
+
 void header_reader_done(struct header_reader *h)
 {
 	buf_done(&h->kept);

@@ -31,6 +31,9 @@ struct header_reader {
 enum header_line header_next_line(struct header_reader *h, struct slice *bytes,
 				  struct slice *ret_line);
 
+/* After BROKEN: go on as if that line were a field. */
+void header_go_on(struct header_reader *h);
+
 /* When no more bytes come: the line that has no end. 0: there is none. */
 enum header_line header_last_line(struct header_reader *h, struct slice *ret_line);
 

@@ -43,6 +43,14 @@ static const struct {
 	{ "line feeds alone", "To: bob\nDate: x\n\ntext\n",
 	  "To: bob@vm1.vm\nDate: x\n" ID FROM "\ntext\n" },
 
+	{ "out of a mailbox file", "From alice Sat Nov 21\r\nTo: bob\r\n\r\nFrom x\r\n",
+	  "X-Mailbox-Line: From alice Sat Nov 21\r\nTo: bob@vm1.vm\r\n" ADDED "\r\nFrom x\r\n" },
+	{ "quoted by a mailbox file", ">From alice\r\nBcc: bob\r\n\r\n",
+	  "X-Mailbox-Line: >From alice\r\n" ADDED "\r\n" },
+	{ "not the first line", "To: bob\r\nFrom alice\r\nX: y\r\n\r\n",
+	  "To: bob@vm1.vm\r\n" ADDED "\r\nFrom alice\r\nX: y\r\n\r\n" },
+	{ "a sentence", "From here\r\n", "X-Mailbox-Line: From here\r\n" ADDED },
+
 	{ "Bcc goes", GIVEN "Bcc: c@z\r\nTo: b@y\r\n\r\n", GIVEN "To: b@y\r\n\r\n" },
 	{ "all of it", GIVEN "bcc: c@z,\r\n d@z\r\n\te@z\r\nBCC : f@z\r\nX: y\r\n\r\nBcc: t\r\n",
 	  GIVEN "X: y\r\n\r\nBcc: t\r\n" },
@@ -211,7 +219,7 @@ static void test_random(void **state)
 		"<",	    ">",	   ",",		";",
 		"(",	    ")",	   "\"",	"\\",
 		"[",	    "]",	   "\303\274",	".",
-		"\r\n\r\n", "team:",	   "=?a?Q?b?=",
+		"\r\n\r\n", "From x\r\n",  "team:",	"=?a?Q?b?=",
 	};
 
 	(void)state;
