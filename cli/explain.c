@@ -32,13 +32,13 @@ static int take_path(struct request *q, const struct generation *g, const char *
 	return CLI_DONE;
 }
 
-static int explain(const struct request *q, const struct generation *g, const char *address,
-		   bool is_first)
+static int explain_one(const struct request *q, const struct generation *g,
+		       const struct explain_family *family, const char *address, bool is_first)
 {
 	struct explanation e;
 	struct error err = { 0 };
 	struct buf out = { 0 };
-	int r = explain_address(g, address, q->sender, &e, &err);
+	int r = explain_address(g, family, address, q->sender, &e, &err);
 	bool is_failing;
 
 	if (r == 0 && q->with_probe)
@@ -58,6 +58,38 @@ static int explain(const struct request *q, const struct generation *g, const ch
 	if (r < 0)
 		return cli_fail(&err);
 	return is_failing ? CLI_NO : CLI_DONE;
+}
+
+static void print_aliases(const struct explain_family *family, bool is_first)
+{
+	struct buf out = { 0 };
+
+	if (!is_first)
+		buf_append_string(&out, "\n");
+	explain_aliases_text(family, &out);
+	cli_print(&out);
+	buf_done(&out);
+}
+
+/* Each address that this one stands for, or itself. */
+static int explain(const struct request *q, const struct generation *g, const char *recipient,
+		   bool is_first)
+{
+	struct explain_family family;
+	int code = CLI_DONE;
+
+	explain_expand(g, recipient, &family);
+	if (family.first && !q->as_json)
+		print_aliases(&family, is_first);
+	if (family.count == 0)
+		code = explain_one(q, g, &family, recipient, is_first || family.first);
+	for (size_t i = 0; (code == CLI_DONE || code == CLI_NO) && i < family.count; i++) {
+		int one = explain_one(q, g, &family, family.addresses[i], i == 0);
+
+		code = one == CLI_DONE ? code : one;
+	}
+	explain_family_done(&family);
+	return code;
 }
 
 static int explain_all(struct request *q, const struct generation *g, char **addresses, int count)

@@ -43,9 +43,26 @@ struct explain_hop {
 	struct probe_result *probe;	  /* NULL: none was made */
 };
 
+/* A line of an alias on the way (edge/edge.h). */
+struct explain_alias {
+	struct explain_alias *next;
+	const char *address, *parameter, *value, *source;
+};
+
+/* Whom the address that was asked about stands for. */
+struct explain_family {
+	struct arena arena;
+	const char *recipient;
+	struct explain_alias *first, *last;
+	const char *const *addresses; /* routes are theirs; */
+	size_t count;		      /*   0: it stands for itself, unless */
+	const char *error;	      /*   this says why nobody knows now; NULL: none */
+};
+
 struct explanation {
 	struct arena arena;
-	const char *address, *sender; /* sender NULL: not given */
+	const char *address, *sender;	     /* sender NULL: not given */
+	const struct explain_family *family; /* whose member the address is, or who it is itself */
 	struct explain_step *first, *last;
 	const struct transport_route *route; /* a reference; NULL: error says why there is none */
 	struct explain_senders senders;
@@ -64,9 +81,17 @@ struct explanation {
 	bool is_probed;
 };
 
-/* Negative: nothing could be asked. To be ended by explain_done() in either case. */
-int explain_address(const struct generation *g, const char *address, const char *sender,
-		    struct explanation *ret, struct error *err);
+/* explain_aliases.c */
+void explain_expand(const struct generation *g, const char *recipient, struct explain_family *ret);
+void explain_family_done(struct explain_family *f);
+
+/*
+ * One of the addresses of a family. Negative: nothing could be asked. To be
+ * ended by explain_done() in either case.
+ */
+int explain_address(const struct generation *g, const struct explain_family *family,
+		    const char *address, const char *sender, struct explanation *ret,
+		    struct error *err);
 void explain_done(struct explanation *e);
 
 /* Probe each next hop. Negative: it could not be done. */
@@ -85,6 +110,12 @@ bool explain_has_tls(const struct explanation *e);
 
 /* Whether it is names that decide at this level; else they are only recorded. */
 bool explain_checks_names(const struct tls_policy *policy);
+
+/* "451 4.3.0 TEXT" */
+const char *explain_status_text(struct arena *arena, const struct smtp_status *status);
+
+/* explain_aliases.c: what stands in front of the explanations of a family that has members. */
+void explain_aliases_text(const struct explain_family *f, struct buf *out);
 
 /* explain_text.c, explain_json.c: append to out. now_s: for days that are left. */
 void explain_text(const struct explanation *e, int64_t now_s, struct buf *out);

@@ -141,6 +141,23 @@ static const char *transport_name(const struct explanation *e)
 	return explain_action_name(e->action);
 }
 
+/* The lines that decided for whom the address stands, in their order. */
+static json_t *aliases_value(const struct explain_family *family)
+{
+	json_t *array = json_array();
+
+	for (const struct explain_alias *a = family->first; a; a = a->next) {
+		json_t *object = json_object();
+
+		json_object_set_new(object, "address", cli_json_text(a->address));
+		json_object_set_new(object, "parameter", cli_json_text(a->parameter));
+		json_object_set_new(object, "value", cli_json_text(a->value));
+		json_object_set_new(object, "source", cli_json_text(a->source));
+		json_array_append_new(array, object);
+	}
+	return array;
+}
+
 void explain_json(const struct explanation *e, struct buf *out)
 {
 	json_t *object = json_object();
@@ -152,6 +169,10 @@ void explain_json(const struct explanation *e, struct buf *out)
 	json_object_set_new(object, "source", cli_json_text(e->source));
 	json_object_set_new(object, "tls", explain_has_tls(e) ? tls_value(e) : json_null());
 	json_object_set_new(object, "error", e->error ? cli_json_text(e->error) : json_null());
+	if (e->family->count > 0) {
+		json_object_set_new(object, "expanded_from", cli_json_text(e->family->recipient));
+		json_object_set_new(object, "aliases", aliases_value(e->family));
+	}
 	if (e->is_probed)
 		json_object_set_new(object, "probe", probe_value(e));
 	cli_json_print(out, object);

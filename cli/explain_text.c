@@ -165,6 +165,15 @@ static void write_senders(const struct explanation *e, struct buf *out)
 		line(out, "recipient", e->known_by);
 }
 
+static void write_family(const struct explanation *e, struct buf *out)
+{
+	if (!e->family || e->family->count == 0)
+		return;
+	label(out, "alias");
+	cli_format_address(out, e->family->recipient);
+	buf_append_string(out, "\n");
+}
+
 static void write_action(const struct explanation *e, struct buf *out)
 {
 	label(out, "action");
@@ -415,6 +424,7 @@ void explain_text(const struct explanation *e, int64_t now_s, struct buf *out)
 {
 	cli_format_address(out, e->address);
 	buf_append_string(out, "\n");
+	write_family(e, out);
 	write_senders(e, out);
 	write_steps(e, out);
 	write_action(e, out);

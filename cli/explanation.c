@@ -28,7 +28,7 @@ static bool ask_policy(const struct generation *g, const struct explanation *e,
 	if (smtp_status_class(ret) != SMTP_DELIVERED)
 		return false;
 	policy->check_recipient(g->options.policy_arg, client, e->sender ? e->sender : "",
-				e->address, ret);
+				e->family->recipient, ret);
 	return true;
 }
 
@@ -70,13 +70,25 @@ static const char *login_of(const struct generation *g, struct explanation *e)
 						      : e->sender;
 }
 
+/* Whether it is relay_domains that anybody may send by. */
+static bool is_relay_domain(const struct generation *g, const struct explanation *e)
+{
+	enum edge_class class = EDGE_CLASS_RELAY;
+	struct error err;
+
+	if (g->edge)
+		edge_classify(g->edge, smtp_address_domain(e->family->recipient), &class, &err);
+	return class == EDGE_CLASS_RELAY;
+}
+
 static void find_senders(const struct generation *g, struct explanation *e)
 {
 	const struct net_address nowhere = { .len = 0 }; /* in no network */
 	const struct networks networks = networks_of(g);
 	struct mta_client client = { .address = &nowhere, .hello = "", .encrypted = true };
 
-	e->senders.source = g->hub ? config_source(g->config, CONFIG_RELAY_DOMAINS) : "";
+	e->senders.source =
+		is_relay_domain(g, e) ? config_source(g->config, CONFIG_RELAY_DOMAINS) : "";
 	e->senders.is_sender_refused = !ask_policy(g, e, &client, &e->senders.refusal);
 	e->senders.anybody = smtp_status_class(&e->senders.refusal) == SMTP_DELIVERED;
 	if (networks.count > 0) {
@@ -139,11 +151,11 @@ static enum explain_action action_of(enum transport_kind kind)
 	}
 }
 
-static const char *status_text(struct explanation *e, const struct smtp_status *status)
+const char *explain_status_text(struct arena *arena, const struct smtp_status *status)
 {
 	char enhanced[SMTP_ENHANCED_TEXT_SIZE];
 
-	return arena_printf(&e->arena, "%d %s %s", status->code,
+	return arena_printf(arena, "%d %s %s", status->code,
 			    smtp_status_enhanced_text(status, enhanced), status->text);
 }
 
@@ -165,7 +177,7 @@ static int find_route(const struct generation *g, struct explanation *e, struct 
 		e->action = action_of(e->route->kind);
 		e->source = e->route->source;
 		if (e->action == EXPLAIN_ERROR || e->action == EXPLAIN_RETRY)
-			e->error = status_text(e, &e->route->status);
+			e->error = explain_status_text(&e->arena, &e->route->status);
 	}
 	transport_free(transport);
 	return 0;
@@ -196,8 +208,14 @@ static void find_mailbox(const struct generation *g, struct explanation *e)
 	if (r < 0) {
 		e->error = arena_printf(&e->arena, "whether there is such a user: %s", err.text);
 		e->senders.anybody = true; /* as far as anybody can tell */
+	} else if (r == MAP_NOT_FOUND && e->family->count > 0) {
+		/* What the aliases of a recipient lead to is not looked at before it is delivered. */
+		e->action = EXPLAIN_ERROR;
+		e->error = arena_printf(&e->arena, "550 5.1.1 unknown user: \"%s\"", e->address);
 	} else if (r == MAP_FOUND) {
-		e->mailbox = arena_printf(&e->arena, "%s/%s", base, found.path);
+		e->mailbox = found.kind == EDGE_MAILBOX_HOME
+				     ? arena_printf(&e->arena, "~%s/%s", found.user, found.path)
+				     : arena_printf(&e->arena, "%s/%s", base, found.path);
 		e->mailbox_source = found.source;
 	}
 }
@@ -264,6 +282,7 @@ static bool is_unknown_user(const struct smtp_status *status)
 static enum config_parameter_id refused_by(const struct generation *g, const struct explanation *e)
 {
 	const char *maps = config_value(g->config, CONFIG_VIRTUAL_MAILBOX_MAPS);
+	enum edge_class class = EDGE_CLASS_OTHER;
 	struct error err;
 
 	if (!g->edge)
@@ -271,8 +290,12 @@ static enum config_parameter_id refused_by(const struct generation *g, const str
 							    : CONFIG_RELAY_DOMAINS;
 	if (e->senders.is_sender_refused)
 		return CONFIG_SMTPD_SENDER_LOGIN_MAPS;
-	if (g->options.policy->is_local(g->options.policy_arg, smtp_address_domain(e->address),
-					&err) != MAP_FOUND)
+	edge_classify(g->edge, smtp_address_domain(e->family->recipient), &class, &err);
+	if (class == EDGE_CLASS_LOCAL)
+		return CONFIG_LOCAL_RECIPIENT_MAPS;
+	if (class == EDGE_CLASS_ALIAS)
+		return CONFIG_VIRTUAL_ALIAS_MAPS;
+	if (class != EDGE_CLASS_MAILBOX)
 		return CONFIG_MYNETWORKS;
 	return maps && maps[0] ? CONFIG_VIRTUAL_MAILBOX_MAPS : CONFIG_SMTPD_SASL_PASSDB;
 }
@@ -285,19 +308,20 @@ static void refuse(const struct generation *g, struct explanation *e)
 
 	if (s->anybody || s->users || (is_for_some && e->error))
 		return;
-	e->error = status_text(e, &s->refusal);
+	e->error = explain_status_text(&e->arena, &s->refusal);
 	if (is_for_some)
 		return;
 	e->source = config_source(g->config, refused_by(g, e));
 	e->action = smtp_status_class(&s->refusal) == SMTP_FAILED ? EXPLAIN_ERROR : EXPLAIN_RETRY;
 }
 
-int explain_address(const struct generation *g, const char *address, const char *sender,
-		    struct explanation *e, struct error *err)
+int explain_address(const struct generation *g, const struct explain_family *family,
+		    const char *address, const char *sender, struct explanation *e,
+		    struct error *err)
 {
 	int r;
 
-	*e = (struct explanation){ .address = address, .sender = sender };
+	*e = (struct explanation){ .address = address, .sender = sender, .family = family };
 	r = find_route(g, e, err);
 	if (r < 0)
 		return r;
@@ -306,6 +330,10 @@ int explain_address(const struct generation *g, const char *address, const char 
 	if (e->action == EXPLAIN_LOCAL)
 		find_mailbox(g, e);
 	refuse(g, e);
+	if (family->error && e->action != EXPLAIN_ERROR) {
+		e->action = EXPLAIN_RETRY;
+		e->error = family->error;
+	}
 	if (explain_is_relayed(e))
 		find_hops(g, e);
 	return 0;

@@ -235,6 +235,11 @@ void config_free(struct config *config)
 	sasl_free(config->sasl);
 	domains_free(config->relay_domains);
 	domains_free(config->mailbox_domains);
+	domains_free(config->alias_domains);
+	domains_free(config->local_domains);
+	maps_free(config->virtual_aliases);
+	maps_free(config->local_aliases);
+	maps_free(config->local_recipients);
 	clientcerts_free(config->relay_clientcerts);
 	config_tls_free(config->tls);
 	buf_done(&config->renewal_problems);

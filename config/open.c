@@ -13,52 +13,46 @@
 #include "edge/maildir.h"
 #include "smtp/domain.h"
 
-/* Findings about what one parameter names. */
-struct finder {
-	struct config *config;
-	enum config_parameter_id id;
-};
-
-/* A map_report: the text of one without a line says itself what it is about. */
-static void on_finding(void *arg, bool is_error, const char *source, const char *text)
+/* The text of one without a line says itself what it is about. */
+void config_on_finding(void *arg, bool is_error, const char *source, const char *text)
 {
-	const struct finder *finder = arg;
+	const struct config_finder *finder = arg;
 
 	config_report_source(finder->config, finder->id, is_error ? CONFIG_ERROR : CONFIG_WARNING,
 			     source, text);
 }
 
-static void open_specs(struct config *c, enum config_parameter_id id, const char *specs,
+void config_open_specs(struct config *c, enum config_parameter_id id, const char *specs,
 		       struct maps **ret)
 {
-	struct finder finder = { c, id };
+	struct config_finder finder = { c, id };
 
 	if (specs && maps_open(slice_from(specs), c->directory, ret, NULL) < 0)
-		maps_diagnose(slice_from(specs), c->directory, on_finding, &finder);
+		maps_diagnose(slice_from(specs), c->directory, config_on_finding, &finder);
 	for (size_t i = 0; *ret && i < maps_count(*ret); i++)
 		config_check_map_readable(c, id, maps_at(*ret, i));
 }
 
-static void open_maps(struct config *c, enum config_parameter_id id, struct maps **ret)
+void config_open_maps(struct config *c, enum config_parameter_id id, struct maps **ret)
 {
-	open_specs(c, id, config_given_value(c, id), ret);
+	config_open_specs(c, id, config_given_value(c, id), ret);
 }
 
 /* What a client writes must not choose a route or a path, by $1 of a pattern. */
-static void refuse_substitutions(struct config *c, enum config_parameter_id id, struct maps *maps)
+void config_refuse_substitutions(struct config *c, enum config_parameter_id id, struct maps *maps)
 {
-	struct finder finder = { c, id };
+	struct config_finder finder = { c, id };
 
 	for (size_t i = 0; maps && i < maps_count(maps); i++)
-		map_refuse_substitutions(maps_at(maps, i), on_finding, &finder);
+		map_refuse_substitutions(maps_at(maps, i), config_on_finding, &finder);
 }
 
-static void check_maps(struct config *c, enum config_parameter_id id, struct maps *maps)
+void config_check_maps(struct config *c, enum config_parameter_id id, struct maps *maps)
 {
-	struct finder finder = { c, id };
+	struct config_finder finder = { c, id };
 
 	for (size_t i = 0; maps && i < maps_count(maps); i++)
-		map_check(maps_at(maps, i), on_finding, &finder);
+		map_check(maps_at(maps, i), config_on_finding, &finder);
 }
 
 /* A domain of a list as it is asked for (smtp/domain.h); anything else is left as it stands. */
@@ -97,19 +91,19 @@ static const char *spell_domains(struct config *c, struct slice list)
 	return spelled;
 }
 
-static void open_domains(struct config *c, enum config_parameter_id id, struct domains **ret)
+void config_open_domains(struct config *c, enum config_parameter_id id, struct domains **ret)
 {
 	const char *list = config_value(c, id);
-	struct finder finder = { c, id };
+	struct config_finder finder = { c, id };
 
 	if (list)
 		list = spell_domains(c, slice_from(list));
 
 	if (list && domains_open(slice_from(list), c->directory, ret, NULL) < 0)
-		domains_diagnose(slice_from(list), c->directory, on_finding, &finder);
+		domains_diagnose(slice_from(list), c->directory, config_on_finding, &finder);
 	for (size_t i = 0; *ret && i < domains_map_count(*ret); i++) {
 		config_check_map_readable(c, id, domains_map_at(*ret, i));
-		map_check(domains_map_at(*ret, i), on_finding, &finder);
+		map_check(domains_map_at(*ret, i), config_on_finding, &finder);
 	}
 }
 
@@ -138,7 +132,7 @@ static int visit_mailbox(void *arg, const char *key, const char *value, const ch
 
 	(void)key;
 	if (validate_mailbox(NULL, value, source, &err) < 0)
-		on_finding(arg, true, source, err.text);
+		config_on_finding(arg, true, source, err.text);
 	return 0;
 }
 
@@ -161,22 +155,22 @@ static bool has_nobody(struct map *map)
 
 static void check_network_map(struct config *c, struct map *map)
 {
-	struct finder finder = { c, CONFIG_MYNETWORKS };
+	struct config_finder finder = { c, CONFIG_MYNETWORKS };
 
 	if (map_has_every_key(map))
-		on_finding(&finder, true, map_spec(map), "would let anybody relay");
+		config_on_finding(&finder, true, map_spec(map), "would let anybody relay");
 	else if (has_nobody(map))
-		on_finding(&finder, false, map_spec(map), "seems to let anybody relay");
+		config_on_finding(&finder, false, map_spec(map), "seems to let anybody relay");
 }
 
 static void open_networks(struct config *c)
 {
 	struct config_networks *n = &c->networks, *e = &c->limit_exceptions;
 
-	open_specs(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, e->specs, &e->maps);
-	check_maps(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, e->maps);
-	open_specs(c, CONFIG_MYNETWORKS, n->specs, &n->maps);
-	check_maps(c, CONFIG_MYNETWORKS, n->maps);
+	config_open_specs(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, e->specs, &e->maps);
+	config_check_maps(c, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS, e->maps);
+	config_open_specs(c, CONFIG_MYNETWORKS, n->specs, &n->maps);
+	config_check_maps(c, CONFIG_MYNETWORKS, n->maps);
 	for (size_t i = 0; n->maps && i < maps_count(n->maps); i++)
 		check_network_map(c, maps_at(n->maps, i));
 	for (unsigned int i = 0; i < n->count; i++)
@@ -187,18 +181,18 @@ static void open_networks(struct config *c)
 
 static void open_mailboxes(struct config *c)
 {
-	struct finder finder = { c, CONFIG_VIRTUAL_MAILBOX_MAPS };
+	struct config_finder finder = { c, CONFIG_VIRTUAL_MAILBOX_MAPS };
 
-	open_domains(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS, &c->mailbox_domains);
-	open_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, &c->mailbox_maps);
-	refuse_substitutions(c, CONFIG_VIRTUAL_MAILBOX_MAPS, c->mailbox_maps);
+	config_open_domains(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS, &c->mailbox_domains);
+	config_open_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, &c->mailbox_maps);
+	config_refuse_substitutions(c, CONFIG_VIRTUAL_MAILBOX_MAPS, c->mailbox_maps);
 	for (size_t i = 0; c->mailbox_maps && i < maps_count(c->mailbox_maps); i++) {
 		map_visit(maps_at(c->mailbox_maps, i), visit_mailbox, &finder);
 		map_set_validate(maps_at(c->mailbox_maps, i), validate_mailbox, NULL);
 	}
-	check_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, c->mailbox_maps);
-	open_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, &c->sender_login_maps);
-	check_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, c->sender_login_maps);
+	config_check_maps(c, CONFIG_VIRTUAL_MAILBOX_MAPS, c->mailbox_maps);
+	config_open_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, &c->sender_login_maps);
+	config_check_maps(c, CONFIG_SMTPD_SENDER_LOGIN_MAPS, c->sender_login_maps);
 }
 
 enum config_severity config_secret_severity(const struct config *c, const struct error *err)
@@ -228,15 +222,15 @@ static void check_default_transport(struct config *c)
  */
 static void open_transport(struct config *c)
 {
-	struct finder routes = { c, CONFIG_TRANSPORT_MAPS };
-	struct finder policies = { c, CONFIG_SMTP_TLS_POLICY_MAPS };
+	struct config_finder routes = { c, CONFIG_TRANSPORT_MAPS };
+	struct config_finder policies = { c, CONFIG_SMTP_TLS_POLICY_MAPS };
 
-	open_maps(c, CONFIG_TRANSPORT_MAPS, &c->transport_maps);
-	refuse_substitutions(c, CONFIG_TRANSPORT_MAPS, c->transport_maps);
-	open_maps(c, CONFIG_SMTP_TLS_POLICY_MAPS, &c->tls_policy_maps);
+	config_open_maps(c, CONFIG_TRANSPORT_MAPS, &c->transport_maps);
+	config_refuse_substitutions(c, CONFIG_TRANSPORT_MAPS, c->transport_maps);
+	config_open_maps(c, CONFIG_SMTP_TLS_POLICY_MAPS, &c->tls_policy_maps);
 	config_transport_options(c, &c->transport);
-	transport_check(&c->transport, on_finding, &routes);
-	transport_check_policies(&c->transport, on_finding, &policies);
+	transport_check(&c->transport, config_on_finding, &routes);
+	transport_check_policies(&c->transport, config_on_finding, &policies);
 	check_default_transport(c);
 	transport_guard_maps(&c->transport);
 }
@@ -261,10 +255,11 @@ static void open_all(struct config *config)
 	config_open_certificates(config);
 	config_open_clients(config);
 	open_networks(config);
-	open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
-	open_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, &config->relay_recipient_maps);
-	check_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);
+	config_open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
+	config_open_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, &config->relay_recipient_maps);
+	config_check_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);
 	open_mailboxes(config);
+	config_open_addresses(config);
 	config_check_accounts(config);
 	open_transport(config);
 	config_check_reach(config);

@@ -3,15 +3,24 @@
 
 #include <assert.h>
 
+#include "base/macros.h"
 #include "mta/domain_list.h"
 #include "smtp/server.h"
 
 #define MAIL_NAME    "Posthouse"
 #define MEMORY_LIMIT (64u << 20) /* messages that wait in memory; the rest waits on disk */
 
+/* As edge_is_local() (edge/lookup.c) has it, before there is an edge. */
 static int edge_is_local(void *arg, struct slice domain, struct error *err)
 {
-	return domain_list_has(arg, domain, err);
+	const struct config *c = arg;
+	struct domains *lists[] = { c->local_domains, c->alias_domains, c->mailbox_domains };
+	int r = MAP_NOT_FOUND;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && r == MAP_NOT_FOUND; i++)
+		if (lists[i])
+			r = domain_list_has(lists[i], domain, err);
+	return r;
 }
 
 static int hub_is_local(void *arg, struct slice domain, struct error *err)
@@ -51,8 +60,8 @@ void config_transport_options(const struct config *c, struct transport_options *
 		.lacks_mailboxes = c->mode == CONFIG_HUB,
 		.can_verify = ca_file && ca_file[0] != '\0',
 		.has_local_dns = dns_servers_are_local(config_value(c, CONFIG_RESOLVER)),
-		.is_local = c->mailbox_domains ? edge_is_local : hub_is_local,
-		.is_local_arg = c->mailbox_domains,
+		.is_local = c->mode == CONFIG_HUB ? hub_is_local : edge_is_local,
+		.is_local_arg = (void *)c,
 	};
 	tls_protocols_parse(slice_from(config_value(c, CONFIG_SMTP_TLS_PROTOCOLS)),
 			    &ret->tls.min_version, NULL);
@@ -228,6 +237,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 		.sender_login_maps = config->sender_login_maps,
 		.networks = networks_of(&config->networks),
 	};
+	config_edge_addresses(config, ret);
 }
 
 void config_hub_options(const struct config *config, struct hub_options *ret)

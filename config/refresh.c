@@ -91,6 +91,17 @@ static void refresh_domains(const struct refresh *refresh, enum config_parameter
 		tell_change(refresh, id, config_value(refresh->config, id));
 }
 
+/* By default they are virtual_alias_maps, of which all is told already. */
+static void refresh_alias_domains(const struct refresh *refresh)
+{
+	struct config *config = refresh->config;
+
+	if (config_is_given(config, CONFIG_VIRTUAL_ALIAS_DOMAINS))
+		refresh_domains(refresh, CONFIG_VIRTUAL_ALIAS_DOMAINS, config->alias_domains);
+	else if (config->alias_domains)
+		domains_refresh(config->alias_domains, NULL);
+}
+
 struct weaker {
 	const struct refresh *refresh;
 	enum config_parameter_id id; /* whose maps have changed */
@@ -163,6 +174,11 @@ void config_refresh(struct config *config,
 	refresh_clients(&refresh, config->relay_clientcerts);
 	refresh_domains(&refresh, CONFIG_VIRTUAL_MAILBOX_DOMAINS, config->mailbox_domains);
 	refresh_maps(&refresh, CONFIG_VIRTUAL_MAILBOX_MAPS, config->mailbox_maps);
+	refresh_domains(&refresh, CONFIG_MYDESTINATION, config->local_domains);
+	refresh_maps(&refresh, CONFIG_VIRTUAL_ALIAS_MAPS, config->virtual_aliases);
+	refresh_alias_domains(&refresh);
+	refresh_maps(&refresh, CONFIG_ALIAS_MAPS, config->local_aliases);
+	refresh_maps(&refresh, CONFIG_LOCAL_RECIPIENT_MAPS, config->local_recipients);
 	refresh_maps(&refresh, CONFIG_SMTPD_SENDER_LOGIN_MAPS, config->sender_login_maps);
 	refresh_maps(&refresh, CONFIG_MYNETWORKS, config->networks.maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS,

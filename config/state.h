@@ -88,6 +88,11 @@ struct config {
 	struct maps *password_maps; /* where somebody logs in at next hops, and with */
 	struct sasl *sasl;
 	struct domains *relay_domains, *mailbox_domains;
+	struct domains *alias_domains, *local_domains; /* virtual_alias_domains, mydestination */
+	struct maps *virtual_aliases, *local_aliases;  /* virtual_alias_maps, alias_maps */
+	struct maps *local_recipients; /* of local_recipient_maps, but for the above and for */
+	bool has_system_users;	       /*   the system's accounts, */
+	bool knows_no_locals;	       /*   or it is empty */
 	struct clientcerts *relay_clientcerts;
 	struct config_tls *tls;	     /* NULL until certificates are opened */
 	struct buf renewal_problems; /* why changed files are not in use; each ends with NUL */
@@ -119,6 +124,24 @@ void config_report_source(struct config *c, enum config_parameter_id id,
 			  enum config_severity severity, const char *source, const char *text);
 
 void config_sort_problems(struct config *c);
+
+/* open.c: findings about what one parameter names; config_on_finding() is a map_report of them. */
+struct config_finder {
+	struct config *config;
+	enum config_parameter_id id;
+};
+
+void config_on_finding(void *arg, bool is_error, const char *source, const char *text);
+void config_open_specs(struct config *c, enum config_parameter_id id, const char *specs,
+		       struct maps **ret);
+void config_open_maps(struct config *c, enum config_parameter_id id, struct maps **ret);
+void config_refuse_substitutions(struct config *c, enum config_parameter_id id, struct maps *maps);
+void config_check_maps(struct config *c, enum config_parameter_id id, struct maps *maps);
+void config_open_domains(struct config *c, enum config_parameter_id id, struct domains **ret);
+
+/* addresses.c: aliases, and the domains of local users. Once the mailboxes are open. */
+void config_open_addresses(struct config *c);
+void config_edge_addresses(const struct config *c, struct edge_options *ret);
 
 /* reach.c: warns of relay_domains that no line of transport_maps is for. Once both are open. */
 void config_check_reach(struct config *c);

@@ -48,15 +48,17 @@ static const struct {
 	  "p.conf:8: error: unknown parameter smtp_use_tls; use smtp_tls_security_level\n" },
 	{ "given twice", HUB "\nworkers = 1\nworkers = 2\n",
 	  "p.conf:9: error: workers is given twice; it was given on line 8 before\n" },
-	{ "not available", HUB "home_mailbox = Maildir/\n",
-	  "p.conf:7: error: home_mailbox is not available in this version\n" },
-	{ "not available and given twice", HUB "alias_maps = a\nalias_maps = b\n",
-	  "p.conf:7: error: alias_maps is not available in this version\n"
-	  "p.conf:8: error: alias_maps is given twice; it was given on line 7 before\n" },
+	{ "not available", HUB "virtual_mailbox_limit = 1G\n",
+	  "p.conf:7: error: virtual_mailbox_limit is not available in this version\n" },
+	{ "not available and given twice",
+	  HUB "virtual_mailbox_limit = a\nvirtual_mailbox_limit = b\n",
+	  "p.conf:7: error: virtual_mailbox_limit is not available in this version\n"
+	  "p.conf:8: error: virtual_mailbox_limit is given twice; it was given on line 7 "
+	  "before\n" },
 	{ "of the other mode", HUB "virtual_mailbox_domains = a\n",
 	  "p.conf:7: error: virtual_mailbox_domains has no meaning in mode hub\n" },
-	{ "of the other mode", EDGE "relay_domains = a\n",
-	  "p.conf:7: error: relay_domains has no meaning in mode edge\n" },
+	{ "of the other mode", EDGE "relay_recipient_maps = static:a\n",
+	  "p.conf:7: error: relay_recipient_maps has no meaning in mode edge\n" },
 	{ "control bytes are not passed on", HUB "log_format = \x1b[31m\n",
 	  "p.conf:7: error: log_format: ?[31m: expected text\n" },
 

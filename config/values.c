@@ -9,6 +9,7 @@
 
 #include "base/nearest.h"
 #include "base/parse.h"
+#include "edge/maildir.h"
 #include "smtp/address.h"
 
 #define LIST_SEPARATORS ", \t\r\n"
@@ -370,6 +371,20 @@ static int check_delimiter(struct value *v, struct error *err)
 	return 0;
 }
 
+static int check_home(struct value *v, struct error *err)
+{
+	if (v->text.len == 0)
+		return 0;
+	if (v->text.ptr[v->text.len - 1] != '/')
+		return error_set(err, -EINVAL,
+				 "expected a Maildir, with a trailing /; others are not available "
+				 "in this version");
+	if (!maildir_path_is_safe(v->normal))
+		return error_set(err, -EINVAL,
+				 "expected a path below the home directory, without ..");
+	return 0;
+}
+
 int config_value_check(struct config *c, const struct config_parameter *p, const char *value,
 		       const char **ret_value, struct error *err)
 {
@@ -399,6 +414,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_PASSDB] = check_passdb,
 		[CONFIG_TYPE_LOG] = check_log,
 		[CONFIG_TYPE_MAILBOX] = check_mailbox,
+		[CONFIG_TYPE_HOME] = check_home,
 		[CONFIG_TYPE_DELIMITER] = check_delimiter,
 	};
 	struct value v = { c, p, slice_from(value), value };

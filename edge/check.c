@@ -7,11 +7,15 @@
 
 #include "smtp/address.h"
 
-/* Why is for the operator; clients are told that it is for now only. */
+/*
+ * Why is for the operator; clients are told that it is for now only. parameter
+ * NULL: the error begins with it.
+ */
 static void lookup_failed(const struct edge *edge, const char *parameter, const char *address,
 			  const struct error *err, struct smtp_status *ret)
 {
-	log_write(edge->options.log, "smtpd", LOG_LEVEL_ERROR, "%s: %s", parameter, err->text);
+	log_write(edge->options.log, "smtpd", LOG_LEVEL_ERROR, "%s%s%s", parameter ? parameter : "",
+		  parameter ? ": " : "", err->text);
 	smtp_status_set(ret, 451, ESC(4, 3, 0), "<%s>: Temporary lookup failure", address);
 }
 
@@ -47,7 +51,7 @@ void edge_check_sender(void *arg, const struct mta_client *client, const char *s
 	}
 	r = edge_is_local(edge, smtp_address_domain(sender), &err);
 	if (r < 0)
-		lookup_failed(edge, "virtual_mailbox_domains", sender, &err, ret);
+		lookup_failed(edge, NULL, sender, &err, ret);
 	if (r != MAP_FOUND)
 		return;
 	r = edge_is_trusted(edge, client, &err);
@@ -58,31 +62,167 @@ void edge_check_sender(void *arg, const struct mta_client *client, const char *s
 				"<%s>: Sender address rejected: not logged in", sender);
 }
 
-static void check_mailbox(struct edge *edge, const char *recipient, struct smtp_status *ret)
+/* ---- our own recipients ---- */
+
+/* What Postfix says, with its code; one of the 4xx makes senders try again. */
+static void refuse_unknown(const char *recipient, int code, const char *table,
+			   struct smtp_status *ret)
+{
+	struct smtp_enhanced enhanced = ESC(5, 1, 1);
+
+	if (code == 0)
+		code = 550;
+	enhanced.class = (unsigned char)(code / 100);
+	smtp_status_set(ret, code, enhanced,
+			"<%s>: Recipient address rejected: User unknown in %s table", recipient,
+			table);
+}
+
+/* As in edge_find_key(). */
+static int has_virtual_alias(struct edge *edge, const char *recipient, struct error *err)
+{
+	struct arena arena = { 0 };
+	struct map_result found;
+	struct edge_key key;
+	bool is_bare;
+	int r;
+
+	if (!edge->options.virtual_aliases)
+		return MAP_NOT_FOUND;
+	edge_key_read(edge, recipient, &arena, &key);
+	r = edge_find_key(edge, edge->options.virtual_aliases, &key, &arena, &found, &is_bare, err);
+	arena_done(&arena);
+	if (r < 0)
+		error_prefix(err, "virtual_alias_maps");
+	return r;
+}
+
+static int has_local_name(struct edge *edge, struct maps *maps, const char *parameter,
+			  const char *recipient, struct error *err)
+{
+	struct arena arena = { 0 };
+	struct map_result found;
+	bool is_bare;
+	int r = maps ? edge_find_local(edge, maps, recipient, &arena, &found, &is_bare, err)
+		     : MAP_NOT_FOUND;
+
+	arena_done(&arena);
+	if (r < 0)
+		error_prefix(err, "%s", parameter);
+	return r;
+}
+
+static int has_user(struct edge *edge, const char *recipient, struct error *err)
+{
+	struct arena arena = { 0 };
+	const char *name;
+	int r = edge_find_user(edge, recipient, &arena, &name, err);
+
+	arena_done(&arena);
+	return r;
+}
+
+/* local_recipient_maps. */
+static int is_known_local(struct edge *edge, const char *recipient, struct error *err)
+{
+	const struct edge_options *o = &edge->options;
+	int r;
+
+	if (o->knows_no_locals)
+		return MAP_FOUND;
+	r = has_local_name(edge, o->local_aliases, "alias_maps", recipient, err);
+	if (r == MAP_NOT_FOUND)
+		r = has_local_name(edge, o->local_recipients, "local_recipient_maps", recipient,
+				   err);
+	return r == MAP_NOT_FOUND && o->has_system_users ? has_user(edge, recipient, err) : r;
+}
+
+static int has_mailbox(struct edge *edge, const char *recipient, struct error *err)
 {
 	struct arena arena = { 0 };
 	struct edge_mailbox found;
-	struct error err;
-	int r = edge_find_mailbox(edge, recipient, &arena, &found, &err);
+	int r = edge_find_mailbox(edge, recipient, &arena, &found, err);
 
-	if (r < 0)
-		lookup_failed(edge, "virtual_mailbox_maps", recipient, &err, ret);
-	else if (r == MAP_FOUND)
-		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
-	else
-		smtp_status_set(ret, 550, ESC(5, 1, 1),
-				"<%s>: Recipient address rejected: User unknown in virtual "
-				"mailbox table",
-				recipient);
 	arena_done(&arena);
+	if (r < 0)
+		error_prefix(err, "virtual_mailbox_maps");
+	return r;
 }
 
-/* For mail that goes elsewhere. */
-static void check_relay(struct edge *edge, const struct mta_client *client, const char *recipient,
+static int is_known(struct edge *edge, enum edge_class class, const char *recipient,
+		    struct error *err)
+{
+	int r = has_virtual_alias(edge, recipient, err);
+
+	if (r != MAP_NOT_FOUND)
+		return r;
+	if (class == EDGE_CLASS_LOCAL)
+		return is_known_local(edge, recipient, err);
+	return class == EDGE_CLASS_MAILBOX ? has_mailbox(edge, recipient, err) : MAP_NOT_FOUND;
+}
+
+/* Each domain has a postmaster, and expand.c knows who that is where nobody says so. */
+static bool is_left_to_postmaster(struct edge *edge, const char *recipient, struct smtp_status *ret)
+{
+	struct mta_expansion expansion = { 0 };
+	struct arena arena = { 0 };
+	bool is_left;
+
+	if (!slice_equal_nocase(smtp_address_local(recipient), SLICE("postmaster")))
+		return false;
+	smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	edge_expand(edge, recipient, &arena, &expansion, ret);
+	is_left = expansion.is_alias || smtp_status_class(ret) != SMTP_DELIVERED;
+	arena_done(&arena);
+	return is_left;
+}
+
+static void check_known(struct edge *edge, enum edge_class class, const char *recipient,
 			struct smtp_status *ret)
+{
+	const struct edge_options *o = &edge->options;
+	struct error err;
+	int r = is_known(edge, class, recipient, &err);
+
+	if (r < 0)
+		lookup_failed(edge, NULL, recipient, &err, ret);
+	else if (r == MAP_FOUND)
+		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
+	else if (is_left_to_postmaster(edge, recipient, ret))
+		return;
+	else if (class == EDGE_CLASS_LOCAL)
+		refuse_unknown(recipient, o->unknown_local_code, "local recipient", ret);
+	else if (class == EDGE_CLASS_ALIAS)
+		refuse_unknown(recipient, o->unknown_alias_code, "virtual alias", ret);
+	else
+		refuse_unknown(recipient, o->unknown_mailbox_code, "virtual mailbox", ret);
+}
+
+/* ---- others ---- */
+
+/*
+ * Local parts like "a%b" and "b!a" mean a@b to some servers. One that trusts us
+ * would be a relay for anybody, so they are not for anybody, as on a hub.
+ */
+static bool names_route(const char *recipient)
+{
+	struct slice local = smtp_address_local(recipient);
+
+	for (size_t i = 0; i < local.len; i++)
+		if (strchr("@%!", local.ptr[i]))
+			return true;
+	return false;
+}
+
+/* For mail that goes elsewhere: relay_domains are for anybody. */
+static void check_relay(struct edge *edge, const struct mta_client *client, enum edge_class class,
+			const char *recipient, struct smtp_status *ret)
 {
 	struct error err;
 	int r = client->user ? MAP_FOUND : edge_is_trusted(edge, client, &err);
+
+	if (r == MAP_NOT_FOUND && class == EDGE_CLASS_RELAY && !names_route(recipient))
+		r = MAP_FOUND;
 
 	if (r < 0)
 		lookup_failed(edge, "mynetworks", recipient, &err, ret);
@@ -92,18 +232,29 @@ static void check_relay(struct edge *edge, const struct mta_client *client, cons
 		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
 }
 
+/* The system's accounts may be on another host. */
+bool edge_recipient_blocks(void *arg, const char *recipient)
+{
+	const struct edge *edge = arg;
+	enum edge_class class;
+
+	return edge->options.has_system_users && !edge->options.knows_no_locals &&
+	       edge_classify(edge, smtp_address_domain(recipient), &class, NULL) == 0 &&
+	       class == EDGE_CLASS_LOCAL;
+}
+
 void edge_check_recipient(void *arg, const struct mta_client *client, const char *sender,
 			  const char *recipient, struct smtp_status *ret)
 {
 	struct edge *edge = arg;
+	enum edge_class class;
 	struct error err;
-	int r = edge_is_local(edge, smtp_address_domain(recipient), &err);
 
 	(void)sender;
-	if (r < 0)
-		lookup_failed(edge, "virtual_mailbox_domains", recipient, &err, ret);
-	else if (r == MAP_FOUND)
-		check_mailbox(edge, recipient, ret);
+	if (edge_classify(edge, smtp_address_domain(recipient), &class, &err) < 0)
+		lookup_failed(edge, NULL, recipient, &err, ret);
+	else if (class == EDGE_CLASS_OTHER || class == EDGE_CLASS_RELAY)
+		check_relay(edge, client, class, recipient, ret);
 	else
-		check_relay(edge, client, recipient, ret);
+		check_known(edge, class, recipient, ret);
 }

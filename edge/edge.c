@@ -1,4 +1,4 @@
-/* Made from its options and freed; what it does is in lookup.c, check.c, login.c and deliver.c. */
+/* Made from its options and freed; what it does is in lookup.c, expand.c, check.c, login.c and deliver.c. */
 #include "edge/internal.h"
 
 #include <errno.h>
@@ -7,6 +7,8 @@
 const struct mta_policy edge_policy = {
 	.check_sender = edge_check_sender,
 	.check_recipient = edge_check_recipient,
+	.recipient_blocks = edge_recipient_blocks,
+	.expand = edge_expand,
 	.is_local = edge_is_local,
 	.login_mechanisms = edge_login_mechanisms,
 	.login_begin = edge_login_begin,
@@ -41,6 +43,7 @@ int edge_new(const struct edge_options *options, struct edge **ret_edge, struct 
 		free(edge);
 		return r;
 	}
+	edge->includes = includes_new();
 	*ret_edge = edge;
 	return 0;
 }
@@ -51,6 +54,7 @@ void edge_free(struct edge *edge)
 		return;
 	accounts_free(edge->accounts);
 	dovecot_auth_free(edge->dovecot);
+	includes_free(edge->includes);
 	free(edge);
 }
 
@@ -61,6 +65,7 @@ const char *edge_trouble(const struct edge *edge)
 
 int edge_refresh(struct edge *edge, struct error *err)
 {
+	includes_refresh(edge->includes, edge->options.log);
 	if (edge->dovecot)
 		return dovecot_auth_refresh(edge->dovecot, err);
 	return edge->accounts ? accounts_refresh(edge->accounts, err) : MAP_NOT_CHANGED;

@@ -5,7 +5,11 @@
  * Who may send (docs/architecture.md): users that logged in, as themselves;
  * trusted networks; clients with a certificate of relay_clientcerts; anybody
  * else only to our own mailboxes, and never with a sender address of our own
- * domains.
+ * domains. Mail for relay_domains is taken from anybody, as by a backup MX.
+ *
+ * Addresses (docs/edge.md): aliases are expanded before a message is queued;
+ * what they end in is a mailbox of a virtual domain, one in the home directory
+ * of a system account, or elsewhere.
  */
 #pragma once
 
@@ -16,12 +20,32 @@
 
 struct edge;
 
+/* Where the extension of an address goes along to what the address stands for. */
+enum edge_propagation {
+	EDGE_PROPAGATE_VIRTUAL = 1,
+	EDGE_PROPAGATE_ALIAS = 2,
+	EDGE_PROPAGATE_INCLUDE = 4,
+};
+
 struct edge_options {
 	const char *hostname;
 	const char *origin; /* myorigin: in maps its users may stand without it; NULL: none */
 	const char *recipient_delimiter; /* "" or NULL: addresses have no extensions */
 	struct log *log;		 /* for lookups that fail; NULL: silent */
 	struct domains *mailbox_domains; /* virtual_mailbox_domains */
+	struct domains *alias_domains;	 /* virtual_alias_domains; NULL: none */
+	struct domains *local_domains;	 /* mydestination; NULL: none */
+	struct domains *relay_domains;	 /* NULL: none */
+	struct maps *virtual_aliases;	 /* virtual_alias_maps; NULL: none */
+	struct maps *local_aliases;	 /* alias_maps, opened as such; NULL: none */
+	struct maps
+		*local_recipients; /* what else local_recipient_maps has than these; NULL: none */
+	bool knows_no_locals;	   /* that is empty: nobody is refused for being unknown */
+	bool has_system_users;	   /* local_recipient_maps has the accounts of the system */
+	const char *home_mailbox;  /* of these, "Maildir/"; "" or NULL: nowhere */
+	unsigned int expansion_limit, recursion_limit; /* virtual_alias_…; 0: 1000 */
+	unsigned int propagated; /* enum edge_propagation, or-ed: propagate_unmatched_extensions */
+	int unknown_local_code, unknown_alias_code, unknown_mailbox_code; /* of replies; 0: 550 */
 	struct maps
 		*mailbox_maps;	  /* virtual_mailbox_maps; NULL: each user has domain/local-part/ */
 	const char *mailbox_base; /* virtual_mailbox_base, absolute */
@@ -39,6 +63,39 @@ const char *edge_trouble(const struct edge *edge);
 
 /* Takes up a changed password file. Blocks. 0: changed, MAP_NOT_CHANGED, or an error. */
 int edge_refresh(struct edge *edge, struct error *err);
+
+/* How we have to do with a domain. The first that has it counts, as in Postfix's resolver. */
+enum edge_class {
+	EDGE_CLASS_OTHER,
+	EDGE_CLASS_LOCAL,   /* mydestination */
+	EDGE_CLASS_ALIAS,   /* virtual_alias_domains */
+	EDGE_CLASS_MAILBOX, /* virtual_mailbox_domains */
+	EDGE_CLASS_RELAY,   /* relay_domains */
+};
+
+/* 0, or an error, which begins with the parameter's name. */
+int edge_classify(const struct edge *edge, struct slice domain, enum edge_class *ret,
+		  struct error *err);
+
+/* One line on the way from an address to those that it stands for. */
+struct edge_alias {
+	const char *address;   /* that was looked up; of an included file, its path */
+	const char *parameter; /* "virtual_alias_maps", "alias_maps", ":include:" */
+	const char *value;     /* of the line */
+	const char *source;    /* "aliases:3" */
+};
+
+typedef void edge_alias_trace(void *arg, const struct edge_alias *alias);
+
+/*
+ * mta_policy.expand, telling of each line, within the call. trace may be NULL.
+ * An address that stands for itself and others is one of these; one that is met
+ * again, in a circle or otherwise, adds nothing. Where the status is set
+ * ret_why, which may be NULL, says more than clients are told.
+ */
+void edge_expand_traced(struct edge *edge, const char *recipient, edge_alias_trace *trace,
+			void *trace_arg, struct arena *arena, struct mta_expansion *ret,
+			struct smtp_status *ret_status, struct error *ret_why);
 
 enum edge_mailbox_kind {
 	EDGE_MAILBOX_VIRTUAL, /* of a virtual mailbox domain: below virtual_mailbox_base */

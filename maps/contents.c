@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "maps/aliases.h"
 #include "maps/internal.h"
 #include "maps/text.h"
 
@@ -54,6 +55,8 @@ int contents_parse(struct map *map, char *text, size_t len, map_report *report, 
 	int r;
 
 	*ret = (struct contents){ 0 };
+	if (map->kind == KIND_ALIASES)
+		return aliases_parse(text, len, map->name, report, arg, &ret->table, err);
 	if (map->kind == KIND_TEXT)
 		return text_parse(text, len, map->name, report, arg, &ret->table, err);
 	if (map->kind == KIND_SQLITE || map->kind == KIND_ACCOUNTS)

@@ -216,7 +216,7 @@ void domains_diagnose(struct slice list, const char *directory, map_report *repo
 		struct slice name = slice_skip(item, item.ptr[0] == '!');
 
 		if (name.len && is_map(name))
-			map_diagnose(name, directory, report, arg);
+			map_diagnose(name, false, directory, report, arg);
 		else if (parse_entry(&scratch, item, directory, &entry, &error) < 0)
 			report(arg, true, escape_cstr(item, shown, sizeof(shown)), error.text);
 	}

@@ -15,6 +15,7 @@
 
 enum map_kind {
 	KIND_TEXT,
+	KIND_ALIASES, /* the same, in the format of aliases(5) */
 	KIND_INLINE,
 	KIND_STATIC,
 	KIND_REGEXP,
@@ -25,7 +26,7 @@ enum map_kind {
 
 /* What a map holds at one time: one of these, or nothing (static:). Shared, never changed. */
 struct contents {
-	struct table *table; /* text, inline */
+	struct table *table; /* text, aliases, inline */
 	struct rules *rules; /* regexp, cidr */
 	struct sqlite_map *sqlite;
 };
@@ -60,15 +61,19 @@ int inline_parse(struct slice text, struct table **ret_table, struct error *err)
 /* "{ {rule}, {rule} }" as lines. */
 int inline_lines(struct slice text, struct buf *out, struct error *err);
 
-/* map_open() that reports each bad line, not only the first; report may be NULL. */
-int map_open_reporting(struct slice spec, const char *directory, map_report *report, void *arg,
-		       struct map **ret_map, struct error *err);
+/*
+ * map_open(), or map_open_aliases(), that reports each bad line, not only the
+ * first; report may be NULL.
+ */
+int map_open_reporting(struct slice spec, bool as_aliases, const char *directory,
+		       map_report *report, void *arg, struct map **ret_map, struct error *err);
 
 /* Another map with the same contents, which are shared. */
 struct map *map_copy(struct map *map);
 
-/* Report each error for which map_open() would fail. */
-void map_diagnose(struct slice spec, const char *directory, map_report *report, void *arg);
+/* Report each error for which map_open() would fail, or map_open_aliases(). */
+void map_diagnose(struct slice spec, bool as_aliases, const char *directory, map_report *report,
+		  void *arg);
 
 /* Whether the map has the key: MAP_FOUND, MAP_NOT_FOUND, or an error. */
 int map_has(struct map *map, struct slice key, struct error *err);

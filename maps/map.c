@@ -159,8 +159,8 @@ int map_open_accounts(const char *file, map_report *report, void *arg, struct ma
 	return r;
 }
 
-int map_open_reporting(struct slice spec, const char *directory, map_report *report, void *arg,
-		       struct map **ret_map, struct error *err)
+int map_open_reporting(struct slice spec, bool as_aliases, const char *directory,
+		       map_report *report, void *arg, struct map **ret_map, struct error *err)
 {
 	CLEANUP(map_freep) struct map *map = NULL;
 	struct slice name, trimmed = slice_trim(spec);
@@ -180,7 +180,7 @@ int map_open_reporting(struct slice spec, const char *directory, map_report *rep
 	if (name.len == 0)
 		return error_set(err, -EINVAL, "\"%s\": nothing behind the colon", shown);
 
-	map = new_map(kind, trimmed, name);
+	map = new_map(as_aliases && kind == KIND_TEXT ? KIND_ALIASES : kind, trimmed, name);
 	r = open_kind(map, directory, report, arg, err);
 	if (r < 0)
 		return r;
@@ -191,7 +191,13 @@ int map_open_reporting(struct slice spec, const char *directory, map_report *rep
 
 int map_open(struct slice spec, const char *directory, struct map **ret_map, struct error *err)
 {
-	return map_open_reporting(spec, directory, NULL, NULL, ret_map, err);
+	return map_open_reporting(spec, false, directory, NULL, NULL, ret_map, err);
+}
+
+int map_open_aliases(struct slice spec, const char *directory, struct map **ret_map,
+		     struct error *err)
+{
+	return map_open_reporting(spec, true, directory, NULL, NULL, ret_map, err);
 }
 
 struct map *map_copy(struct map *map)
@@ -247,7 +253,7 @@ bool map_is_pattern(const struct map *map)
 
 bool map_lists_keys(const struct map *map)
 {
-	return map->kind == KIND_TEXT || map->kind == KIND_INLINE;
+	return map->kind == KIND_TEXT || map->kind == KIND_ALIASES || map->kind == KIND_INLINE;
 }
 
 const char *map_database(struct map *map, struct arena *arena)

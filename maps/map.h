@@ -7,6 +7,7 @@
  * postmap(1)); static:VALUE; inline:{ k = v, ... } or inline:{ {k = v}, ... };
  * regexp:FILE and cidr:FILE, patterns that are tried in order (maps/rules.h),
  * or regexp:{ {rule}, ... }; sqlite:FILE.cf, a query (maps/sqlite.h).
+ * The text files of alias_maps have another format (map_open_aliases()).
  * Where a key stands twice in a file the first line counts, as in Postfix;
  * map_check() tells. In inline: that is an error.
  *
@@ -44,6 +45,10 @@ typedef void map_report(void *arg, bool is_error, const char *source, const char
 
 /* Relative file names are relative to directory. Errors name the file and line. */
 int map_open(struct slice spec, const char *directory, struct map **ret_map, struct error *err);
+
+/* The same; but a text file is in the format of aliases(5), "name: value, ...", as of alias_maps. */
+int map_open_aliases(struct slice spec, const char *directory, struct map **ret_map,
+		     struct error *err);
 void map_free(struct map *map);
 DEFINE_CLEANUP(struct map *, map_free);
 const char *map_spec(const struct map *map);
@@ -146,6 +151,8 @@ int map_list_next(struct slice *rest, struct slice *ret_item, struct error *err)
 struct maps;
 
 int maps_open(struct slice specs, const char *directory, struct maps **ret_maps, struct error *err);
+int maps_open_aliases(struct slice specs, const char *directory, struct maps **ret_maps,
+		      struct error *err); /* as map_open_aliases() */
 
 /* The same maps with what they hold now; refreshing the one leaves the other as it is. */
 struct maps *maps_copy(const struct maps *maps);
@@ -168,6 +175,8 @@ int maps_refresh(struct maps *maps, struct error *err);
  * bad line of each file, where maps_open() tells but the first.
  */
 void maps_diagnose(struct slice specs, const char *directory, map_report *report, void *arg);
+void maps_diagnose_aliases(struct slice specs, const char *directory, map_report *report,
+			   void *arg);
 
 /*
  * domains - a list of domains and maps: "vm1.vm, .vm2.vm, hash:file"

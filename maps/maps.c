@@ -54,7 +54,8 @@ struct maps {
 	size_t count;
 };
 
-static int add_map(struct maps *maps, struct slice spec, const char *directory, struct error *err)
+static int add_map(struct maps *maps, struct slice spec, bool as_aliases, const char *directory,
+		   struct error *err)
 {
 	struct map **grown = realloc(maps->maps, (maps->count + 1) * sizeof(*grown));
 	int r;
@@ -62,13 +63,15 @@ static int add_map(struct maps *maps, struct slice spec, const char *directory, 
 	if (!grown)
 		return error_set(err, -ENOMEM, "out of memory");
 	maps->maps = grown;
-	r = map_open(spec, directory, &maps->maps[maps->count], err);
+	r = map_open_reporting(spec, as_aliases, directory, NULL, NULL, &maps->maps[maps->count],
+			       err);
 	if (r >= 0)
 		maps->count++;
 	return r;
 }
 
-int maps_open(struct slice specs, const char *directory, struct maps **ret_maps, struct error *err)
+static int open_all(struct slice specs, bool as_aliases, const char *directory,
+		    struct maps **ret_maps, struct error *err)
 {
 	CLEANUP(maps_freep) struct maps *maps = calloc(1, sizeof(*maps));
 	struct slice spec;
@@ -77,7 +80,7 @@ int maps_open(struct slice specs, const char *directory, struct maps **ret_maps,
 	if (!maps)
 		return error_set(err, -ENOMEM, "out of memory");
 	while ((r = map_list_next(&specs, &spec, err)) > 0) {
-		r = add_map(maps, spec, directory, err);
+		r = add_map(maps, spec, as_aliases, directory, err);
 		if (r < 0)
 			return r;
 	}
@@ -86,6 +89,17 @@ int maps_open(struct slice specs, const char *directory, struct maps **ret_maps,
 	*ret_maps = maps;
 	maps = NULL;
 	return 0;
+}
+
+int maps_open(struct slice specs, const char *directory, struct maps **ret_maps, struct error *err)
+{
+	return open_all(specs, false, directory, ret_maps, err);
+}
+
+int maps_open_aliases(struct slice specs, const char *directory, struct maps **ret_maps,
+		      struct error *err)
+{
+	return open_all(specs, true, directory, ret_maps, err);
 }
 
 struct maps *maps_copy(const struct maps *maps)
@@ -172,19 +186,22 @@ static void note_report(void *arg, bool is_error, const char *source, const char
 	witness->report(witness->arg, is_error, source, text);
 }
 
-void map_diagnose(struct slice spec, const char *directory, map_report *report, void *arg)
+void map_diagnose(struct slice spec, bool as_aliases, const char *directory, map_report *report,
+		  void *arg)
 {
 	CLEANUP(map_freep) struct map *map = NULL;
 	struct witness witness = { .report = report, .arg = arg };
 	struct error error = { 0 };
 	char shown[128];
 
-	if (map_open_reporting(spec, directory, note_report, &witness, &map, &error) < 0 &&
+	if (map_open_reporting(spec, as_aliases, directory, note_report, &witness, &map, &error) <
+		    0 &&
 	    !witness.has_reported)
 		report(arg, true, escape_cstr(spec, shown, sizeof(shown)), error.text);
 }
 
-void maps_diagnose(struct slice specs, const char *directory, map_report *report, void *arg)
+static void diagnose_all(struct slice specs, bool as_aliases, const char *directory,
+			 map_report *report, void *arg)
 {
 	struct slice spec, whole = specs;
 	struct error error = { 0 };
@@ -192,7 +209,17 @@ void maps_diagnose(struct slice specs, const char *directory, map_report *report
 	int r;
 
 	while ((r = map_list_next(&specs, &spec, &error)) > 0)
-		map_diagnose(spec, directory, report, arg);
+		map_diagnose(spec, as_aliases, directory, report, arg);
 	if (r < 0)
 		report(arg, true, escape_cstr(whole, shown, sizeof(shown)), error.text);
+}
+
+void maps_diagnose(struct slice specs, const char *directory, map_report *report, void *arg)
+{
+	diagnose_all(specs, false, directory, report, arg);
+}
+
+void maps_diagnose_aliases(struct slice specs, const char *directory, map_report *report, void *arg)
+{
+	diagnose_all(specs, true, directory, report, arg);
 }

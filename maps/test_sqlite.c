@@ -243,7 +243,7 @@ static void test_refused(void **state)
 			fail_msg("taken: %s", refusals[i].cf);
 		if (strncmp(err.text, refusals[i].error, strlen(refusals[i].error)) != 0)
 			fail_msg("%s: %s", refusals[i].cf, err.text);
-		map_diagnose(SLICE("sqlite:q.cf"), f->path, note_report, &told);
+		map_diagnose(SLICE("sqlite:q.cf"), false, f->path, note_report, &told);
 		buf_append(&told, "", 1);
 		if (strncmp(buf_slice(&told).ptr, refusals[i].error, strlen(refusals[i].error)) !=
 		    0)

@@ -29,7 +29,7 @@ static struct log *log_of(const struct inbound *s)
 
 bool inbound_is_busy(const struct inbound *s)
 {
-	return s->login_awaited || s->writing || s->committing;
+	return s->login_awaited || s->rcpt_awaited || s->writing || s->committing;
 }
 
 /* An ETRN goes on when its client has gone. */

@@ -105,6 +105,61 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 	smtp_server_answer(s->server, &status);
 }
 
+static void answer_rcpt(struct inbound *s, const struct smtp_rcpt *rcpt, struct smtp_status *status)
+{
+	const struct mta_options *options = options_of(s);
+
+	if (smtp_status_class(status) == SMTP_DELIVERED)
+		recipients_add(options, s->message, rcpt, status);
+	if (smtp_status_class(status) == SMTP_DELIVERED && s->accepted++ == 0)
+		maillog_client(options->log, s->message->name, &s->peer, s->login_mechanism,
+			       s->client.user);
+	smtp_server_answer(s->server, status);
+	s->rcpt = NULL;
+}
+
+static void check_rcpt(struct inbound *s, const char *recipient, struct smtp_status *ret)
+{
+	const struct mta_options *options = options_of(s);
+
+	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
+					 recipient, ret);
+}
+
+static void rcpt_work(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, rcpt_work);
+
+	check_rcpt(s, s->rcpt_asked.recipient, &s->rcpt_status);
+}
+
+static void rcpt_done(struct loop_work *work)
+{
+	struct inbound *s = CONTAINER_OF(work, struct inbound, rcpt_work);
+
+	s->rcpt_awaited = false;
+	if (s->stream)
+		answer_rcpt(s, &s->rcpt_asked, &s->rcpt_status);
+	inbound_resume(s);
+}
+
+/* On the pool: the engine goes on when it has its answer. */
+static void ask_for_rcpt(struct inbound *s, const struct smtp_rcpt *rcpt)
+{
+	struct arena *arena = &s->message->arena;
+
+	s->rcpt_asked = (struct smtp_rcpt){
+		.recipient = arena_strdup(arena, rcpt->recipient),
+		.original = arena_strdup(arena, rcpt->original),
+		.orcpt = arena_strdup(arena, rcpt->orcpt),
+		.notify = rcpt->notify,
+	};
+	s->rcpt = s->rcpt_asked.recipient;
+	s->rcpt_work = (struct loop_work){ .work = rcpt_work, .done = rcpt_done };
+	s->rcpt_awaited = true;
+	loop_work(s->worker->loop, &s->rcpt_work);
+}
+
 void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 {
 	struct inbound *s = arg;
@@ -117,15 +172,13 @@ void inbound_rcpt(void *arg, const struct smtp_rcpt *rcpt)
 		return;
 	}
 	s->rcpt = rcpt->recipient;
-	options->policy->check_recipient(options->policy_arg, &s->client, s->message->sender,
-					 rcpt->recipient, &status);
-	if (smtp_status_class(&status) == SMTP_DELIVERED)
-		recipients_add(options, s->message, rcpt, &status);
-	if (smtp_status_class(&status) == SMTP_DELIVERED && s->accepted++ == 0)
-		maillog_client(options->log, s->message->name, &s->peer, s->login_mechanism,
-			       s->client.user);
-	smtp_server_answer(s->server, &status);
-	s->rcpt = NULL;
+	if (options->policy->recipient_blocks &&
+	    options->policy->recipient_blocks(options->policy_arg, rcpt->recipient)) {
+		ask_for_rcpt(s, rcpt);
+		return;
+	}
+	check_rcpt(s, rcpt->recipient, &status);
+	answer_rcpt(s, rcpt, &status);
 }
 
 static void set_origin(struct inbound *s)

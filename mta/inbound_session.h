@@ -53,6 +53,10 @@ struct inbound {
 	struct queue_message *message; /* NULL: none */
 	unsigned int accepted;	       /* recipients */
 	const char *rcpt;	       /* the one that is being checked, for the log */
+	struct loop_work rcpt_work;    /* the pool checks it, */
+	struct smtp_rcpt rcpt_asked;   /*   in the message's arena */
+	struct smtp_status rcpt_status;
+	bool rcpt_awaited;
 	struct trace_scanner scanner;
 	bool is_completed; /* by completion: it is from a user of ours */
 	struct completion completion;

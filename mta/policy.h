@@ -46,6 +46,12 @@ struct mta_policy {
 				const char *recipient, struct smtp_status *ret);
 
 	/*
+	 * Whether check_recipient blocks for this one, and is to be called on a
+	 * thread of the pool. NULL: never.
+	 */
+	bool (*recipient_blocks)(void *arg, const char *recipient);
+
+	/*
 	 * The addresses that a recipient stands for, aliases of aliases included.
 	 * Sets *ret and leaves the status (which is 250) as it is; or sets 451
 	 * 4.3.0, where a lookup fails, and 451 4.6.0, where there is no end to

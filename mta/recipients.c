@@ -27,22 +27,30 @@ static unsigned int notify_of_members(unsigned int notify)
 	return notify == SMTP_NOTIFY_SUCCESS ? SMTP_NOTIFY_NEVER : notify & ~SMTP_NOTIFY_SUCCESS;
 }
 
-static struct queue_recipient *find(struct queue_message *m, const char *address)
+/*
+ * As Postfix where there are mailboxes: without regard to case. What a hub passes on
+ * has local parts whose case is for others to judge (RFC 5321 section 2.4).
+ */
+static bool is_same(const char *a, const char *b, bool has_mailboxes)
 {
-	for (unsigned int i = 0; i < m->recipient_count; i++)
-		if (slice_equal_nocase(slice_from(m->recipients[i].address), slice_from(address)))
-			return &m->recipients[i];
-	return NULL;
+	struct slice local_a = smtp_address_local(a), local_b = smtp_address_local(b);
+
+	return slice_equal_nocase(slice_from(a), slice_from(b)) &&
+	       (has_mailboxes || slice_equal(local_a, local_b));
 }
 
-static void add(struct queue_message *m, const char *address, const struct smtp_rcpt *rcpt,
-		unsigned int notify)
+static void add(const struct mta_options *options, struct queue_message *m, const char *address,
+		const struct smtp_rcpt *rcpt, unsigned int notify)
 {
-	struct queue_recipient *r = find(m, address);
+	bool has_mailboxes = options->policy->deliver != NULL;
+	struct queue_recipient *r;
 
-	if (r) {
-		r->notify = join_notify(r->notify, notify);
-		return;
+	for (unsigned int i = 0; i < m->recipient_count; i++) {
+		r = &m->recipients[i];
+		if (is_same(r->address, address, has_mailboxes)) {
+			r->notify = join_notify(r->notify, notify);
+			return;
+		}
 	}
 	r = queue_message_add_recipient(m, address, rcpt->original);
 	r->orcpt = arena_strdup(&m->arena, rcpt->orcpt);
@@ -60,9 +68,10 @@ void recipients_add(const struct mta_options *options, struct queue_message *m,
 		options->policy->expand(options->policy_arg, rcpt->recipient, &arena, &expansion,
 					ret);
 	if (smtp_status_class(ret) == SMTP_DELIVERED && !expansion.is_alias)
-		add(m, rcpt->recipient, rcpt, rcpt->notify);
+		add(options, m, rcpt->recipient, rcpt, rcpt->notify);
 	else if (smtp_status_class(ret) == SMTP_DELIVERED)
 		for (size_t i = 0; i < expansion.count; i++)
-			add(m, expansion.addresses[i], rcpt, notify_of_members(rcpt->notify));
+			add(options, m, expansion.addresses[i], rcpt,
+			    notify_of_members(rcpt->notify));
 	arena_done(&arena);
 }
