@@ -33,6 +33,7 @@
 #define OID_SERVER_AUTH	       "\x2b\x06\x01\x05\x05\x07\x03\x01"
 #define OID_CLIENT_AUTH	       "\x2b\x06\x01\x05\x05\x07\x03\x02"
 
+#define GENERAL_NAME_EMAIL   (DER_CONTEXT | 1)
 #define GENERAL_NAME_DNS     (DER_CONTEXT | 2)
 #define GENERAL_NAME_ADDRESS (DER_CONTEXT | 7)
 
@@ -209,7 +210,7 @@ int certs_certificate_parse(struct slice der, struct certs_certificate *ret, str
 	return 0;
 }
 
-static bool is_dns_text(struct slice s)
+static bool is_word(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
@@ -226,7 +227,7 @@ bool certs_next_name(struct slice *cursor, struct certs_name *ret_name)
 
 	while (der_next(cursor, &item)) {
 		ret_name->text = item.content;
-		if (item.tag == GENERAL_NAME_DNS && is_dns_text(item.content)) {
+		if (item.tag == GENERAL_NAME_DNS && is_word(item.content)) {
 			ret_name->type = CERTS_NAME_DNS;
 			return true;
 		}
@@ -235,6 +236,20 @@ bool certs_next_name(struct slice *cursor, struct certs_name *ret_name)
 			ret_name->type = CERTS_NAME_ADDRESS;
 			return true;
 		}
+	}
+	return false;
+}
+
+bool certs_next_email(struct slice *cursor, struct slice *ret)
+{
+	struct der_item item;
+
+	while (der_next(cursor, &item)) {
+		if (item.tag != GENERAL_NAME_EMAIL || !is_word(item.content) ||
+		    slice_find(item.content, '@') == item.content.len)
+			continue;
+		*ret = item.content;
+		return true;
 	}
 	return false;
 }

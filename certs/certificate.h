@@ -47,6 +47,12 @@ struct certs_name {
  */
 bool certs_next_name(struct slice *cursor, struct certs_name *ret_name);
 
+/*
+ * Next e-mail address of it (rfc822Name), the same way: printable ASCII, without
+ * blanks, and with an @ in it.
+ */
+bool certs_next_email(struct slice *cursor, struct slice *ret);
+
 /* The last common name of a Name, false when it has none. Any bytes: escape it to show it. */
 bool certs_common_name(struct slice name, struct slice *ret);
 

@@ -139,6 +139,9 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 	ret->server_level = level_of(c, CONFIG_SMTPD_TLS_SECURITY_LEVEL);
 	ret->require_certificate = config_bool(c, CONFIG_SMTPD_TLS_REQ_CCERT);
 	ret->relay_clientcerts = c->relay_clientcerts;
+	ret->auth_enabled = config_bool(c, CONFIG_SMTPD_SASL_AUTH_ENABLE);
+	ret->auth_for_broken_clients =
+		c->mode == CONFIG_EDGE && config_bool(c, CONFIG_BROKEN_SASL_AUTH_CLIENTS);
 	ret->auth_only_with_tls = config_bool(c, CONFIG_SMTPD_TLS_AUTH_ONLY);
 	ret->message_size_limit = (uint64_t)config_number(c, CONFIG_MESSAGE_SIZE_LIMIT);
 	ret->recipient_limit = (unsigned int)config_number(c, CONFIG_SMTPD_RECIPIENT_LIMIT);
@@ -238,6 +241,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 		.networks = networks_of(&config->networks),
 	};
 	config_edge_addresses(config, ret);
+	config_auth_options(config, ret);
 }
 
 void config_hub_options(const struct config *config, struct hub_options *ret)

@@ -149,6 +149,7 @@ void config_check_rules(struct config *c)
 	check_sending_tls(c);
 	config_check_clients(c);
 	config_check_logins(c);
+	config_check_auth(c);
 	check_passwords_in_the_clear(c);
 	check_schedule(c);
 	check_user(c);

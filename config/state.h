@@ -280,6 +280,10 @@ void config_open_clients(struct config *c);
 /* logins.c: what contradicts itself; and, when the routes are open, the passwords. */
 void config_check_logins(struct config *c);
 void config_open_logins(struct config *c);
+
+/* auth.c: what clients log in by. The options are those of AUTH; the others are left alone. */
+void config_check_auth(struct config *c);
+void config_auth_options(const struct config *c, struct edge_options *ret);
 void config_credentials_options(const struct config *c, struct credentials_options *ret);
 
 /* Of an error about a password map: what it quotes may be a password. */

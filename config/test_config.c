@@ -170,6 +170,29 @@ static const struct {
 	{ "passwords in the clear", EDGE "smtpd_tls_auth_only = no\n",
 	  "p.conf:7: warning: smtpd_tls_auth_only: no: passwords may cross the network in the "
 	  "clear\n" },
+	{ "AUTH on a hub", HUB "smtpd_sasl_auth_enable = yes\n",
+	  "p.conf:7: error: smtpd_sasl_auth_enable: yes: a hub has no accounts; its edges' users "
+	  "log in there\n" },
+	{ "no AUTH on a hub", HUB "smtpd_sasl_auth_enable = no\n", "" },
+	{ "no AUTH on an edge", EDGE "smtpd_sasl_auth_enable = no\n", "" },
+	{ "submission without AUTH",
+	  "mode = edge\nuser = nobody\nmyhostname = mta1.vm1.vm\nlisten = submission://*:587\n"
+	  "smtpd_tls_cert_file = x\nsmtpd_sasl_auth_enable = no\n",
+	  "p.conf:6: error: smtpd_sasl_auth_enable: no: nobody could send by the submission "
+	  "services of listen\n" },
+	{ "mechanisms of none", EDGE "smtpd_sasl_mechanism_filter = gssapi\n",
+	  "p.conf:7: error: smtpd_sasl_mechanism_filter: gssapi: leaves no mechanism; put "
+	  "static:rest behind exclusions\n" },
+	{ "too many demands", EDGE "smtpd_sasl_tls_security_options = noanonymous, nodictionary\n",
+	  "p.conf:7: error: smtpd_sasl_tls_security_options: noanonymous, nodictionary: leaves no "
+	  "mechanism\n" },
+	{ "as in Postfix's how-tos",
+	  EDGE "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_security_options = noanonymous\n"
+	       "smtpd_sasl_local_domain = $mydomain\nbroken_sasl_auth_clients = yes\n",
+	  "" },
+	{ "a realm that is none", EDGE "smtpd_sasl_local_domain = a b\n",
+	  "p.conf:7: error: smtpd_sasl_local_domain: a b: expected a domain name, as "
+	  "mta1.vm1.vm\n" },
 	{ "a hub for nobody",
 	  "mode = hub\nuser = nobody\nmyhostname = mta.vm.vm\nrelay_domains =\n"
 	  "listen = smtp://127.0.0.1:25\nsmtpd_tls_security_level = none\n",

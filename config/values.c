@@ -179,6 +179,11 @@ static int check_hostname(struct value *v, struct error *err)
 	} while (true);
 }
 
+static int check_realm(struct value *v, struct error *err)
+{
+	return v->text.len == 0 ? 0 : check_hostname(v, err);
+}
+
 static int check_user(struct value *v, struct error *err)
 {
 	if (strpbrk(v->normal, " \t:/,"))
@@ -410,6 +415,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_TRANSPORT] = check_any,
 		[CONFIG_TYPE_LEVEL] = check_level,
 		[CONFIG_TYPE_PROTOCOLS] = check_protocols,
+		[CONFIG_TYPE_REALM] = check_realm,
 		[CONFIG_TYPE_SASL] = check_mechanisms,
 		[CONFIG_TYPE_PASSDB] = check_passdb,
 		[CONFIG_TYPE_LOG] = check_log,

@@ -2,7 +2,11 @@
 #include "edge/internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
+
+#include "sasl/sasl.h"
 
 const struct mta_policy edge_policy = {
 	.check_sender = edge_check_sender,
@@ -28,6 +32,22 @@ static int open_accounts(struct edge *edge, const char *passdb, struct error *er
 	return 0;
 }
 
+/*
+ * The salts of users who do not exist must stay what they are, as those of users
+ * do: else a restart would tell them apart. So they hang on what the machine
+ * keeps for itself, where it does (machine-id(5)).
+ */
+static void set_salt_key(unsigned char *key, size_t size)
+{
+	FILE *file = fopen("/etc/machine-id", "re");
+	size_t len = file ? fread(key, 1, size, file) : 0;
+
+	if (len < size && getrandom(key, size, 0) != (ssize_t)size)
+		memset(key, 0, size);
+	if (file)
+		fclose(file);
+}
+
 int edge_new(const struct edge_options *options, struct edge **ret_edge, struct error *err)
 {
 	struct edge *edge;
@@ -37,10 +57,12 @@ int edge_new(const struct edge_options *options, struct edge **ret_edge, struct 
 	if (!edge)
 		return error_set(err, -ENOMEM, "out of memory");
 	edge->options = *options;
-	if (options->passdb)
+	set_salt_key(edge->salt_key, sizeof(edge->salt_key));
+	r = sasl_new(&edge->sasl, err);
+	if (r == 0 && options->passdb)
 		r = open_accounts(edge, options->passdb, err);
 	if (r < 0) {
-		free(edge);
+		edge_free(edge);
 		return r;
 	}
 	edge->includes = includes_new();
@@ -55,6 +77,8 @@ void edge_free(struct edge *edge)
 	accounts_free(edge->accounts);
 	dovecot_auth_free(edge->dovecot);
 	includes_free(edge->includes);
+	sasl_free(edge->sasl);
+	explicit_bzero(edge->salt_key, sizeof(edge->salt_key));
 	free(edge);
 }
 

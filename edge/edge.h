@@ -27,6 +27,14 @@ enum edge_propagation {
 	EDGE_PROPAGATE_INCLUDE = 4,
 };
 
+/* What smtpd_sasl_security_options asks of a mechanism. (None of ours is anonymous.) */
+enum edge_security {
+	EDGE_NOPLAINTEXT = 1 << 0,  /* the password does not cross the wire */
+	EDGE_NOACTIVE = 1 << 1,	    /* nor can be had by posing as the server */
+	EDGE_NODICTIONARY = 1 << 2, /* nor by guessing from what was overheard */
+	EDGE_MUTUAL_AUTH = 1 << 3,  /* the server proves itself, too */
+};
+
 struct edge_options {
 	const char *hostname;
 	const char *origin; /* myorigin: in maps its users may stand without it; NULL: none */
@@ -52,6 +60,13 @@ struct edge_options {
 	const char *passdb; /* edge/accounts.h, path absolute; NULL: nobody knows who has one */
 	struct maps *sender_login_maps; /* NULL: the login is the address */
 	struct networks networks;	/* mynetworks */
+
+	/* AUTH */
+	const char *local_domain;     /* completes bare login names; "" or NULL: nothing does */
+	const char *mechanism_filter; /* as sasl/sasl.h has it; "" or NULL: all are admitted */
+	unsigned int security,
+		tls_security;	  /* enum edge_security, or-ed: what mechanisms must have */
+	int64_t failure_delay_ms; /* the longest (mta/slowdown.h); 0: nobody is slowed */
 };
 
 /* Maps, domains and strings stay the caller's and outlive the edge. Blocks: for two seconds where Dovecot hangs. */
@@ -127,6 +142,9 @@ int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 
 /* The login that owns a sender address where there are no such maps: itself, or without extension. */
 const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena);
+
+/* Whether any mechanism is left by a filter and by demands. */
+bool edge_admits_any_mechanism(const char *filter, unsigned int security);
 
 /* Whether somebody can log in by this name. True where the accounts cannot be read. */
 bool edge_has_user(const struct edge *edge, const char *user);

@@ -17,6 +17,8 @@ struct edge {
 	struct dovecot_auth *dovecot; /* who knows instead; NULL: nobody */
 	struct error trouble;	      /* of dovecot, at the start; code 0: none */
 	struct includes *includes;
+	struct sasl *sasl;
+	unsigned char salt_key[32]; /* of the salts that nobody has stored; a secret */
 	atomic_uint maildir_counter;
 };
 

@@ -362,7 +362,9 @@ static void set_server_options(struct inbound *s)
 		.recipient_limit = options->recipient_limit,
 		.starttls = options->server_tls && !is_implicit(kind) && level != TLS_LEVEL_NONE,
 		.tls_required = level == TLS_LEVEL_ENCRYPT,
-		.auth = options->policy->login_begin ? s->mechanisms : NULL,
+		.auth = options->auth_enabled && options->policy->login_begin ? s->mechanisms
+									      : NULL,
+		.auth_equals = options->auth_for_broken_clients,
 		.auth_clear = !options->auth_only_with_tls,
 		.auth_required = submission,
 		.etrn = options->policy->check_etrn,

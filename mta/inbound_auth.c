@@ -31,7 +31,7 @@ static void describe_client(struct inbound *s)
 void inbound_auth_offer(struct inbound *s)
 {
 	s->mechanisms[0] = '\0';
-	if (!policy_of(s)->login_begin)
+	if (!s->server_options.auth)
 		return;
 	describe_client(s);
 	policy_of(s)->login_mechanisms(s->view->options->policy_arg, &s->login_client,

@@ -66,6 +66,8 @@ struct mta_options {
 	enum tls_level server_level;	/* of MTA_SERVICE_SMTP: none, may, encrypt */
 	bool require_certificate; /* smtpd_tls_req_ccert: where TLS is mandatory; server_tls asks */
 	const struct clientcerts *relay_clientcerts; /* NULL: no certificate gives a right */
+	bool auth_enabled;			     /* smtpd_sasl_auth_enable */
+	bool auth_for_broken_clients;		     /* broken_sasl_auth_clients */
 	bool auth_only_with_tls;		     /* smtpd_tls_auth_only */
 	uint64_t message_size_limit;
 	unsigned int recipient_limit;	      /* of one message */

@@ -17,7 +17,7 @@ struct sasl {
 struct sasl_exchange {
 	struct sasl *sasl; /* a reference */
 	struct Gsasl_session *session;
-	bool is_scram;
+	bool is_scram, binds; /* a mechanism with -PLUS */
 	bool is_done;
 	bool is_over;	    /* done, or failed */
 	unsigned int steps; /* of the session */
@@ -42,6 +42,12 @@ int sasl_set_binding(struct sasl_exchange *x, struct slice binding);
 
 /* server.c: what the library asks for. Returns a code of the library. */
 int sasl_server_give(struct sasl_exchange *x, int wanted);
+
+/*
+ * Whether a message says that it is bound to a TLS session, and this exchange does not
+ * look at that (RFC 5802 section 6: it fails). The library would take it.
+ */
+bool sasl_server_is_misled(const struct sasl_exchange *x, struct slice input);
 
 /* What the library's code means for a server. */
 int sasl_server_explain(int rc, struct error *err);

@@ -137,6 +137,7 @@ int sasl_exchange_new(struct sasl *sasl, const char *mechanism, bool is_server,
 	atomic_fetch_add_explicit(&sasl->references, 1, memory_order_relaxed);
 	x->sasl = sasl;
 	x->is_server = is_server;
+	x->binds = is_binding(mechanism);
 	x->is_scram = slice_starts_nocase(slice_from(mechanism), SLICE("SCRAM-"));
 	*ret_exchange = x;
 	return 0;
@@ -153,7 +154,7 @@ int sasl_client_new(struct sasl *sasl, const char *mechanism,
 		return r;
 	x->user = slice_strdup(slice_from(credentials->user));
 	x->password = slice_strdup(slice_from(credentials->password));
-	if (is_binding(mechanism))
+	if (x->binds)
 		rc = sasl_set_binding(x, credentials->binding);
 	if (rc != GSASL_OK || !x->user || !x->password) {
 		sasl_exchange_free(x);
@@ -218,6 +219,10 @@ int sasl_exchange_step(struct sasl_exchange *x, struct slice input, struct buf *
 	if (x->is_over)
 		return error_set(err, -EPROTO, "the %s goes on although nothing is left to say",
 				 x->is_server ? "client" : "server");
+	if (sasl_server_is_misled(x, input)) {
+		x->is_over = true;
+		return error_set(err, -EACCES, "the client binds to what is not bound to");
+	}
 	x->steps++;
 	rc = gsasl_step(x->session, input.len > 0 ? input.ptr : "", input.len, &answer, &len);
 	if (rc == GSASL_OK || rc == GSASL_NEEDS_MORE) {

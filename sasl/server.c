@@ -77,6 +77,11 @@ int sasl_server_new(struct sasl *sasl, const char *mechanism,
 	return 0;
 }
 
+bool sasl_server_is_misled(const struct sasl_exchange *x, struct slice input)
+{
+	return x->is_server && x->is_scram && !x->binds && slice_starts_nocase(input, SLICE("p="));
+}
+
 int sasl_server_explain(int rc, struct error *err)
 {
 	bool is_malformed = rc == GSASL_MECHANISM_PARSE_ERROR || rc == GSASL_BASE64_ERROR;

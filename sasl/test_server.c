@@ -163,6 +163,7 @@ static const struct {
 	{ "SCRAM-SHA-256", NULL, "n,a=bob,n=joe,r=abc", SASL_MORE },
 	{ "SCRAM-SHA-256", NULL, "y,,n=joe,r=abc", SASL_MORE },	 /* and we had no offer */
 	{ "SCRAM-SHA-256", BINDING, "y,,n=joe,r=abc", -EACCES }, /* somebody took our offer away */
+	{ "SCRAM-SHA-256", NULL, "p=tls-exporter,,n=joe,r=abc", -EACCES },
 	{ "SCRAM-SHA-256-PLUS", BINDING, "n,,n=joe,r=abc", -EACCES },
 	{ "SCRAM-SHA-256-PLUS", BINDING, "p=tls-exporter,,n=joe,r=abc", SASL_MORE },
 	{ "SCRAM-SHA-256-PLUS", BINDING, "p=tls-unique,,n=joe,r=abc", -EACCES },

@@ -51,9 +51,10 @@ struct smtp_server_options {
 	unsigned int recipient_limit; /* of one message; 0: no limit */
 	unsigned int junk_limit;      /* refused commands before 421; 0: 20 */
 
-	bool starttls;	    /* offer STARTTLS while the session is clear */
-	bool tls_required;  /* nothing but the basics before TLS: 530 5.7.0 */
-	const char *auth;   /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here; see hello() */
+	bool starttls;	   /* offer STARTTLS while the session is clear */
+	bool tls_required; /* nothing but the basics before TLS: 530 5.7.0 */
+	const char *auth;  /* mechanisms offered, "PLAIN LOGIN"; NULL: no AUTH here; see hello() */
+	bool auth_equals; /* announce them by "AUTH=", too, as clients of the draft of 1996 want it */
 	bool auth_clear;    /* offer AUTH without TLS too */
 	bool auth_required; /* no MAIL before AUTH: 530 5.7.0 */
 

@@ -137,6 +137,8 @@ static void announce_security(struct smtp_server *s, size_t *last)
 		announce(s, last, "STARTTLS");
 	if (server_auth_is_offered(s))
 		announce(s, last, "AUTH %s", s->options->auth);
+	if (server_auth_is_offered(s) && s->options->auth_equals)
+		announce(s, last, "AUTH=%s", s->options->auth);
 }
 
 void server_cmd_ehlo(struct smtp_server *s, struct slice args)

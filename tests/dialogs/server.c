@@ -98,6 +98,7 @@ static bool set_option(struct dialog *d, struct slice text)
 	} flags[] = {
 		{ "starttls", &o->starttls },
 		{ "tls_required", &o->tls_required },
+		{ "auth_equals", &o->auth_equals },
 		{ "auth_clear", &o->auth_clear },
 		{ "auth_required", &o->auth_required },
 		{ "hello_required", &o->hello_required },

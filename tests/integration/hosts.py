@@ -179,6 +179,7 @@ class Site:
             "myhostname": f"mta{domain[2:-3]}.{domain}",
             "mydomain": domain,
             "listen": " ".join(f"{service}://127.0.0.1:{self.port()}" for service in services),
+            "smtpd_sasl_failure_delay_limit": "0",  # tests fail to log in more often than people
             "virtual_mailbox_base": "vhosts",
             "virtual_mailbox_maps": "hash:vusers",
         }

@@ -1,0 +1,86 @@
+/* AUTH: what clients log in by. (What we log in by at next hops is in logins.c.) */
+#include "config/state.h"
+
+#include "base/macros.h"
+#include "sasl/sasl.h"
+
+static const struct {
+	struct slice word;
+	unsigned int bit;
+} demands[] = {
+	{ { "noplaintext", 11 }, EDGE_NOPLAINTEXT },
+	{ { "noactive", 8 }, EDGE_NOACTIVE },
+	{ { "nodictionary", 12 }, EDGE_NODICTIONARY },
+	{ { "mutual_auth", 11 }, EDGE_MUTUAL_AUTH },
+};
+
+static unsigned int security_of(const struct config *c, enum config_parameter_id id)
+{
+	struct slice rest = slice_from(config_value(c, id)), word;
+	unsigned int bits = 0;
+
+	while (slice_next_word(&rest, ", \t\r\n", &word))
+		for (size_t i = 0; i < ARRAY_SIZE(demands); i++)
+			if (slice_equal_nocase(word, demands[i].word))
+				bits |= demands[i].bit;
+	return bits;
+}
+
+static bool is_enabled(const struct config *c)
+{
+	const char *value = config_value(c, CONFIG_SMTPD_SASL_AUTH_ENABLE);
+
+	return value && strcmp(value, "yes") == 0;
+}
+
+/* Dovecot has a list of mechanisms of its own. */
+static void check_mechanisms(struct config *c)
+{
+	const char *filter = config_value(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER);
+
+	if (!filter || !config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS))
+		return;
+	if (!edge_admits_any_mechanism(filter, 0))
+		config_report_setting(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER, CONFIG_ERROR,
+				      "%s: leaves no mechanism; put static:rest behind exclusions",
+				      filter);
+	else if (!edge_admits_any_mechanism(filter,
+					    security_of(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS)))
+		config_report_setting(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS, CONFIG_ERROR,
+				      "%s: leaves no mechanism",
+				      config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS));
+}
+
+static bool requires_auth(const struct config *c)
+{
+	for (unsigned int i = 0; i < c->listener_count; i++)
+		if (config_listen_needs_accounts(c->listeners[i].kind))
+			return true;
+	return false;
+}
+
+void config_check_auth(struct config *c)
+{
+	const char *enabled = config_value(c, CONFIG_SMTPD_SASL_AUTH_ENABLE);
+
+	if (!enabled)
+		return;
+	if (c->mode == CONFIG_HUB && is_enabled(c))
+		config_report_setting(c, CONFIG_SMTPD_SASL_AUTH_ENABLE, CONFIG_ERROR,
+				      "yes: a hub has no accounts; its edges' users log in there");
+	if (c->mode != CONFIG_EDGE)
+		return;
+	if (!is_enabled(c) && requires_auth(c))
+		config_report_setting(c, CONFIG_SMTPD_SASL_AUTH_ENABLE, CONFIG_ERROR,
+				      "no: nobody could send by the submission services of listen");
+	check_mechanisms(c);
+}
+
+void config_auth_options(const struct config *c, struct edge_options *ret)
+{
+	ret->local_domain = config_value(c, CONFIG_SMTPD_SASL_LOCAL_DOMAIN);
+	ret->mechanism_filter = config_value(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER);
+	ret->security = security_of(c, CONFIG_SMTPD_SASL_SECURITY_OPTIONS);
+	ret->tls_security = security_of(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS);
+	ret->failure_delay_ms = config_number(c, CONFIG_SMTPD_SASL_FAILURE_DELAY_LIMIT) * 1000;
+}
