@@ -258,6 +258,8 @@ static void on_rejected(void *arg, const char *verb, const struct smtp_status *s
 
 	if (s->is_told || inbound_is_for_room(s, status))
 		return;
+	if (status->code == 554 && strcmp(verb, "RCPT") == 0)
+		inbound_note_no_certificate(s);
 	maillog_reject(log_of(s), s->accepted ? s->message->name : NULL, verb, &s->client, status,
 		       s->message ? s->message->sender : NULL, s->rcpt,
 		       smtp_server_protocol(s->server));

@@ -85,6 +85,17 @@ bool inbound_check_certificate(struct inbound *s)
 	return false;
 }
 
+void inbound_note_no_certificate(struct inbound *s)
+{
+	const struct mta_options *options = s->view->options;
+
+	if (!options->relay_clientcerts || s->tls.has_peer_cert || s->client.user ||
+	    s->is_no_certificate_told)
+		return;
+	s->is_no_certificate_told = true;
+	maillog_no_certificate(options->log, &s->peer, s->client.encrypted);
+}
+
 void inbound_describe_tls(const struct inbound *s, struct trace_tls *ret)
 {
 	const struct mta_options *options = s->view->options;

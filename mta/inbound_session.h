@@ -37,7 +37,8 @@ struct inbound {
 	bool backed_up;	    /* the client does not read our replies: nothing more is served */
 	bool counted;	    /* in the limits */
 	bool was_no_room;   /* when something of the transaction was refused */
-	bool is_told;	    /* the log has a line about the refusal that is sent now */
+	bool is_no_certificate_told;
+	bool is_told; /* the log has a line about the refusal that is sent now */
 	char network[NET_ADDRESS_TEXT_SIZE]; /* whom limits count it as; "": nobody */
 
 	/* AUTH */
@@ -86,6 +87,12 @@ void inbound_resume(struct inbound *s);
 
 /* inbound_certificate.c: after the handshake, log what certificate the client has, if any. */
 void inbound_note_certificate(struct inbound *s);
+
+/*
+ * A recipient was refused: where a certificate of relay_clientcerts would have
+ * helped and the client has shown none, that is told, once.
+ */
+void inbound_note_no_certificate(struct inbound *s);
 
 /* Set client.is_certified anew. False: it cannot be found out now. */
 bool inbound_check_certificate(struct inbound *s);

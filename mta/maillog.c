@@ -63,6 +63,17 @@ void maillog_over_limit(struct log *log, const struct net_address *client, const
 		  client_text(client, &c), service, user ? ", sasl_username=" : "", who);
 }
 
+void maillog_no_certificate(struct log *log, const struct net_address *client, bool has_tls)
+{
+	struct client_text c;
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO,
+		  "%s: relay=no (%s; relay_clientcerts would have to list it)",
+		  client_text(client, &c),
+		  has_tls ? "no client certificate was shown"
+			  : "no TLS, hence no client certificate");
+}
+
 void maillog_etrn(struct log *log, const struct net_address *client, const char *domain,
 		  unsigned int messages)
 {

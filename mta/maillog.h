@@ -41,6 +41,11 @@ struct maillog_certificate {
 
 void maillog_certificate(struct log *log, const struct net_address *client,
 			 const struct maillog_certificate *certificate);
+/*
+ * "unknown[...]: relay=no (no client certificate was shown; relay_clientcerts
+ * would have to list it)"; or "(no TLS, hence no client certificate; …)"
+ */
+void maillog_no_certificate(struct log *log, const struct net_address *client, bool has_tls);
 /* "unknown[...]: ETRN vm1.vm: 3 messages wait" */
 void maillog_etrn(struct log *log, const struct net_address *client, const char *domain,
 		  unsigned int messages);
