@@ -53,6 +53,10 @@ int cli_queue_stats(const struct cli *cli, int argc, char **argv);
 int cli_status(const struct cli *cli, int argc, char **argv);
 int cli_run(const struct cli *cli, int argc, char **argv);
 int cli_trace(const struct cli *cli, int argc, char **argv);
+int cli_user_add(const struct cli *cli, int argc, char **argv);
+int cli_user_passwd(const struct cli *cli, int argc, char **argv);
+int cli_user_delete(const struct cli *cli, int argc, char **argv);
+int cli_user_list(const struct cli *cli, int argc, char **argv);
 
 /* message.c: "posthouse: TEXT" on standard error; text from outside is escaped. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -32,6 +32,19 @@
 	"  --status STATUS      queued, active, deferred, held, or several with commas\n"          \
 	"  --older-than TIME    in the queue for longer than 30s, 5m, 4h, 5d\n"
 
+#define PASSWORD                                                                                   \
+	"The password is asked\n"                                                                  \
+	"for on the terminal, twice, or read as one line from standard input. A running server\n"  \
+	"takes the change up by itself. "
+
+#define SCHEMES                                                                                    \
+	"  --scheme SCHEME  how the password is stored; default: SCRAM-SHA-256, by which users\n"  \
+	"                   can log in by SCRAM-SHA-256, PLAIN and LOGIN. One of\n"                \
+	"                     SCRAM-SHA-256 SCRAM-SHA-1 ARGON2ID ARGON2I BLF-CRYPT SHA512-CRYPT\n" \
+	"                     SHA256-CRYPT MD5-CRYPT CRYPT SSHA512 SHA512 SSHA256 SHA256 "         \
+	"CRAM-MD5\n"                                                                               \
+	"                     PLAIN CLEARTEXT, each also with .b64 or .hex behind it\n"
+
 static const struct cli_command commands[] = {
 	{ "run", "", "run the server in the foreground, in the mode that the configuration names",
 	  "SIGTERM and SIGINT: finish or park what is in flight, and exit; a second one hurries.\n"
@@ -162,7 +175,20 @@ static const struct cli_command commands[] = {
 	  "  --json  one JSON object a line\n",
 	  cli_trace },
 	{ .name = "fleet" },
-	{ .name = "user" },
+	{ "user add", "[--scheme SCHEME] NAME", "add an account to the password file",
+	  "NAME is the address, as alice@vm1.vm; letters are made small. " PASSWORD
+	  "Exits 1 when the account is there already.\n\n" SCHEMES,
+	  cli_user_add },
+	{ "user passwd", "[--scheme SCHEME] NAME", "give an account another password",
+	  PASSWORD "Exits 1 when there is no such account.\n\n" SCHEMES, cli_user_passwd },
+	{ "user delete", "NAME", "take an account out of the password file",
+	  "Its mail stays where it is. A running server takes the change up by itself. Exits 1\n"
+	  "when there is no such account.\n",
+	  cli_user_delete },
+	{ "user list", "[--json]", "list the accounts of the password file",
+	  "Prints each name, and the scheme of its password; - where nobody can log in by it.\n"
+	  "  --json  one JSON object a line\n",
+	  cli_user_list },
 };
 
 static void print_usage(void)

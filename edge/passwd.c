@@ -280,6 +280,16 @@ int passwd_refresh(struct passwd *passwd, struct error *err)
 	return 0;
 }
 
+int passwd_validate(struct slice text, const char *name, struct error *err)
+{
+	struct complaints complaints = { .name = name, .err = err };
+	struct table *table = NULL;
+	int r = table_load(text, &complaints, &table);
+
+	table_free(table);
+	return r;
+}
+
 void passwd_diagnose(const char *file, map_report *report, void *arg)
 {
 	CLEANUP(wipe) struct secret text = { 0 };

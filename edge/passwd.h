@@ -20,6 +20,9 @@ DEFINE_CLEANUP(struct passwd *, passwd_free);
 /* Reports every bad line, and what passwd_open() would take but is likely not what is wanted. */
 void passwd_diagnose(const char *file, map_report *report, void *arg);
 
+/* Whether passwd_open() would take a file of this text; name is what errors call it. */
+int passwd_validate(struct slice text, const char *name, struct error *err);
+
 /* As those of edge/accounts.h; passwd_find() gives no errors. */
 int passwd_refresh(struct passwd *passwd, struct error *err);
 int passwd_find(struct passwd *passwd, const char *user, struct arena *arena, struct account *ret);
