@@ -100,6 +100,12 @@ struct smtp_transaction {
 	 * RCPT: wait for that. For connections that may be gone already.
 	 */
 	bool is_careful;
+
+	/*
+	 * There is no message: what the server says to each RCPT is its fate, and
+	 * RSET ends the transaction. To ask who is there (mta/verify.h).
+	 */
+	bool envelope_only;
 	const char *envelope_id; /* decoded; NULL or "": not given */
 	enum smtp_return returning;
 };

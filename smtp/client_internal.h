@@ -75,6 +75,7 @@ enum envelope_step {
 	STEP_ANSWER, /* DATA was sent: the message follows its reply */
 	STEP_CHUNKS, /* the message, by BDAT */
 	STEP_BODY,   /* the owner is asked for the message */
+	STEP_UNDO,   /* there is none: RSET */
 	STEP_NONE,   /* all is sent */
 };
 

@@ -17,6 +17,9 @@
  * MAIL, and take our RCPTs for its own. Behind the final dot there is no need:
  * that ends a transaction in any case (RFC 5321 section 4.1.1.4).
  *
+ * An envelope without a message ends with RSET, in the same flight: a server that
+ * is left in the middle of a transaction holds on to it, and to who waits behind it.
+ *
  * A recipient's fate is told in the moment it is known: so the stage that an
  * owner asks for inside the event names the command that decided it.
  */
@@ -163,6 +166,8 @@ static void find_next_recipient(struct envelope *e, unsigned int from)
 	e->next_recipient = from;
 	if (from < e->transaction->recipient_count)
 		e->step = STEP_RCPT;
+	else if (e->transaction->envelope_only)
+		e->step = STEP_UNDO;
 	else
 		e->step = e->by_bdat ? STEP_CHUNKS : STEP_DATA;
 }
@@ -188,6 +193,12 @@ static void send_step(struct smtp_client *c, struct envelope *e)
 		buf_append_string(c->output, "\r\n");
 		e->step = STEP_ANSWER;
 		break;
+	case STEP_UNDO:
+		client_ask(c, AWAIT_RSET, e, 0);
+		buf_append_string(c->output, "\r\n");
+		e->step = STEP_NONE;
+		c->sending = NULL;
+		break;
 	case STEP_CHUNKS:
 		e->step = STEP_BODY;
 		c->events->body_wanted(c->arg, e->transaction);
@@ -206,6 +217,7 @@ static bool may_send_step(const struct smtp_client *c, const struct envelope *e)
 	case STEP_MAIL:
 	case STEP_RCPT:
 	case STEP_DATA:
+	case STEP_UNDO:
 		return client_pipelines(c) || !client_is_awaiting(c);
 	case STEP_CHUNKS:
 		return e->owed == 0 ||
@@ -218,13 +230,19 @@ static bool may_send_step(const struct smtp_client *c, const struct envelope *e)
 	return false;
 }
 
+/* All is known of it, but the server is still in the transaction. */
+static bool must_undo(const struct smtp_client *c, const struct envelope *e)
+{
+	return e->step == STEP_UNDO && c->mail_open;
+}
+
 void client_proceed(struct smtp_client *c, struct envelope *e)
 {
-	if (e->open == 0 && e->owed == 0) {
+	if (e->open == 0 && e->owed == 0 && !must_undo(c, e)) {
 		finish(c, e);
 		return;
 	}
-	while (c->sending == e && e->open > 0 && may_send_step(c, e))
+	while (c->sending == e && (e->open > 0 || must_undo(c, e)) && may_send_step(c, e))
 		send_step(c, e);
 }
 
@@ -251,7 +269,7 @@ void smtp_client_transaction(struct smtp_client *c, const struct smtp_transactio
 	assert(smtp_client_has_room(c));
 	e->transaction = t;
 	e->open = t->recipient_count;
-	e->by_bdat = client_uses_bdat(c);
+	e->by_bdat = client_uses_bdat(c) && !t->envelope_only;
 	e->step = needs_reset(c) ? STEP_RSET : STEP_MAIL;
 
 	if (c->state == CLIENT_READY)
@@ -289,7 +307,9 @@ void client_rcpt_accepted(struct smtp_client *c, const struct awaited *a)
 	struct envelope *e = a->envelope;
 
 	e->accepted++;
-	if (!e->mail_refused)
+	if (!e->mail_refused && e->transaction->envelope_only)
+		client_tell(c, e, a->recipient, &c->reply.status);
+	else if (!e->mail_refused)
 		e->fates[a->recipient] = FATE_ACCEPTED;
 	client_proceed(c, e);
 }

@@ -262,7 +262,7 @@ static const struct smtp_client_events events = {
 };
 
 /*
- * "SENDER RECIPIENT… [size=N] [8bit] [binary] [utf8] [requiretls] [careful] [envid=X]
+ * "SENDER RECIPIENT… [size=N] [8bit] [binary] [utf8] [requiretls] [careful] [asks] [envid=X]
  * [ret=full|hdrs] [tag=X]"; "<>" is the null sender. Behind a recipient: "notify=BITS", "orcpt=X".
  */
 static void act_mail(struct play *p, const char *arguments)
@@ -291,6 +291,8 @@ static void act_mail(struct play *p, const char *arguments)
 			t->requiretls = true;
 		} else if (strcmp(word, "careful") == 0) {
 			t->is_careful = true;
+		} else if (strcmp(word, "asks") == 0) {
+			t->envelope_only = true;
 		} else if (strncmp(word, "tag=", 4) == 0) {
 			snprintf(m->tag, sizeof(m->tag), "%s", word + 4);
 		} else if (strcmp(word, "utf8") == 0) {
