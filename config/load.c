@@ -234,6 +234,7 @@ void config_free(struct config *config)
 	maps_free(config->password_maps);
 	sasl_free(config->sasl);
 	domains_free(config->relay_domains);
+	domains_free(config->verified_domains);
 	domains_free(config->mailbox_domains);
 	domains_free(config->alias_domains);
 	domains_free(config->local_domains);

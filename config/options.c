@@ -212,6 +212,29 @@ static void sending_options(const struct config *c, struct mta_options *ret)
 	ret->double_bounce_recipient = config_value(c, CONFIG_2BOUNCE_NOTICE_RECIPIENT);
 }
 
+/* Of a hub; an edge knows who is there. */
+static void verify_options(const struct config *c, struct verify_options *ret)
+{
+	const char *sender = config_value(c, CONFIG_ADDRESS_VERIFY_SENDER);
+	const char *action = config_value(c, CONFIG_UNVERIFIED_RECIPIENT_TEMPFAIL_ACTION);
+
+	if (c->mode != CONFIG_HUB)
+		return;
+	*ret = (struct verify_options){
+		.sender = strcmp(sender, "<>") == 0 ? "" : sender,
+		.positive_expire_s = config_number(c, CONFIG_ADDRESS_VERIFY_POSITIVE_EXPIRE_TIME),
+		.positive_refresh_s = config_number(c, CONFIG_ADDRESS_VERIFY_POSITIVE_REFRESH_TIME),
+		.negative_expire_s = config_number(c, CONFIG_ADDRESS_VERIFY_NEGATIVE_EXPIRE_TIME),
+		.negative_refresh_s = config_number(c, CONFIG_ADDRESS_VERIFY_NEGATIVE_REFRESH_TIME),
+		.keeps_refusals = config_bool(c, CONFIG_ADDRESS_VERIFY_NEGATIVE_CACHE),
+		.wait_ms = (config_number(c, CONFIG_ADDRESS_VERIFY_POLL_COUNT) - 1) *
+			   milliseconds(c, CONFIG_ADDRESS_VERIFY_POLL_DELAY),
+		.reject_code = (int)config_number(c, CONFIG_UNVERIFIED_RECIPIENT_REJECT_CODE),
+		.defer_code = (int)config_number(c, CONFIG_UNVERIFIED_RECIPIENT_DEFER_CODE),
+		.takes_unknown = strcmp(action, "permit") == 0,
+	};
+}
+
 void config_mta_options(const struct config *config, struct mta_options *ret)
 {
 	assert(!config_has_errors(config));
@@ -222,6 +245,7 @@ void config_mta_options(const struct config *config, struct mta_options *ret)
 	ret->memory_limit = MEMORY_LIMIT;
 	receiving_options(config, ret);
 	sending_options(config, ret);
+	verify_options(config, &ret->verify);
 }
 
 void config_edge_options(const struct config *config, struct edge_options *ret)
@@ -249,6 +273,9 @@ void config_hub_options(const struct config *config, struct hub_options *ret)
 	assert(config->mode == CONFIG_HUB);
 	*ret = (struct hub_options){
 		.relay_domains = config->relay_domains,
+		.verified_domains = config_value(config, CONFIG_RELAY_RECIPIENT_VERIFY)[0]
+					    ? config->verified_domains
+					    : NULL,
 		.relay_recipient_maps = config->relay_recipient_maps,
 		.recipient_delimiter = config_value(config, CONFIG_RECIPIENT_DELIMITER),
 		.networks = networks_of(&config->networks),

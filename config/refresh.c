@@ -170,6 +170,7 @@ void config_refresh(struct config *config,
 	const struct refresh refresh = { config, report, arg };
 
 	refresh_domains(&refresh, CONFIG_RELAY_DOMAINS, config->relay_domains);
+	refresh_domains(&refresh, CONFIG_RELAY_RECIPIENT_VERIFY, config->verified_domains);
 	refresh_maps(&refresh, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);
 	refresh_clients(&refresh, config->relay_clientcerts);
 	refresh_domains(&refresh, CONFIG_VIRTUAL_MAILBOX_DOMAINS, config->mailbox_domains);

@@ -90,9 +90,10 @@ struct config {
 	struct domains *relay_domains, *mailbox_domains;
 	struct domains *alias_domains, *local_domains; /* virtual_alias_domains, mydestination */
 	struct maps *virtual_aliases, *local_aliases;  /* virtual_alias_maps, alias_maps */
-	struct maps *local_recipients; /* of local_recipient_maps, but for the above and for */
-	bool has_system_users;	       /*   the system's accounts, */
-	bool knows_no_locals;	       /*   or it is empty */
+	struct maps *local_recipients;	  /* of local_recipient_maps, but for the above and for */
+	bool has_system_users;		  /*   the system's accounts, */
+	bool knows_no_locals;		  /*   or it is empty */
+	struct domains *verified_domains; /* relay_recipient_verify */
 	struct clientcerts *relay_clientcerts;
 	struct config_tls *tls;	     /* NULL until certificates are opened */
 	struct buf renewal_problems; /* why changed files are not in use; each ends with NUL */

@@ -365,6 +365,18 @@ static int check_mailbox(struct value *v, struct error *err)
 	return 0;
 }
 
+/* Of probes; what is shown for the null reverse-path is "<>", as in Postfix. */
+static int check_sender(struct value *v, struct error *err)
+{
+	if (v->text.len == 0 || slice_equal(v->text, SLICE("<>"))) {
+		v->normal = "<>";
+		return 0;
+	}
+	if (check_mailbox(v, err) < 0)
+		return error_set(err, -EINVAL, "expected one address, or <>");
+	return 0;
+}
+
 /* Whatever names of mailboxes do not as a rule consist of. */
 static int check_delimiter(struct value *v, struct error *err)
 {
@@ -421,6 +433,7 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		[CONFIG_TYPE_LOG] = check_log,
 		[CONFIG_TYPE_MAILBOX] = check_mailbox,
 		[CONFIG_TYPE_HOME] = check_home,
+		[CONFIG_TYPE_SENDER] = check_sender,
 		[CONFIG_TYPE_DELIMITER] = check_delimiter,
 	};
 	struct value v = { c, p, slice_from(value), value };

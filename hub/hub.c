@@ -186,6 +186,21 @@ static void check_etrn(void *arg, const struct mta_client *client, const char *d
 		smtp_status_set(ret, 459, ESC(4, 7, 1), "<%s>: service unavailable", domain);
 }
 
+/* What is not relayed for anybody leads into the world, which is not asked. */
+static int must_verify(void *arg, const char *recipient, struct error *err)
+{
+	struct hub *hub = arg;
+	struct slice domain = smtp_address_domain(recipient);
+	int r;
+
+	if (!hub->options.verified_domains || !hub->options.relay_domains)
+		return MAP_NOT_FOUND;
+	r = domain_list_has(hub->options.relay_domains, domain, err);
+	if (r == MAP_FOUND)
+		r = domain_list_has(hub->options.verified_domains, domain, err);
+	return r;
+}
+
 static int is_local(void *arg, struct slice domain, struct error *err)
 {
 	(void)arg;
@@ -197,6 +212,7 @@ static int is_local(void *arg, struct slice domain, struct error *err)
 const struct mta_policy hub_policy = {
 	.check_sender = check_sender,
 	.check_recipient = check_recipient,
+	.must_verify = must_verify,
 	.check_etrn = check_etrn,
 	.is_local = is_local,
 };

@@ -8,7 +8,9 @@
  *
  * Where relay_recipient_maps has something in it, recipients in relay_domains
  * that are in none of them are refused with 550 5.1.1, whoever sends: what a hub
- * has taken it must return, and most senders of mail for nobody are forged.
+ * has taken it must return, and most senders of mail for nobody are forged. For
+ * those of relay_domains that are in relay_recipient_verify, too, the next hop is
+ * asked (mta/verify.h).
  */
 #pragma once
 
@@ -21,6 +23,7 @@ struct hub;
 
 struct hub_options {
 	struct domains *relay_domains;
+	struct domains *verified_domains;  /* relay_recipient_verify; NULL: nobody is asked for */
 	struct maps *relay_recipient_maps; /* NULL: every recipient is taken */
 	const char *recipient_delimiter;   /* NULL or "": addresses have no extensions */
 	struct networks networks;	   /* mynetworks */

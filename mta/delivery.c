@@ -75,6 +75,7 @@ struct delivery *delivery_split(struct delivery *d, const bool *moves)
 	part->active = d->active;
 	part->message = d->message;
 	part->route = transport_route_ref(d->route);
+	part->envelope_only = d->envelope_only;
 	part->was_in_clear = d->was_in_clear;
 	part->room = d->count;
 	snprintf(part->attempt.relay, sizeof(part->attempt.relay), "none");

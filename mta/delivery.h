@@ -41,7 +41,8 @@ struct delivery_recipient {
 	bool untried;	 /* deferred without an attempt of its own: not counted */
 	int64_t due_ms;	 /* 0, or no try before then; with untried: when to try */
 	bool by_peer;	 /* the status is in the peer's words, */
-	bool is_verdict; /*   and its answer to RCPT or to the end of the message */
+	bool is_verdict; /*   and its answer to RCPT or to the end of the message, */
+	bool at_rcpt;	 /*   to RCPT */
 	struct smtp_status status;
 };
 
@@ -81,8 +82,9 @@ struct delivery {
 	unsigned int unknown;	  /* recipients without a status yet */
 	int64_t waits_for;	  /* what is deferred waits for this lane; 0: for its time alone */
 	bool was_in_clear;	  /* another host was told the envelope in the clear before */
-	bool is_probe; /* its next hop was down, and may still be: tried, but not counted */
-	bool damaged;  /* the stored body is not what was accepted: hold, for the operator */
+	bool is_probe;	    /* its next hop was down, and may still be: tried, but not counted */
+	bool envelope_only; /* it asks who is there, and has no message (mta/verify_probe.h) */
+	bool damaged;	    /* the stored body is not what was accepted: hold, for the operator */
 	struct delivery_recipient recipients[];
 };
 

@@ -67,6 +67,7 @@ static void hang_up(struct inbound *s, int64_t linger_ms)
 	stream_free(s->stream, linger_ms);
 	s->stream = NULL;
 	inbound_auth_end(s);
+	inbound_verify_end(s);
 	loop_timer_stop(s->timer);
 	if (s->counted)
 		inbound_limits_disconnect(s->worker->limits, s->network);

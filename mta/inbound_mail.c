@@ -105,16 +105,27 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 	smtp_server_answer(s->server, &status);
 }
 
-static void answer_rcpt(struct inbound *s, const struct smtp_rcpt *rcpt, struct smtp_status *status)
+void inbound_take_recipient(struct inbound *s, const struct smtp_rcpt *rcpt)
 {
 	const struct mta_options *options = options_of(s);
+	struct smtp_status status;
 
-	if (smtp_status_class(status) == SMTP_DELIVERED)
-		recipients_add(options, s->message, rcpt, status);
-	if (smtp_status_class(status) == SMTP_DELIVERED && s->accepted++ == 0)
+	s->rcpt = rcpt->recipient;
+	recipients_add(options, s->message, rcpt, &status);
+	if (smtp_status_class(&status) == SMTP_DELIVERED && s->accepted++ == 0)
 		maillog_client(options->log, s->message->name, &s->peer, s->login_mechanism,
 			       s->client.user);
-	smtp_server_answer(s->server, status);
+	smtp_server_answer(s->server, &status);
+	s->rcpt = NULL;
+}
+
+static void answer_rcpt(struct inbound *s, const struct smtp_rcpt *rcpt,
+			const struct smtp_status *status)
+{
+	if (smtp_status_class(status) != SMTP_DELIVERED)
+		smtp_server_answer(s->server, status);
+	else if (!inbound_verify(s, rcpt))
+		inbound_take_recipient(s, rcpt);
 	s->rcpt = NULL;
 }
 

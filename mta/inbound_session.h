@@ -11,6 +11,7 @@
 #include "mta/login.h"
 #include "mta/snapshot.h"
 #include "mta/trace.h"
+#include "mta/verify.h"
 #include "net/stream.h"
 #include "smtp/server.h"
 #include "tls/session.h"
@@ -72,6 +73,9 @@ struct inbound {
 	struct queue_append append;
 
 	struct inbound_etrn *etrn; /* under way; NULL: none */
+
+	struct smtp_rcpt asked; /* for whom RCPT waits */
+	struct verify_wait verification;
 };
 
 extern const struct smtp_server_events inbound_events;
@@ -110,6 +114,16 @@ void inbound_data(void *arg, const char *verb);
 void inbound_body(void *arg, struct slice bytes);
 void inbound_end_of_data(void *arg);
 void inbound_reset(void *arg, const struct smtp_status *why);
+
+/* Add a recipient that the policy accepts, and answer RCPT. */
+void inbound_take_recipient(struct inbound *s, const struct smtp_rcpt *rcpt);
+
+/*
+ * inbound_verify.c: whether RCPT is to wait for what the next hop says; then
+ * it is answered from there, perhaps at once. End: the client has gone.
+ */
+bool inbound_verify(struct inbound *s, const struct smtp_rcpt *rcpt);
+void inbound_verify_end(struct inbound *s);
 
 /* inbound_auth.c: what is offered from now on; the engine's events; and its end, when the client goes */
 void inbound_auth_offer(struct inbound *s);

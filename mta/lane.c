@@ -395,13 +395,16 @@ void lane_push(struct lane *lane, struct delivery *d)
 	bool has_room = has_hope(lane) && (lane->is_probing ? lane_appetite(lane) > 0
 							    : lane->ready_count < lane->allowance);
 
-	lane->pushes++;
+	lane->pushes += !d->envelope_only; /* nothing in the queue */
 	if (!has_room) {
 		why = reason(lane);
 		suspend(lane, d, &why);
 		return;
 	}
-	list_push(&lane->ready, &d->link);
+	if (d->envelope_only)
+		list_push_front(&lane->ready, &d->link); /* somebody waits for the answer */
+	else
+		list_push(&lane->ready, &d->link);
 	lane->ready_count++;
 	run_soon(lane);
 }
@@ -529,7 +532,7 @@ static void tell_success(const struct lane *lane, struct lane_connection *c,
 
 void lane_went_through(struct lane *lane, struct lane_connection *c, const struct delivery *d)
 {
-	if (delivery_is_taken(d))
+	if (delivery_is_taken(d) && !d->envelope_only)
 		tell_success(lane, c, &d->attempt);
 	else
 		health_answered(lane->health, mta_now_ms(lane->worker));
@@ -710,6 +713,12 @@ void lane_stop(struct lane *lane)
 {
 	lane->stopping = true;
 	wind_down(lane);
+	LIST_FOREACH (item, &lane->busy) {
+		struct lane_connection *c = CONTAINER_OF(item, struct lane_connection, link);
+
+		if (outbound_is_only_asking(c))
+			outbound_abort(c); /* nobody needs the answer any more */
+	}
 }
 
 void lane_retire(struct lane *lane, struct list *retired)

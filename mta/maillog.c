@@ -286,6 +286,9 @@ static void append_tls(struct buf *line, const struct maillog_delivery *d)
 
 static const char *status_word(const struct maillog_delivery *d)
 {
+	if (d->is_question)
+		return smtp_status_class(d->status) == SMTP_DELIVERED ? "deliverable"
+								      : "undeliverable";
 	if (d->bounced)
 		return "bounced";
 	return smtp_status_class(d->status) == SMTP_DELIVERED ? "sent" : "deferred";

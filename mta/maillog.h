@@ -81,7 +81,8 @@ struct maillog_delivery {
 	bool connected;			      /* false: tls= shows the level alone */
 	bool by_peer;			      /* the status is in the peer's words, with its code */
 	const struct smtp_status *status;
-	bool bounced; /* failed for good: status=bounced */
+	bool bounced;	  /* failed for good: status=bounced */
+	bool is_question; /* nothing was to be delivered: status=deliverable, or undeliverable */
 };
 
 /*

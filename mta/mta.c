@@ -24,6 +24,7 @@
 #include "mta/rates.h"
 #include "mta/slowdown.h"
 #include "mta/snapshot.h"
+#include "mta/verify.h"
 
 #define STOP_TICK_MS 20
 
@@ -53,6 +54,7 @@ struct mta {
 	struct inbound_limits *limits;
 	struct health *health;
 	struct rates *rates;
+	struct verify *verify;
 	struct slowdown *slowdown;
 	const struct clock *clock;
 	struct thread *threads;
@@ -88,7 +90,8 @@ static void stop_tick(void *arg)
 	struct thread *t = arg;
 	struct mta_worker *w = &t->worker;
 
-	if (list_is_empty(&w->sessions) && scheduler_is_idle(w->scheduler)) {
+	if (list_is_empty(&w->sessions) && scheduler_is_idle(w->scheduler) &&
+	    verifier_is_idle(w->verifier)) {
 		loop_stop(w->loop);
 		return;
 	}
@@ -116,6 +119,7 @@ static void stop_wanted(void *arg)
 		doors_free(t->doors);
 		t->doors = NULL;
 		inbound_stop_all(w, false);
+		verifier_stop(w->verifier);
 		scheduler_stop(w->scheduler);
 	}
 	stop_tick(t);
@@ -299,6 +303,11 @@ int mta_reload(struct mta *mta, const struct mta_options *options, void (*releas
 	return 0;
 }
 
+bool mta_forget_address(struct mta *mta, const char *address)
+{
+	return verify_forget(mta->verify, address);
+}
+
 /* ---- workers ---- */
 
 static void port_ready(void *arg)
@@ -341,6 +350,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	w->health = mta->health;
 	w->rates = mta->rates;
 	w->slowdown = mta->slowdown;
+	w->verify = mta->verify;
 	w->mta = mta;
 	w->index = index;
 	list_init(&w->sessions);
@@ -357,6 +367,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 	if (r < 0)
 		return r;
 	w->scheduler = scheduler_new(w);
+	w->verifier = verifier_new(w);
 	health_listen(mta->health, health_changed, t);
 	return doors_new(w, options, NULL, &t->doors, err);
 }
@@ -370,6 +381,7 @@ static void thread_done(struct thread *t)
 	if (!w->loop)
 		return;
 	doors_free(t->doors);
+	verifier_free(w->verifier);
 	scheduler_free(w->scheduler);
 	mta_view_unref(w->view);
 	queue_port_free(w->port);
@@ -393,6 +405,7 @@ int mta_new(const struct mta_options *options, struct mta **ret_mta, struct erro
 	mta->rates = rates_new();
 	mta->slowdown = slowdown_new();
 	mta->health = health_new();
+	mta->verify = verify_new(queue_directory(options->queue), options->log);
 	mta->clock = options->clock;
 	mta->threads = memory_zeroed(options->workers * sizeof(*mta->threads));
 	for (unsigned int i = 0; i < mta->workers; i++) {
@@ -427,6 +440,7 @@ void mta_free(struct mta *mta)
 		return;
 	for (unsigned int i = 0; i < mta->workers; i++)
 		thread_done(&mta->threads[i]);
+	verify_free(mta->verify);
 	health_free(mta->health);
 	rates_free(mta->rates);
 	slowdown_free(mta->slowdown);

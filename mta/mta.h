@@ -13,6 +13,7 @@
 #include "mta/networks.h"
 #include "mta/policy.h"
 #include "mta/rates.h"
+#include "mta/verify_cache.h"
 #include "net/address.h"
 #include "net/dns.h"
 #include "queue/queue.h"
@@ -100,6 +101,7 @@ struct mta_options {
 	int64_t maximal_lifetime_s, bounce_lifetime_s;
 	int64_t delay_warning_s;	     /* when a sender is told that mail waits; 0: never */
 	const char *double_bounce_recipient; /* who is told of reports that fail; "": nobody */
+	struct verify_options verify;	     /* where the policy has must_verify() */
 	size_t memory_limit; /* bytes of messages kept in memory, all workers together */
 };
 
@@ -147,6 +149,9 @@ void mta_stop(struct mta *mta, int64_t grace_ms, int64_t answer_ms);
 void mta_look(struct mta *mta);
 void mta_retry(struct mta *mta);
 void mta_reroute(struct mta *mta);
+
+/* Address verification knows nothing of the address any more; from any thread. False: it did not. */
+bool mta_forget_address(struct mta *mta, const char *address);
 
 struct health_report; /* mta/health.h */
 

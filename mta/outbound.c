@@ -723,6 +723,11 @@ void outbound_abort(struct lane_connection *c)
 	outbound_end(o, NULL);
 }
 
+bool outbound_is_only_asking(struct lane_connection *c)
+{
+	return outbound_mail_is_only_asking(CONTAINER_OF(c, struct outbound, lane_connection));
+}
+
 bool outbound_is_owed(struct lane_connection *c)
 {
 	const struct outbound *o = CONTAINER_OF(c, struct outbound, lane_connection);

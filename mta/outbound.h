@@ -30,5 +30,8 @@ void outbound_close_idle(struct lane_connection *c);
  */
 void outbound_abort(struct lane_connection *c);
 
+/* Whether all that it carries asks who is there: nothing is lost if it is broken off. */
+bool outbound_is_only_asking(struct lane_connection *c);
+
 /* Whether the peer has all of a message and owes an answer: without it, it may come twice. */
 bool outbound_is_owed(struct lane_connection *c);

@@ -51,6 +51,7 @@ struct outbound {
 	bool taking;		   /* inside outbound_mail_next() */
 	bool went_through;	   /* a transaction has */
 	bool is_spent;		   /* it takes no more deliveries */
+	unsigned int refused;	   /* recipients that were only asked for */
 	unsigned int in_doubt;	   /* messages that the peer may have, as the connection broke */
 	bool is_broken_off;	   /* amid a message */
 	unsigned int transactions; /* begun */
@@ -148,6 +149,7 @@ void outbound_mail_give_up(struct outbound *o, struct flight *f);
 /* Whether part of a message is on its way; and whether the peer has all of one. */
 bool outbound_mail_is_begun(const struct outbound *o);
 bool outbound_mail_is_owed(const struct outbound *o);
+bool outbound_mail_is_only_asking(const struct outbound *o);
 
 /* The engine's events. */
 void outbound_mail_recipient(void *arg, const struct smtp_transaction *t, unsigned int index,

@@ -20,6 +20,8 @@
 /* A peer that we have not heard of for longer may have closed the connection. */
 #define TRUST_MS 1000
 
+#define REFUSED_MAX 5 /* recipients of probes, of one connection */
+
 /* ---- what a transaction can carry ---- */
 
 static bool *moves_of(const struct delivery *d)
@@ -181,6 +183,7 @@ static struct flight *flight_new(struct delivery *d)
 		.smtputf8 = m->smtputf8,
 		.envelope_id = m->envelope_id,
 		.returning = m->returning,
+		.envelope_only = d->envelope_only,
 	};
 	return f;
 }
@@ -316,10 +319,22 @@ void outbound_mail_recipient(void *arg, const struct smtp_transaction *t, unsign
 	/* Of what needs no server to be refused, the client names no stage. */
 	d->recipients[index].by_peer = smtp_client_stage(o->client)[0] != '\0';
 	d->recipients[index].is_verdict = smtp_client_tells_verdict(o->client);
+	d->recipients[index].at_rcpt = strcmp(smtp_client_stage(o->client), "RCPT TO") == 0;
 	if (is_one_too_many(o, status))
 		d->recipients[index].status = *status;
 	else
 		delivery_report(d, index, status);
+}
+
+/*
+ * A server counts what it refuses, begins to stall after some ten, and ends the
+ * session after twenty. Probes may well be refused; they are not to slow down mail.
+ */
+static void count_refused(struct outbound *o, const struct delivery *d)
+{
+	for (unsigned int i = 0; i < d->count; i++)
+		o->refused += smtp_status_class(&d->recipients[i].status) == SMTP_FAILED;
+	o->is_spent |= o->refused >= REFUSED_MAX;
 }
 
 void outbound_mail_done(void *arg, const struct smtp_transaction *t)
@@ -329,6 +344,8 @@ void outbound_mail_done(void *arg, const struct smtp_transaction *t)
 
 	d->is_probe = false; /* it has found the next hop up */
 	settle_too_many(o, d);
+	if (d->envelope_only)
+		count_refused(o, d);
 	lane_went_through(o->lane, &o->lane_connection, d);
 	o->went_through = true;
 	finish(o, d);
@@ -410,7 +427,7 @@ static void move_on(struct outbound *o, struct delivery *d)
 {
 	d->was_in_clear |= !o->attempt.encrypted;
 	o->moving = d;
-	o->transactions = o->rcpt_max = 0;
+	o->transactions = o->rcpt_max = o->refused = 0;
 	o->is_spent = false;
 	forget_domains(o);
 }
@@ -504,6 +521,14 @@ bool outbound_mail_is_begun(const struct outbound *o)
 		if (CONTAINER_OF(item, struct flight, link)->body_begun)
 			return true;
 	return false;
+}
+
+bool outbound_mail_is_only_asking(const struct outbound *o)
+{
+	LIST_FOREACH (item, &o->flights)
+		if (!CONTAINER_OF(item, struct flight, link)->delivery->envelope_only)
+			return false;
+	return !list_is_empty(&o->flights);
 }
 
 bool outbound_mail_is_owed(const struct outbound *o)

@@ -61,6 +61,13 @@ struct mta_policy {
 		       struct mta_expansion *ret, struct smtp_status *ret_status);
 
 	/*
+	 * Whether a recipient that check_recipient() accepts is to be taken only once
+	 * its next hop says that there is one (mta/verify.h): MAP_FOUND,
+	 * MAP_NOT_FOUND, or an error. NULL: none is.
+	 */
+	int (*must_verify)(void *arg, const char *recipient, struct error *err);
+
+	/*
 	 * May this client ask for what waits for the domain (ETRN)? Sets 250 2.0.0,
 	 * or 459 or 458; *ret_is_trusted: and may hear how much that is. NULL: no
 	 * ETRN in this mode.

@@ -224,6 +224,14 @@ static void dispatch(struct scheduler *s, struct delivery *d)
 	}
 }
 
+void scheduler_ask(struct scheduler *s, struct delivery *d)
+{
+	if (s->stopping)
+		delivery_drop(d);
+	else
+		lane_push(lane_of(s, d->route), d);
+}
+
 static bool is_waiting(const struct queue_recipient *r)
 {
 	return r->status == QUEUE_QUEUED || r->status == QUEUE_DEFERRED;

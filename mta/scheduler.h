@@ -22,6 +22,10 @@ void scheduler_give_back(struct scheduler *s);
 /* A message that was just appended, claimed by this worker: deliver it. Takes ownership. */
 void scheduler_submit(struct scheduler *s, struct queue_message *message);
 
+/* A delivery of another owner, whose route has a next hop: into its lane. */
+struct delivery;
+void scheduler_ask(struct scheduler *s, struct delivery *d);
+
 /* The worker's options are new: what waits is routed anew, what runs ends as it began. */
 void scheduler_reload(struct scheduler *s);
 

@@ -17,6 +17,7 @@
 #include "mta/fate.h"
 #include "mta/maillog.h"
 #include "mta/snapshot.h"
+#include "mta/verify.h"
 
 #define RETRY_MS 1000 /* when the queue could not write */
 
@@ -422,6 +423,8 @@ void settler_add(struct settler *settler, struct delivery *d)
 	struct settlement *t = memory_zeroed(sizeof(*t));
 	int64_t now_ms = mta_now_ms(settler->worker);
 
+	if (is_relayed(d))
+		verifier_learn(settler->worker->verifier, d);
 	t->settler = settler;
 	t->view = mta_view_ref(settler->worker->view);
 	t->delivery = d;

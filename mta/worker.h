@@ -15,6 +15,8 @@ struct inbound_limits;
 struct mta_view;
 struct scheduler;
 struct rates;
+struct verifier;
+struct verify;
 struct slowdown;
 
 struct mta_worker {
@@ -31,6 +33,8 @@ struct mta_worker {
 	struct loop *loop;
 	struct queue_port *port;
 	struct scheduler *scheduler;
+	struct verify *verify; /* what is known of addresses, shared by all workers */
+	struct verifier *verifier;
 	struct list sessions; /* struct inbound */
 	bool stopping;
 };
