@@ -214,7 +214,7 @@ static void cancel(struct login *login)
 		return;
 	l->is_waiting = false;
 	loop_timer_stop(l->timer);
-	login_refuse(l, 454, ESC(4, 7, 0), "Error: the client has gone before it was judged");
+	login_refuse(l, 454, ESC(4, 7, 0), "Error: ended before it was judged");
 }
 
 static void free_login(struct login *login)

@@ -10,11 +10,14 @@
 #include <cmocka.h>
 
 #include "base/macros.h"
+#include "certs/certificate.h"
+#include "certs/pemfile.h"
 #include "edge/accounts.h"
 #include "edge/edge.h"
 #include "mta/slowdown.h"
 #include "net/loop.h"
 #include "sasl/sasl.h"
+#include "tests/support/throwaway.h"
 #include "tls/session.h"
 
 #define BINDING "0123456789abcdef0123456789abcdef"
@@ -546,6 +549,114 @@ static void test_prepared(void **state)
 	assert_int_equal(plain(f, SLICE("\0joe@vm1.vm\0pa\377ss")), 535);
 }
 
+/* ---- certificates ---- */
+
+static int take_certificate(void *arg, const struct pem_block *block,
+			    const struct certs_certificate *certificate, struct error *err)
+{
+	(void)block;
+	(void)err;
+	buf_append_slice(arg, certificate->der);
+	return 0;
+}
+
+static int external(struct fixture *f, struct slice id)
+{
+	begin(f, "EXTERNAL", &id);
+	end(f);
+	return f->status.code;
+}
+
+static void show(struct fixture *f, const char *dir, const char *name, struct buf *der)
+{
+	buf_clear(der);
+	assert_int_equal(
+		pemfile_certificates(throwaway_path(dir, name), take_certificate, der, NULL), 0);
+	f->who.certificate = buf_slice(der);
+	f->tls.has_peer_cert = f->tls.trusted = f->tls.verified = true;
+}
+
+static void test_external(void **state)
+{
+	struct fixture *f = *state;
+	char *dir = throwaway_certs();
+	struct buf der = { 0 };
+
+	show(f, dir, "person.pem", &der);
+	f->options.mechanism_filter = "!external, static:rest";
+	use(f, ALICE);
+	assert_null(strstr(offer(f), "EXTERNAL"));
+	f->options.mechanism_filter = "external plain";
+	f->options.local_domain = "vm1.vm";
+	use(f, "alice@vm1.vm:" HASH "\ntest1@vm1.vm:\nprinter@vm1.vm:{PLAIN}x\n");
+	assert_string_equal(offer(f), "PLAIN EXTERNAL");
+
+	/* The first that has an account; or the one that is asked for, also without a password. */
+	assert_int_equal(external(f, SLICE("")), 235);
+	assert_string_equal(f->user, "alice@vm1.vm");
+	assert_int_equal(external(f, SLICE("TEST1@vm1.vm")), 235);
+	assert_string_equal(f->user, "test1@vm1.vm");
+	begin(f, "EXTERNAL", NULL);
+	assert_int_equal(f->outcome, LOGIN_CHALLENGE);
+	say(f, SLICE("alice@vm1.vm"));
+	end(f);
+	assert_int_equal(f->status.code, 235);
+
+	/* Not in the certificate; in it, but no account; completed, which is for what people type. */
+	assert_int_equal(external(f, SLICE("bob@vm1.vm")), 535);
+	assert_int_equal(external(f, SLICE("nobody@vm1.vm")), 535);
+	assert_int_equal(external(f, SLICE("alice")), 535);
+	assert_int_equal(external(f, SLICE("printer.vm1.vm")), 535);
+	assert_int_equal(external(f, SLICE("a\0b")), 501);
+	use(f, "printer.vm1.vm:{PLAIN}x\n");
+	assert_int_equal(external(f, SLICE("")), 235);
+	assert_string_equal(f->user, "printer.vm1.vm");
+
+	/* Nobody that we trust has signed it; out of its time; without names; none at all. */
+	f->tls.verified = false;
+	assert_string_equal(offer(f), "PLAIN");
+	assert_int_equal(external(f, SLICE("")), 504);
+	show(f, dir, "old-person.pem", &der);
+	assert_string_equal(offer(f), "PLAIN");
+	show(f, dir, "cn-only.pem", &der);
+	assert_string_equal(offer(f), "PLAIN");
+	f->who.certificate = SLICE("");
+	assert_string_equal(offer(f), "PLAIN");
+	buf_done(&der);
+	throwaway_remove(dir);
+}
+
+/* ---- anything else ---- */
+
+/* Whatever is said, there is an answer, which lets nobody in. */
+static void test_anything(void **state)
+{
+	static const char alphabet[] = "\0\0,,==np=ry,=aliceAZ09+/@ \1\377\303\274";
+	static const char *const names[] = { "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1",
+					     "SCRAM-SHA-256" };
+	struct fixture *f = *state;
+	unsigned int random = 1;
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		begin(f, names[i % ARRAY_SIZE(names)], NULL);
+		for (unsigned int turns = 0; f->outcome == LOGIN_CHALLENGE && turns < 5; turns++) {
+			char said[64];
+			size_t len = 0;
+
+			if (i % 3 == 0)
+				len = (size_t)snprintf(said, sizeof(said), "n,,n=alice@vm1.vm,r=a");
+			random = random * 1103515245u + 12345u;
+			for (unsigned int n = random >> 16 & 31; n > 0; n--) {
+				random = random * 1103515245u + 12345u;
+				said[len++] = alphabet[(random >> 16) % sizeof(alphabet)];
+			}
+			say(f, slice_of(said, len));
+		}
+		assert_int_not_equal(f->outcome, LOGIN_SUCCESS);
+		end(f);
+	}
+}
+
 /* ---- as much work for nobody as for somebody ---- */
 
 static unsigned int hashes;
@@ -689,6 +800,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cram, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bare_names, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_prepared, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_external, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_anything, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_same_work, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slowed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_known_is_not_slowed, setup, teardown),

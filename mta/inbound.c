@@ -445,6 +445,7 @@ void inbound_stop_all(struct mta_worker *worker, bool hurry)
 		struct inbound *s = CONTAINER_OF(item, struct inbound, link);
 
 		s->stop_wanted = true;
+		inbound_auth_hurry(s);
 		if (s->handshaking || (hurry && !is_storing(s)))
 			hang_up(s, 0);
 		else if (s->stream)

@@ -120,10 +120,16 @@ void inbound_auth_abort(void *arg)
 	forget(s);
 }
 
-void inbound_auth_end(struct inbound *s)
+void inbound_auth_hurry(struct inbound *s)
 {
 	if (s->login && s->login_awaited)
 		s->login->methods->cancel(s->login);
+}
+
+void inbound_auth_end(struct inbound *s)
+{
+	if (s->login && s->login_awaited)
+		inbound_auth_hurry(s);
 	else
 		forget(s);
 }

@@ -131,6 +131,7 @@ void inbound_auth(void *arg, const char *mechanism, const struct slice *initial)
 void inbound_auth_response(void *arg, struct slice response);
 void inbound_auth_abort(void *arg);
 void inbound_auth_end(struct inbound *s);
+void inbound_auth_hurry(struct inbound *s); /* the server stops: nobody waits for a login */
 
 /* inbound_etrn.c: the engine's event */
 void inbound_etrn(void *arg, const char *domain, bool with_subdomains);

@@ -9,9 +9,10 @@
  * begin() and each step() are followed by exactly one answer(): later, from the
  * loop, never inside of them. After a challenge the session calls step() or
  * free(); after success and failure free(). It may do so inside of answer().
- * While an answer is awaited there is no free(): a client that hangs up then
- * is a cancel(), after which the answer is to come as soon as it can, whatever
- * it says. Until then the session lives on, and the policy with it.
+ * While an answer is awaited there is no free(): a client that hangs up then, or
+ * a server that stops, is a cancel(), perhaps both; after which the answer is
+ * to come as soon as it can, whatever it says. Until then the session lives on, and the
+ * policy with it.
  */
 #pragma once
 
@@ -64,7 +65,7 @@ struct login_methods {
 	/* What the client has said to the challenge, decoded; valid during the call. */
 	void (*step)(struct login *login, struct slice response);
 
-	/* The client has gone, and the answer that is awaited will be heard by nobody. */
+	/* An answer is awaited, and is not worth waiting for. */
 	void (*cancel)(struct login *login);
 
 	/* Wipes and frees. Not while an answer is awaited. */

@@ -178,15 +178,22 @@ void maillog_reject(struct log *log, const char *id, const char *verb,
 	buf_done(&line);
 }
 
+/*
+ * Where nothing was judged it has Postfix's words for that: fail2ban, which knows
+ * them, bans nobody for troubles that are ours.
+ */
 void maillog_auth_failed(struct log *log, const struct net_address *client, const char *mechanism,
 			 const char *user, const struct smtp_status *status)
 {
 	struct client_text c;
 	char name[SMTP_STATUS_TEXT_SIZE];
+	bool is_for_now = smtp_status_class(status) == SMTP_DEFERRED;
 
 	log_write(log, "smtpd", LOG_LEVEL_WARNING,
-		  "%s: SASL %s authentication failed: %s, sasl_username=%s",
-		  client_text(client, &c), mechanism, status->text, safe(user, name));
+		  "%s: SASL %s authentication failed: %s%s, sasl_username=%s",
+		  client_text(client, &c), mechanism,
+		  is_for_now ? "Connection lost to authentication server: " : "", status->text,
+		  user[0] ? safe(user, name) : "(unavailable)");
 }
 
 /* ---- qmgr, bounce ---- */

@@ -119,6 +119,13 @@ static void test_forged_text(void **state)
 	assert_string_equal(line(f),
 			    "smtpd: warning: unknown[192.0.2.1]: SASL LOGIN authentication "
 			    "failed: Error: authentication failed, sasl_username=eve root");
+	/* fail2ban bans nobody for what was not judged. */
+	smtp_status_set(&status, 454, ESC(4, 7, 0), "Temporary authentication failure");
+	maillog_auth_failed(f->log, &address, "PLAIN", "", &status);
+	assert_string_equal(line(f), "smtpd: warning: unknown[192.0.2.1]: SASL PLAIN "
+				     "authentication failed: Connection lost to authentication "
+				     "server: Temporary authentication failure, "
+				     "sasl_username=(unavailable)");
 }
 
 static const struct {

@@ -17,6 +17,9 @@
 #	no-names	an address only
 #	nul		names "hub.example\0.attacker.example"
 #	client-only	may not be used by servers
+#	person		a client's: the e-mail addresses nobody@vm1.vm, alice@vm1.vm and
+#			test1@vm1.vm, and the name printer.vm1.vm
+#	old-person	the same with alice@vm1.vm alone; has expired
 #	server-only	may not be used by clients
 #	expired, future	not in their time
 #	wrong		for other.example and 192.0.2.9
@@ -142,6 +145,9 @@ issue evil-sub-ca /O=Posthouse/CN=ca.example ca_cert evil-ca $past $later
 issue evil-sub /CN=hub.example leaf evil-sub-ca $past $later
 issue cn-only /CN=hub.example cn_leaf ca $past $later
 names=DNS:edge.example issue edge /CN=edge.example leaf ca $past $later
+names=email:nobody@vm1.vm,email:alice@vm1.vm,email:test1@vm1.vm,DNS:printer.vm1.vm \
+	issue person /CN=Alice client_leaf ca $past $later
+names=email:alice@vm1.vm issue old-person /CN=Alice client_leaf ca $past $lately
 names=DNS:odd.example issue odd "/CN=$(printf 'Gr\303\274n "(x)"')" leaf ca $past $later
 names=DNS:*.example issue wild /CN=wild leaf ca $past $later
 names=IP:127.0.0.1 issue no-names /CN=hub.example leaf ca $past $later
