@@ -21,10 +21,16 @@
 #define CONNECTIONS   "not needed here: see smtp_connection_cache_time_limit"
 #define OWNED_BY_USER "not needed here: mailboxes belong to the account that user names"
 
+#define USERS_ONLY "not needed here: users' mail is completed, relayed mail never touched"
+
 static const struct {
 	const char *name, *hint;
 } hints[] = {
 	{ "alias_database", "use alias_maps: text files are read directly" },
+	{ "allow_percent_hack", "not available: a%b is a local part as any other" },
+	{ "always_add_missing_headers", USERS_ONLY },
+	{ "anvil_status_update_time", NOT_NEEDED },
+	{ "append_at_myorigin", "not needed here: bare addresses always get myorigin" },
 	{ "append_dot_mydomain", NOT_NEEDED },
 	{ "biff", NOT_NEEDED },
 	{ "command_directory", NOT_NEEDED },
@@ -39,21 +45,26 @@ static const struct {
 	{ "fallback_relay", FURTHER_HOPS },
 	{ "fast_flush_domains", "not needed here: ETRN is for relay_domains" },
 	{ "header_checks", "not available" },
+	{ "header_size_limit", "not needed here: headers may be as long as messages" },
 	{ "html_directory", NOT_NEEDED },
 	{ "ignore_mx_lookup_error", "not available: mail waits while DNS cannot tell" },
 	{ "inet_interfaces", USE_LISTEN },
+	{ "local_header_rewrite_clients", USERS_ONLY },
 	{ "local_transport", USE_TRANSPORT },
 	{ "mail_owner", "use user" },
 	{ "mailbox_size_limit", "use virtual_mailbox_limit" },
 	{ "maillog_file", "use log_destination" },
 	{ "mailq_path", NOT_NEEDED },
 	{ "manpage_directory", NOT_NEEDED },
+	{ "message_drop_headers",
+	  "not settable: users' Bcc, Resent-Bcc, Return-Path and Content-Length go" },
 	{ "mynetworks_style", "use mynetworks" },
 	{ "newaliases_path", NOT_NEEDED },
 	{ "process_id_directory", "use run_directory" },
 	{ "proxy_interfaces", "not available: only addresses of this host are known to be ours" },
 	{ "readme_directory", NOT_NEEDED },
 	{ "relay_transport", USE_TRANSPORT },
+	{ "remote_header_rewrite_domain", USERS_ONLY },
 	{ "sample_directory", NOT_NEEDED },
 	{ "sendmail_path", NOT_NEEDED },
 	{ "setgid_group", NOT_NEEDED },
@@ -115,6 +126,7 @@ static const struct {
 	{ "smtpd_tls_session_cache_database", TLS_TICKETS },
 	{ "smtpd_tls_wrappermode", "use smtps:// in listen" },
 	{ "smtpd_use_tls", "use smtpd_tls_security_level" },
+	{ "swap_bangpath", "not available: a!b is a local part as any other" },
 	{ "virtual_gid_maps", OWNED_BY_USER },
 	{ "virtual_minimum_uid", OWNED_BY_USER },
 	{ "virtual_transport", USE_TRANSPORT },

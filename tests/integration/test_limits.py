@@ -63,7 +63,7 @@ def test_connections_of_one_client(site, certs):
             connect(certs, hub.port(), "none")
         assert refused(failure.value.args) == (
             "421 4.7.0 mta.vm.vm Error: too many connections from 127.0.0.1")
-    with pytest.raises((ssl.SSLError, ConnectionResetError)):  # no words without TLS
+    with pytest.raises(OSError):  # no words without TLS
         connect(certs, hub.port("smtps"), "implicit")
     hub.wait_for(r"warning: Connection rate limit exceeded: 5 from unknown\[127.0.0.1\] for "
                  "service smtps")
@@ -95,12 +95,11 @@ def test_new_tls_sessions_of_one_client(site, certs):
     assert [greeting[:4] for greeting in greetings] == ["220 ", "220 ", "421 "]
     assert "Error: too many new TLS sessions from 127.0.0.1" in greetings[2]
     with socket.create_connection((HOST, hub.port("smtps")), PATIENCE_S) as raw:
-        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+        with pytest.raises(OSError):
             handshake(raw, context)
     with smtplib.SMTP(HOST, hub.port(), "c.example", timeout=PATIENCE_S) as client:
         client.ehlo()
-        with contextlib.suppress(ssl.SSLError, ConnectionResetError,
-                                 smtplib.SMTPServerDisconnected):
+        with contextlib.suppress(OSError):  # smtplib's errors are some, too
             client.starttls(context=context)
             raise AssertionError("a handshake was made")
         client.close()
