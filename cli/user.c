@@ -52,6 +52,15 @@ int user_find_file(const struct config *config, const char **ret_file)
 	return kind == ACCOUNTS_PASSWD_FILE ? CLI_DONE : tell_other_source(kind, *ret_file);
 }
 
+int user_fail(const struct error *err)
+{
+	if (err->code == -ENOENT)
+		cli_error("%s; posthouse user add makes it", err->text);
+	else
+		return cli_fail(err);
+	return cli_exit_of(err);
+}
+
 /* The group of the account that the server runs as, so that it can read a file that root makes. */
 static gid_t group_of_server(const struct config *config)
 {
@@ -117,7 +126,7 @@ static int tell(const char *file, const struct passwd_edit *edit, int outcome,
 	};
 
 	if (outcome < 0)
-		return cli_fail(err);
+		return user_fail(err);
 	if (outcome == PASSWD_EDITED) {
 		printf("%s: %s\n", edit->user, done[edit->action]);
 		return CLI_DONE;
@@ -155,7 +164,7 @@ static int look_before(const char *file, const struct passwd_edit *edit)
 	if (r == -ENOENT && !must_be_there)
 		return CLI_DONE;
 	if (r < 0)
-		return cli_fail(&err);
+		return user_fail(&err);
 	if (search.is_there != must_be_there)
 		return tell(file, edit, must_be_there ? PASSWD_NO_USER : PASSWD_USER_EXISTS, &err);
 	return CLI_DONE;

@@ -9,3 +9,6 @@
  * returned; CLI_DONE: there is one.
  */
 int user_find_file(const struct config *config, const char **ret_file);
+
+/* cli_fail(), and what to do where there is no file yet. */
+int user_fail(const struct error *err);

@@ -64,5 +64,5 @@ int cli_user_list(const struct cli *cli, int argc, char **argv)
 	if (r == 0)
 		r = passwd_list(file, list_account, &listing, &err);
 	buf_done(&listing.out);
-	return r < 0 ? cli_fail(&err) : CLI_DONE;
+	return r < 0 ? user_fail(&err) : CLI_DONE;
 }

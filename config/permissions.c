@@ -176,7 +176,13 @@ void config_check_secret(struct config *c, enum config_parameter_id id, const ch
 {
 	struct stat st;
 
-	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IROTH))
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	if (st.st_mode & S_IWOTH)
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s: every account of this host may change it; chmod o-w",
+				      path);
+	if (st.st_mode & S_IROTH)
 		config_report_setting(c, id, CONFIG_WARNING,
 				      "%s: every account of this host may read it; take that away "
 				      "by chmod o-r, so that the server's account still may",

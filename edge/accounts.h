@@ -84,7 +84,7 @@ unsigned int accounts_secrets(struct accounts *accounts);
 struct slice accounts_decoy(struct accounts *accounts, struct arena *arena);
 
 /*
- * scheme_matches(), with a bound on memory: where Argon2 would take more than
+ * scheme_matches(), with a bound on memory: where Argon2 or yescrypt would take more than
  * 256 MiB on all threads together, this waits until others are done. For a
  * thread of the pool.
  */

@@ -23,7 +23,7 @@ static int cleartext_make(const struct scheme *scheme, const char *password, str
 	.encoding = SCHEME_BASE64, .matches = scheme_digest_matches, .make = scheme_digest_make
 #define CRYPT(prefix)                                                                              \
 	.setting = (prefix), .validate = scheme_crypt_validate, .matches = scheme_crypt_matches,   \
-	.make = scheme_crypt_make
+	.make = scheme_crypt_make, .memory = scheme_crypt_memory
 #define ARGON2                                                                                     \
 	.validate = scheme_argon2_validate, .matches = scheme_argon2_matches,                      \
 	.make = scheme_argon2_make, .memory = scheme_argon2_memory

@@ -65,6 +65,8 @@ bool scheme_crypt_matches(const struct scheme *scheme, struct slice raw, const c
 int scheme_crypt_make(const struct scheme *scheme, const char *password, struct buf *out,
 		      struct error *err);
 
+size_t scheme_crypt_memory(struct slice raw);
+
 /* scheme_argon2.c */
 int scheme_argon2_validate(struct slice raw, struct error *err);
 bool scheme_argon2_matches(const struct scheme *scheme, struct slice raw, const char *password);

@@ -251,6 +251,85 @@ static void test_list(void **state)
 	assert_non_null(strstr(err.text, "users:2: "));
 }
 
+/* A file as it should be: users by number, -1: no such user; else the number of its password. */
+struct model {
+	int users[6];
+	unsigned int comments; /* lines "# N", each in its place */
+};
+
+static unsigned int next_random(unsigned int *seed)
+{
+	*seed = *seed * 1103515245u + 12345u;
+	return *seed >> 16;
+}
+
+static void check_model(const struct fixture *f, const struct model *m)
+{
+	struct passwd *passwd = NULL;
+	struct error err = { 0 };
+	char text[4096], *line = text, *end;
+	unsigned int comments = 0;
+
+	if (passwd_open(f->file, &passwd, &err) != 0)
+		fail_msg("%s", err.text);
+	for (int i = 0; i < (int)ARRAY_SIZE(m->users); i++) {
+		struct arena arena = { 0 };
+		struct account account = { 0 };
+		char user[20], password[20];
+
+		snprintf(user, sizeof(user), "u%d@x", i);
+		snprintf(password, sizeof(password), "{PLAIN}%d", m->users[i]);
+		assert_int_equal(passwd_find(passwd, user, &arena, &account),
+				 m->users[i] >= 0 ? MAP_FOUND : MAP_NOT_FOUND);
+		if (m->users[i] >= 0)
+			assert_true(slice_equal(account.stored, slice_from(password)));
+		arena_done(&arena);
+	}
+	passwd_free(passwd);
+	read_file(f->file, text);
+	for (; *line; line = end + 1) {
+		end = strchr(line, '\n');
+		assert_non_null(end);
+		if (line[0] == '#')
+			assert_int_equal(atoi(line + 1), comments++);
+	}
+	assert_int_equal(comments, m->comments);
+}
+
+/* Whatever is done in whatever order, the file is as the model of it, comments in their order. */
+static void test_any_order(void **state)
+{
+	struct fixture *f = *state;
+	struct model m = { { -1, -1, -1, -1, -1, -1 }, 0 };
+	unsigned int seed = 42;
+
+	write_file(f->file, "");
+	for (int round = 0; round < 200; round++) {
+		int user = (int)(next_random(&seed) % ARRAY_SIZE(m.users));
+		enum passwd_action action = next_random(&seed) % 3;
+		bool there = m.users[user] >= 0;
+		char name[20], stored[20];
+
+		if (round % 10 == 0) {
+			FILE *stream = fopen(f->file, "ae");
+
+			assert_non_null(stream);
+			fprintf(stream, "#%u\n", m.comments++);
+			fclose(stream);
+		}
+		snprintf(name, sizeof(name), "u%d@x", user);
+		snprintf(stored, sizeof(stored), "{PLAIN}%d", round);
+		assert_int_equal(edit(f->file, action, name, stored),
+				 action == PASSWD_ADD ? (there ? PASSWD_USER_EXISTS : 0)
+						      : (there ? 0 : PASSWD_NO_USER));
+		if (action == PASSWD_DELETE)
+			m.users[user] = -1;
+		else if (there == (action == PASSWD_SET))
+			m.users[user] = round;
+		check_model(f, &m);
+	}
+}
+
 static void await(pid_t pid, int wanted_signal)
 {
 	int status;
@@ -342,6 +421,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_new_file, setup, teardown),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test_setup_teardown(test_list, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_any_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_killed, setup, teardown),
 	};

@@ -112,6 +112,14 @@ static const struct {
 	  "3xwjeheKDfkP5S2moY9"
 	  "PBkz0Rgxyh/pVG2SHFAPflahUvA.DSHPUBpSBb.z6w.PY/",
 	  "secret", false, false },
+	{ "$y$j9T$abcdefgh$", "secret", true, false },
+	{ "$y$jZZ$abcdefgh$", "secret", false, false },
+	{ "$y$j9T1$abcdefgh$", "secret", false, false },
+	{ "$y$", "secret", false, false },
+	{ "$7$CU..../....abcdefgh$", "secret", false, false },
+	{ "_J9..rasmBYk8r9AiWNc", "secret", false, false }, /* of BSD: up to minutes */
+	{ "abJnggxhB/yWI", "secret", true, false },
+	{ "secretsecrets", "secret", true, false }, /* might be one of DES */
 	{ "{BLF-CRYPT}$2y$31$zkO11kaN/oVfhMU.Yvn1TumdeuXJN1e1c1FoOASoRtRELPRiY18Ri", "secret",
 	  false, false },
 	{ "{ARGON2ID}$argon2id$v=19$m=4194304,t=3,p=1$obeWIQWH9ad+kx0APox6Tw$URIO0x30/"

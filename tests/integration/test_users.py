@@ -196,7 +196,7 @@ def test_life_of_an_account(user, accounts):
     (["add", "a:b@vm1.vm"], None, 64, "none of :"),
     (["add", ""], None, 64, "the user name is empty"),
     (["list", "x"], None, 64, "list"),
-    (["list"], None, 74, "No such file"),
+    (["list"], None, 74, "No such file or directory; posthouse user add makes it"),
 ])
 def test_refused(user, arguments, password, code, error):
     got = user(*arguments, password=password)
@@ -224,7 +224,7 @@ def test_other_sources(user):
 
 def test_check_tells_every_bad_line(user, posthouse):
     user.file.write_text("a:{PLAIN}a\nnothing\n b:{SHA256}x\na:\nc:{PLAIN}c::::::allow_nets=::1\n")
-    user.file.chmod(0o644)
+    user.file.chmod(0o646)
     got = posthouse("check", config=user.config).stdout
     for problem in ("users:2: error: expected user:password",
                     "users:3: error: the password is no base64",
@@ -232,6 +232,7 @@ def test_check_tells_every_bad_line(user, posthouse):
                     "users:5: error: the extra field allow_nets"):
         assert problem in got, got
     assert "every account of this host may read it" in got
+    assert "every account of this host may change it" in got
 
 
 def test_running_server_takes_it_up(site, certs, posthouse):
