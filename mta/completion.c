@@ -81,59 +81,63 @@ static void put(struct completion *c, struct slice bytes, struct buf *out)
 
 /* ---- addresses ---- */
 
-static size_t line_len(const struct buf *b)
+/* A field that is being completed. */
+struct completed {
+	struct buf text;
+	size_t line_len; /* of the last line, so far */
+	bool has_grown;
+};
+
+static void append(struct completed *f, struct slice s)
 {
-	struct slice s = buf_slice(b);
 	const char *end = s.len ? memrchr(s.ptr, '\n', s.len) : NULL;
 
-	return end ? (size_t)(s.ptr + s.len - end - 1) : s.len;
+	f->line_len = end ? (size_t)(s.ptr + s.len - end - 1) : f->line_len + s.len;
+	buf_append_slice(&f->text, s);
 }
 
 /*
  * What stands between two addresses, with the comma: a line that has grown is
  * folded where the next address would be too much for it (RFC 5322 section 2.2.3).
  */
-static void put_up_to_next(struct slice between, size_t next_len, bool has_grown, struct buf *line)
+static void append_between(struct completed *f, struct slice between, size_t next_len)
 {
-	bool is_folded = slice_find(between, '\n') < between.len;
+	size_t comma = slice_find(between, ',');
 
-	if (has_grown && !is_folded && between.len > 0 &&
-	    line_len(line) + between.len + next_len > LINE_MAX_BYTES) {
-		size_t comma = slice_find(between, ',');
-
-		if (comma < between.len) {
-			buf_append(line, between.ptr, comma + 1);
-			buf_append_string(line, "\r\n\t");
-			between = slice_skip(between, comma + 1);
-			while (between.len > 0 && (*between.ptr == ' ' || *between.ptr == '\t'))
-				between = slice_skip(between, 1);
-		}
+	if (f->has_grown && comma < between.len && slice_find(between, '\n') == between.len &&
+	    f->line_len + between.len + next_len > LINE_MAX_BYTES) {
+		append(f, slice_first(between, comma + 1));
+		append(f, SLICE("\r\n\t"));
+		between = slice_skip(between, comma + 1);
+		while (between.len > 0 && (*between.ptr == ' ' || *between.ptr == '\t'))
+			between = slice_skip(between, 1);
 	}
-	buf_append_slice(line, between);
+	append(f, between);
 }
 
 /* The collected field, completed. */
 static void put_addresses(struct completion *c, struct buf *out)
 {
 	struct slice field = buf_slice(&c->field), rest = header_field_body(field);
+	struct slice origin = slice_from(c->options.origin);
 	const char *written = field.ptr, *end = field.ptr + field.len;
-	size_t origin_len = strlen(c->options.origin);
 	struct address_list_item item;
-	struct buf completed = { 0 };
-	bool has_grown = false;
+	struct completed f = { 0 };
 
 	while (address_list_next(&rest, &item)) {
-		put_up_to_next(slice_of(written, (size_t)(item.text.ptr - written)),
-			       item.text.len + 1 + origin_len, has_grown, &completed);
-		buf_append_slice(&completed, item.text);
-		if (item.is_bare)
-			buf_printf(&completed, "@%s", c->options.origin);
-		has_grown |= item.is_bare;
+		append_between(&f, slice_of(written, (size_t)(item.text.ptr - written)),
+			       item.text.len + 1 + origin.len);
+		append(&f, item.text);
+		if (item.is_bare) {
+			append(&f, SLICE("@"));
+			append(&f, origin);
+			f.has_grown = true;
+		}
 		written = item.text.ptr + item.text.len;
 	}
-	buf_append(&completed, written, (size_t)(end - written));
-	put(c, buf_slice(&completed), out);
-	buf_done(&completed);
+	append(&f, slice_of(written, (size_t)(end - written)));
+	put(c, buf_slice(&f.text), out);
+	buf_done(&f.text);
 }
 
 static void end_field(struct completion *c, struct buf *out)
