@@ -11,11 +11,12 @@
 #include <unistd.h>
 
 #include "base/macros.h"
+#include "cli/forget.h"
 #include "smtp/address.h"
 
 struct request {
 	const char *from;
-	bool as_json, with_probe;
+	bool as_json, with_probe, forgets;
 	const char *sender; /* NULL: not given */
 	struct arena arena;
 };
@@ -100,6 +101,8 @@ static int explain_all(struct request *q, const struct generation *g, char **add
 		const char *address = NULL;
 		int one = take_path(q, g, addresses[i], &address);
 
+		if (one == CLI_DONE && q->forgets)
+			one = forget_address(g->config, address);
 		if (one == CLI_DONE)
 			one = explain(q, g, address, i == 0);
 		code = one == CLI_DONE ? code : one;
@@ -131,6 +134,7 @@ int cli_explain(const struct cli *cli, int argc, char **argv)
 	const struct cli_flag flags[] = {
 		{ "--from", .value = &q.from },
 		{ "--probe", &q.with_probe },
+		{ "--forget", &q.forgets },
 		{ "--json", &q.as_json },
 	};
 	struct error err = { 0 };

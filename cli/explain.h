@@ -71,8 +71,7 @@ struct explanation {
 	const char *source; /* what decided the action: "ts:2", "local"; "" */
 	const char *error;  /* the refusal, the reason to wait; NULL: none */
 
-	const char *
-		known_by; /* a hub: how it knows that there is such a recipient; NULL: it does not ask */
+	const char *known_by; /* a hub: what it knows of the recipient; NULL: it does not care */
 
 	const char *mailbox;	    /* local: the Maildir, absolute; NULL: none */
 	const char *mailbox_source; /* "vusers:3"; "": that of an account */
@@ -93,6 +92,9 @@ int explain_address(const struct generation *g, const struct explain_family *fam
 		    const char *address, const char *sender, struct explanation *ret,
 		    struct error *err);
 void explain_done(struct explanation *e);
+
+/* explain_recipient.c: a part of explain_address() */
+void explain_recipient(const struct generation *g, struct explanation *e);
 
 /* Probe each next hop. Negative: it could not be done. */
 int explain_probe(const struct generation *g, struct explanation *e, struct error *err);

@@ -173,6 +173,8 @@ void explain_json(const struct explanation *e, struct buf *out)
 		json_object_set_new(object, "expanded_from", cli_json_text(e->family->recipient));
 		json_object_set_new(object, "aliases", aliases_value(e->family));
 	}
+	if (e->known_by)
+		json_object_set_new(object, "recipient", cli_json_text(e->known_by));
 	if (e->is_probed)
 		json_object_set_new(object, "probe", probe_value(e));
 	cli_json_print(out, object);

@@ -183,18 +183,6 @@ static int find_route(const struct generation *g, struct explanation *e, struct 
 	return 0;
 }
 
-/* On a hub: whether somebody has heard of the recipient. The policy has decided it already. */
-static void find_recipient(const struct generation *g, struct explanation *e)
-{
-	struct map_result found;
-	struct error err;
-
-	if (g->hub &&
-	    hub_find_recipient(g->hub, e->address, &e->arena, &found, &err) == MAP_FOUND &&
-	    found.source[0])
-		e->known_by = arena_printf(&e->arena, "known, as of %s", found.source);
-}
-
 static void find_mailbox(const struct generation *g, struct explanation *e)
 {
 	const char *base = config_value(g->config, CONFIG_VIRTUAL_MAILBOX_BASE);
@@ -326,7 +314,7 @@ int explain_address(const struct generation *g, const struct explain_family *fam
 	if (r < 0)
 		return r;
 	find_senders(g, e);
-	find_recipient(g, e);
+	explain_recipient(g, e);
 	if (e->action == EXPLAIN_LOCAL)
 		find_mailbox(g, e);
 	refuse(g, e);

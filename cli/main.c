@@ -56,7 +56,7 @@ static const struct cli_command commands[] = {
 	  cli_check },
 	{ "config", "[-d] [NAME...]", "print effective parameters, or defaults",
 	  "  -d  the defaults, as they are before $names are expanded\n", cli_config },
-	{ "explain", "[--from SENDER] [--probe] [--json] ADDRESS...",
+	{ "explain", "[--from SENDER] [--probe] [--forget] [--json] ADDRESS...",
 	  "tell where mail for an address would go, with what TLS, and why",
 	  "Shows every lookup that delivery would make and the line that decides, the next hops "
 	  "in\n"
@@ -66,6 +66,8 @@ static const struct cli_command commands[] = {
 	  "  --probe        connect to each next hop and do the handshake, and exit 1 when one\n"
 	  "                 does not satisfy the policy, or offers no login where there is\n"
 	  "                 one; no password and no envelope is sent\n"
+	  "  --forget       on a hub, first forget what the next hop has said of the address\n"
+	  "                 (relay_recipient_verify): it is asked again when mail comes\n"
 	  "  --json         one JSON object a line\n",
 	  cli_explain },
 	{ "ledger list", "[--json] [--since TIME] [--clear] [FILTERS]",

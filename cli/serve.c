@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "cli/audit.h"
+#include "cli/forget.h"
 #include "cli/serve_internal.h"
 
 /* "queue hold" is logged as "hold", "reload" as that. */
@@ -85,6 +86,7 @@ int serve_new(struct loop *loop, const struct serve_options *options, struct ser
 		return r;
 	}
 	serve_queue_register(s);
+	forget_serve(s);
 	*ret_serve = s;
 	return 0;
 }

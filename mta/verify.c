@@ -18,7 +18,6 @@
 #include "mta/snapshot.h"
 #include "mta/verify_file.h"
 #include "mta/verify_probe.h"
-#include "smtp/address.h"
 
 #define QUESTIONS_MAX 2000  /* at once, of all workers */
 #define GARBAGE_MAX   20000 /* lines of the file that say nothing new, before it is written anew */
@@ -30,6 +29,7 @@ struct question {
 
 struct verify {
 	pthread_mutex_t mutex;
+	pthread_cond_t written; /* is_writing has ended */
 	struct verify_cache *cache;
 	struct strmap questions; /* struct question, by address */
 
@@ -92,6 +92,7 @@ static void write_lines(struct verify *v)
 	v->has_complained = r < 0;
 	pthread_mutex_lock(&v->mutex);
 	v->is_writing = false;
+	pthread_cond_broadcast(&v->written);
 }
 
 static void write_work(struct loop_work *work)
@@ -171,16 +172,10 @@ static void remember(struct verifier *v, const char *address, const struct verif
 		note_line(shared, address, fact);
 }
 
-static char *key_of(struct arena *arena, const char *address)
-{
-	return smtp_address_quoted(arena,
-				   smtp_address_plain(arena, smtp_address_fold(arena, address)));
-}
-
 bool verify_forget(struct verify *v, const char *address)
 {
 	struct arena arena = { 0 };
-	const char *key = key_of(&arena, address);
+	const char *key = verify_cache_key(&arena, address);
 	struct verify_fact fact;
 	bool was_known;
 
@@ -189,7 +184,9 @@ bool verify_forget(struct verify *v, const char *address)
 	verify_cache_forget(v->cache, key);
 	if (was_known) {
 		note_line(v, key, NULL);
-		if (!v->is_writing)
+		while (v->is_writing) /* who asked for it may read the file next */
+			pthread_cond_wait(&v->written, &v->mutex);
+		if (v->line_count > 0)
 			write_lines(v);
 	}
 	pthread_mutex_unlock(&v->mutex);
@@ -220,7 +217,7 @@ static void answer_all(struct verify *v, const char *address, const struct verif
 void verifier_conclude(struct verifier *v, const char *address, const struct verify_fact *fact)
 {
 	struct arena arena = { 0 };
-	const char *key = key_of(&arena, address);
+	const char *key = verify_cache_key(&arena, address);
 
 	pthread_mutex_lock(&v->shared->mutex);
 	if (fact->checked_ms > 0)
@@ -235,7 +232,7 @@ void verifier_conclude(struct verifier *v, const char *address, const struct ver
 static void doubt(struct verifier *v, const char *address)
 {
 	struct arena arena = { 0 };
-	const char *key = key_of(&arena, address);
+	const char *key = verify_cache_key(&arena, address);
 	struct verify_fact fact;
 
 	pthread_mutex_lock(&v->shared->mutex);
@@ -382,7 +379,7 @@ static bool look_up(struct verifier *v, const char *key, struct verify_wait *wai
 bool verifier_ask(struct verifier *v, const char *address, struct verify_wait *wait)
 {
 	struct arena arena = { 0 };
-	const char *key = key_of(&arena, address);
+	const char *key = verify_cache_key(&arena, address);
 	bool is_known, is_new;
 
 	pthread_mutex_lock(&v->shared->mutex);
@@ -402,6 +399,7 @@ struct verify *verify_new(const char *directory, struct log *log)
 	struct error err;
 
 	pthread_mutex_init(&v->mutex, NULL);
+	pthread_cond_init(&v->written, NULL);
 	v->cache = verify_cache_new();
 	v->directory = slice_strdup(slice_from(directory));
 	v->log = log;
@@ -428,6 +426,7 @@ void verify_free(struct verify *v)
 	verify_cache_free(v->cache);
 	buf_done(&v->lines);
 	pthread_mutex_destroy(&v->mutex);
+	pthread_cond_destroy(&v->written);
 	free(v->directory);
 	free(v);
 }

@@ -28,7 +28,7 @@ struct verifier;
 struct verify *verify_new(const char *directory, struct log *log);
 void verify_free(struct verify *v); /* writes what is left to write; blocks; NULL is fine */
 
-/* Nothing is known of the address any more; from any thread. False: nothing was. */
+/* Nothing is known of the address any more, nor on disk; from any thread; blocks. False: nothing was. */
 bool verify_forget(struct verify *v, const char *address);
 
 struct verifier *verifier_new(struct mta_worker *worker);

@@ -11,6 +11,7 @@
 #include "base/macros.h"
 #include "base/memory.h"
 #include "base/strmap.h"
+#include "smtp/address.h"
 
 #define TEXT_MAX 160
 
@@ -46,6 +47,12 @@ const char *verify_verdict_name(enum verify_verdict verdict)
 	};
 
 	return names[verdict];
+}
+
+char *verify_cache_key(struct arena *arena, const char *address)
+{
+	return smtp_address_quoted(arena,
+				   smtp_address_plain(arena, smtp_address_fold(arena, address)));
 }
 
 static enum verify_age age_by(int64_t age_ms, int64_t refresh_s, int64_t expire_s)

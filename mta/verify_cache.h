@@ -7,13 +7,14 @@
  * nobody has pushes out none of those that somebody has.
  *
  * Not for several threads at once: who shares it (mta/verify.h) has the lock.
- * Addresses are folded (smtp/address.h). Times are Unix milliseconds.
+ * Addresses are keys of verify_cache_key(). Times are Unix milliseconds.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "smtp/status.h"
 
 #define VERIFY_CACHE_MAX 50000
@@ -53,6 +54,9 @@ enum verify_age {
 
 enum verify_age verify_fact_age(const struct verify_fact *fact,
 				const struct verify_options *options, int64_t now_ms);
+
+/* What the cache has an address by: one for all spellings of a mailbox. */
+char *verify_cache_key(struct arena *arena, const char *address);
 
 struct verify_cache;
 

@@ -86,6 +86,14 @@ static void take_line(struct verify_cache *c, struct slice line)
 		verify_cache_put(c, address, &fact);
 }
 
+bool verify_file_exists(const char *directory)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/" VERIFY_FILE_NAME, directory);
+	return access(path, F_OK) == 0;
+}
+
 int verify_file_load(const char *directory, struct verify_cache *c, size_t *ret_lines,
 		     struct error *err)
 {
@@ -96,7 +104,7 @@ int verify_file_load(const char *directory, struct verify_cache *c, size_t *ret_
 	ssize_t len;
 
 	*ret_lines = 0;
-	snprintf(path, sizeof(path), "%s/" NAME, directory);
+	snprintf(path, sizeof(path), "%s/" VERIFY_FILE_NAME, directory);
 	file = fopen(path, "re");
 	if (!file)
 		return errno == ENOENT ? 0 : set_errno(err, path);
@@ -151,7 +159,7 @@ int verify_file_append(const char *directory, struct slice lines, struct error *
 {
 	char path[4096];
 
-	snprintf(path, sizeof(path), "%s/" NAME, directory);
+	snprintf(path, sizeof(path), "%s/" VERIFY_FILE_NAME, directory);
 	return write_file(path, O_APPEND, lines, err);
 }
 
@@ -160,8 +168,8 @@ int verify_file_replace(const char *directory, struct slice lines, struct error 
 	char path[4096], fresh[4096];
 	int r;
 
-	snprintf(path, sizeof(path), "%s/" NAME, directory);
-	snprintf(fresh, sizeof(fresh), "%s/" NAME ".new", directory);
+	snprintf(path, sizeof(path), "%s/" VERIFY_FILE_NAME, directory);
+	snprintf(fresh, sizeof(fresh), "%s/" VERIFY_FILE_NAME ".new", directory);
 	r = write_file(fresh, O_TRUNC, lines, err);
 	if (r == 0 && rename(fresh, path) < 0)
 		r = set_errno(err, path);

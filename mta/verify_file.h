@@ -11,6 +11,10 @@
 #include "base/error.h"
 #include "mta/verify_cache.h"
 
+#define VERIFY_FILE_NAME "verify.cache"
+
+bool verify_file_exists(const char *directory);
+
 /*
  * Put what the file has into the cache; *ret_lines: how many lines there were, or
  * SIZE_MAX: it must be replaced before anything is appended. No file is an

@@ -1,5 +1,6 @@
 """Address verification: a hub asks the edge whether there is such a recipient, before it takes mail."""
 
+import json
 import socket
 import threading
 
@@ -321,6 +322,41 @@ def test_restart_forgets_nothing(site, certs):
     assert asked_for(peer) == before
     assert one(hub, certs, "grey@vm2.vm")[0] == 450
     assert asked_for(peer) == before + ["grey@vm2.vm"], "that was not for long"
+
+
+def explain(hub, *arguments):
+    got = hub.command("explain", *arguments)
+    assert (got.returncode, got.stderr) == (0, b"")
+    return got.stdout.decode()
+
+
+def test_operator_looks_and_forgets(site, certs):
+    is_there = threading.Event()
+    peer = site.peer(replies={"RCPT": lambda session, argument:
+                              None if is_there.is_set() else "550 5.1.1 no"})
+    hub = verifying(site, peer)
+    asked = "  recipient    not known: its next hop would be asked\n"
+    assert asked in explain(hub, "bob@vm2.vm")
+    assert one(hub, certs, "bob@vm2.vm")[0] == 550
+    hub.wait_for("to=<bob@vm2.vm>.* status=undeliverable ")
+    hub.stop()  # what is known is written then, at the latest
+    said = explain(hub, "BOB@vm2.vm")
+    assert "  recipient    undeliverable, as its next hop said " in said
+    assert "  action       error, as of verify.cache\n" in said
+    assert "  because      550 undeliverable address: no\n" in said
+    found = json.loads(explain(hub, "--json", "bob@vm2.vm"))
+    assert found["recipient"].startswith("undeliverable, as its next hop said ")
+
+    hub.start()
+    assert one(hub, certs, "bob@vm2.vm")[0] == 550
+    is_there.set()
+    assert asked in explain(hub, "--forget", "Bob@vm2.vm")
+    hub.wait_for("forget.*address=.*done")
+    assert one(hub, certs, "bob@vm2.vm")[0] == 250
+    hub.stop()
+    assert "  recipient    deliverable, as its next hop said " in explain(hub, "bob@vm2.vm")
+    assert asked in explain(hub, "--forget", "bob@vm2.vm"), "with no server, too"
+    assert asked in explain(hub, "bob@vm2.vm")
 
 
 def test_refusals_are_not_kept(site, certs):
