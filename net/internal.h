@@ -1,7 +1,7 @@
 /*
  * internal - what the files of net/ share and nobody else includes
  *
- * libuv is known to loop.c and poller.c alone: a poller tells the others when
+ * libuv is known to loop.c, poller.c and file_watch.c alone: a poller tells the others when
  * a descriptor is ready, and they do their own reading and writing. That costs
  * nothing over libuv's streams and keeps what matters here in our hands: how
  * much is read at once, into which buffer, and that a write never blocks,
