@@ -2,14 +2,39 @@
  * What needs privileges: the log file, directories, ports. Keys were read
  * before, with the configuration.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/macros.h"
 #include "cli/server.h"
+#include "mta/drop.h"
 
+#define QUEUE_MODE	   0711 /* all get to the drop directory; what else is there is closed */
 #define RUN_DIRECTORY_MODE 0755
 #define MAIL_BASE_MODE	   0750
 #define LOG_FILE_MODE	   0640
+
+/*
+ * Nobody may get in before the inner ones are there: they are the server's, and
+ * so must be their names.
+ */
+int prepare_drop_directory(const struct privileges *privileges, const struct config *config,
+			   struct error *err)
+{
+	static const char *const inner[] = { DROP_TAKEN, DROP_BAD };
+	const char *path = config_drop_directory(config);
+	int r = privileges_make_directory(privileges, path, 0700, err);
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inner); i++) {
+		CLEANUP(free_strp) char *name = NULL;
+
+		if (asprintf(&name, "%s/%s", path, inner[i]) < 0)
+			return error_set(err, -ENOMEM, "out of memory");
+		r = privileges_make_directory(privileges, name, 0700, err);
+	}
+	return r == 0 ? privileges_set_mode(privileges, path, DROP_DIRECTORY_MODE, err) : r;
+}
 
 int prepare_directories(const struct privileges *privileges, const struct config *config,
 			struct error *err)
@@ -18,7 +43,7 @@ int prepare_directories(const struct privileges *privileges, const struct config
 		enum config_parameter_id id;
 		mode_t mode;
 	} directories[] = {
-		{ CONFIG_QUEUE_DIRECTORY, 0700 },
+		{ CONFIG_QUEUE_DIRECTORY, QUEUE_MODE },
 		{ CONFIG_RUN_DIRECTORY, RUN_DIRECTORY_MODE },
 		{ CONFIG_VIRTUAL_MAILBOX_BASE, MAIL_BASE_MODE },
 	};
@@ -33,7 +58,7 @@ int prepare_directories(const struct privileges *privileges, const struct config
 			return r;
 		}
 	}
-	return 0;
+	return prepare_drop_directory(privileges, config, err);
 }
 
 /* A file made here belongs to the account, so that it can be opened anew after rotation. */

@@ -73,12 +73,32 @@ int privileges_make_directory(const struct privileges *p, const char *path, mode
 	r = make_parents(path, err);
 	if (r < 0)
 		return r;
-	if (mkdir(path, mode) < 0)
+	if (mkdir(path, mode & 0700) < 0)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	return give_away(p, fd, path, err);
+	r = give_away(p, fd, path, err);
+	if (r == 0 && fchmod(fd, mode) < 0) /* last: whoever may do something there may do it now */
+		r = error_set(err, -errno, "%s: %s", path, strerror(errno));
+	return r;
+}
+
+int privileges_set_mode(const struct privileges *p, const char *path, mode_t mode,
+			struct error *err)
+{
+	CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	if (st.st_uid != p->uid)
+		return error_set(err, -EPERM, "%s: does not belong to the server's account", path);
+	if (st.st_gid != p->gid && fchown(fd, (uid_t)-1, p->gid) < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
+		return error_set(err, -errno, "%s: %s", path, strerror(errno));
+	return 0;
 }
 
 int privileges_make_file(const struct privileges *p, const char *path, mode_t mode,

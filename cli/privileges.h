@@ -21,9 +21,19 @@ struct privileges {
  */
 int privileges_find(const char *user, struct privileges *ret, struct error *err);
 
-/* Make a directory, and what is missing above it, unless it is there. It belongs to the account. */
+/*
+ * Make a directory, and what is missing above it, unless it is there. It belongs to the account,
+ * and has this mode whatever the umask.
+ */
 int privileges_make_directory(const struct privileges *p, const char *path, mode_t mode,
 			      struct error *err);
+
+/*
+ * Give a directory of the account its group and this mode. -EPERM: it belongs
+ * to somebody else.
+ */
+int privileges_set_mode(const struct privileges *p, const char *path, mode_t mode,
+			struct error *err);
 
 /* Make an empty file, unless it is there, that the account can write to later. */
 int privileges_make_file(const struct privileges *p, const char *path, mode_t mode,

@@ -23,6 +23,9 @@ static bool is_waiting(const struct queue_recipient *r)
 static void show_origin(struct buf *out, const struct showing *s)
 {
 	const struct queue_origin *origin = &s->message->origin;
+
+	if (origin->client_ip[0] == '\0' && origin->auth_user[0] != '\0')
+		buf_printf(out, "client:   sendmail on this host, %s\n", origin->auth_user);
 	if (origin->client_ip[0] == '\0')
 		return;
 	buf_append_string(out, "client:   ");

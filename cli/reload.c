@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <jansson.h>
+#include <unistd.h>
 
 #include "cli/server.h"
 #include "transport/compare.h"
@@ -150,7 +151,7 @@ static int load(struct reload *r)
 /* Everything that the mta does not do; what can be undone is undone by abandon(). */
 static int prepare(struct reload *r)
 {
-	static const struct privileges nobody_else = { .name = NULL };
+	const struct privileges nobody_else = { .uid = geteuid(), .gid = getegid() };
 	struct server *s = r->server;
 	struct generation *next = r->next, *current = s->current;
 	struct error err = { 0 };

@@ -49,6 +49,10 @@ int prepare_as_root(struct server *s, struct error *err);
 int prepare_directories(const struct privileges *privileges, const struct config *config,
 			struct error *err);
 
+/* The directory that sendmail puts mail into (mta/drop.h), which queue_directory is there for. */
+int prepare_drop_directory(const struct privileges *privileges, const struct config *config,
+			   struct error *err);
+
 /* reload.c: for SIGHUP; the log tells how it went. */
 void reload_now(struct server *s);
 

@@ -36,7 +36,7 @@ static json_t *origin_value(const struct queue_origin *origin)
 {
 	json_t *object, *tls = json_null(), *certificate = json_null();
 
-	if (origin->client_ip[0] == '\0')
+	if (origin->client_ip[0] == '\0' && origin->auth_user[0] == '\0')
 		return json_null();
 	if (origin->cert_fingerprint[0] != '\0')
 		certificate = json_pack("{s:o, s:o, s:b}", "name", cli_json_text(origin->cert_name),

@@ -20,6 +20,10 @@ static void append_named(struct buf *out, const char *before, const char *text, 
 
 static void show_origin(struct buf *out, const struct queue_origin *origin)
 {
+	if (origin->client_ip[0] == '\0' && origin->auth_user[0] != '\0') {
+		append_named(out, "    from      sendmail on this host, ", origin->auth_user, "\n");
+		return;
+	}
 	if (origin->client_ip[0] == '\0') {
 		buf_append_string(out, "    made by this server itself\n");
 		return;

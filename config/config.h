@@ -160,6 +160,22 @@ void config_report_expiry(const struct config *config, int64_t now_s,
 			  void (*report)(void *arg, const struct config_problem *problem),
 			  void *arg);
 
+/* Where sendmail puts mail (mta/drop.h). Available after config_load(); NULL: nobody can say. */
+const char *config_drop_directory(const struct config *config);
+
+/*
+ * What a program needs to know that hands mail to the server by its drop
+ * directory. Available after config_load(), whatever is wrong elsewhere. False:
+ * not even this can be told.
+ */
+struct config_submission {
+	const char *hostname, *origin, *drop_directory;
+	uint64_t size_limit;	/* bytes; 0: no limit */
+	unsigned int hop_limit; /* Received fields */
+};
+
+bool config_submission(const struct config *config, struct config_submission *ret);
+
 enum net_protocols config_protocols(const struct config *config); /* inet_protocols */
 
 /* To bind, in the order given. Available after config_load() without errors. */

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "config/grammar.h"
+#include "mta/drop.h"
 
 #define FILE_SIZE_MAX (1u << 20) /* a text that a person wrote */
 
@@ -180,6 +181,9 @@ struct config *config_load_text(const char *file, struct slice text)
 	config_grammar_read(text, &events, c);
 	evaluate_settings(c);
 	read_typed_values(c);
+	if (config_value(c, CONFIG_QUEUE_DIRECTORY))
+		c->drop_directory = arena_printf(&c->arena, "%s/" DROP_DIRECTORY,
+						 config_value(c, CONFIG_QUEUE_DIRECTORY));
 	config_check_rules(c);
 	config_sort_problems(c);
 	return c;
@@ -248,6 +252,11 @@ void config_free(struct config *config)
 	buf_done(&config->problems);
 	arena_done(&config->arena);
 	free(config);
+}
+
+const char *config_drop_directory(const struct config *config)
+{
+	return config->drop_directory;
 }
 
 unsigned int config_mode(const struct config *config)

@@ -242,6 +242,7 @@ static void check_account(struct config *c)
 	config_check_file_readable(c);
 	config_check_directory(c, CONFIG_QUEUE_DIRECTORY);
 	config_check_queue_files(c);
+	config_check_drop_directory(c);
 	config_check_directory(c, CONFIG_RUN_DIRECTORY);
 	config_check_directory(c, CONFIG_VIRTUAL_MAILBOX_BASE);
 }

@@ -67,6 +67,29 @@ void config_transport_options(const struct config *c, struct transport_options *
 			    &ret->tls.min_version, NULL);
 }
 
+bool config_submission(const struct config *config, struct config_submission *ret)
+{
+	static const enum config_parameter_id needed[] = {
+		CONFIG_MYHOSTNAME,     CONFIG_MYORIGIN,	       CONFIG_MESSAGE_SIZE_LIMIT,
+		CONFIG_HOPCOUNT_LIMIT, CONFIG_QUEUE_DIRECTORY,
+	};
+
+	/* A file without a mode is none of ours, and the defaults must not stand in for it. */
+	if (config->mode == 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+		if (!config_value(config, needed[i]))
+			return false;
+	*ret = (struct config_submission){
+		.hostname = config_value(config, CONFIG_MYHOSTNAME),
+		.origin = config_value(config, CONFIG_MYORIGIN),
+		.drop_directory = config->drop_directory,
+		.size_limit = (uint64_t)config_number(config, CONFIG_MESSAGE_SIZE_LIMIT),
+		.hop_limit = (unsigned int)config_number(config, CONFIG_HOPCOUNT_LIMIT),
+	};
+	return true;
+}
+
 void config_queue_options(const struct config *config, struct queue_options *ret)
 {
 	ret->directory = config_value(config, CONFIG_QUEUE_DIRECTORY);
@@ -149,6 +172,7 @@ static void receiving_options(const struct config *c, struct mta_options *ret)
 	limits_of_users(c, ret);
 	ret->discarded_extensions = discarded_extensions(c);
 	ret->session_timeout_s = config_number(c, CONFIG_SMTPD_TIMEOUT);
+	ret->drop_directory = c->drop_directory;
 	ret->hop_limit = (unsigned int)config_number(c, CONFIG_HOPCOUNT_LIMIT);
 }
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/macros.h"
+#include "mta/drop.h"
 
 #define GROUPS_MAX 64
 
@@ -103,6 +104,40 @@ void config_check_queue_files(struct config *c)
 					      "write it; chown -R %s %s",
 					      path, account->pw_name, account->pw_name, directory);
 	}
+}
+
+/*
+ * What the server would make, and what somebody has made of it. Only of what is
+ * there: it is made when the server starts.
+ */
+void config_check_drop_directory(struct config *c)
+{
+	const char *queue = config_value(c, CONFIG_QUEUE_DIRECTORY);
+	const struct passwd *account = account_of(c);
+	struct stat st;
+
+	if (!queue || !account || stat(queue, &st) < 0)
+		return;
+	if (!(st.st_mode & S_IXOTH))
+		config_report_setting(c, CONFIG_QUEUE_DIRECTORY, CONFIG_WARNING,
+				      "%s: sendmail works for root and %s only, as others cannot "
+				      "get to " DROP_DIRECTORY " in there; chmod o+x %s",
+				      queue, account->pw_name, queue);
+	if (lstat(c->drop_directory, &st) < 0)
+		return;
+	if (!S_ISDIR(st.st_mode) || st.st_uid != account->pw_uid)
+		config_report_setting(
+			c, CONFIG_QUEUE_DIRECTORY, CONFIG_ERROR,
+			"%s: must be a directory that belongs to %s, which the server "
+			"runs as",
+			c->drop_directory, account->pw_name);
+	else if ((st.st_mode & 07777) != DROP_DIRECTORY_MODE || st.st_gid != account->pw_gid)
+		config_report_setting(c, CONFIG_QUEUE_DIRECTORY, CONFIG_WARNING,
+				      "%s: must have mode %o and group %lu, so that every account "
+				      "can send mail, and none read another's; the server mends "
+				      "it when it starts",
+				      c->drop_directory, DROP_DIRECTORY_MODE,
+				      (unsigned long)account->pw_gid);
 }
 
 /* A file that root can read at the start must be there for the account, too, when it changes. */

@@ -80,7 +80,8 @@ struct config {
 	unsigned int listener_count;
 	struct config_networks networks; /* mynetworks */
 	struct config_networks
-		limit_exceptions; /* of smtpd_client_event_limit_exceptions, if given */
+		limit_exceptions;   /* of smtpd_client_event_limit_exceptions, if given */
+	const char *drop_directory; /* NULL: the queue_directory is faulty */
 
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
@@ -193,6 +194,9 @@ void config_check_directory(struct config *c, enum config_parameter_id id);
 
 /* A queue that somebody else has made, restored or opened is of no use to the server. */
 void config_check_queue_files(struct config *c);
+
+/* The directory that sendmail puts mail into, once it is there: all accounts must get at it. */
+void config_check_drop_directory(struct config *c);
 
 /* A file that is read again while the server runs. */
 void config_check_readable(struct config *c, enum config_parameter_id id, const char *path);

@@ -196,7 +196,15 @@ void maillog_auth_failed(struct log *log, const struct net_address *client, cons
 		  user[0] ? safe(user, name) : "(unavailable)");
 }
 
-/* ---- qmgr, bounce ---- */
+/* ---- pickup, qmgr, bounce ---- */
+
+void maillog_pickup(struct log *log, const struct queue_message *m, uid_t uid)
+{
+	char sender[SMTP_STATUS_TEXT_SIZE];
+
+	log_write(log, "pickup", LOG_LEVEL_INFO, "%s: uid=%lu from=<%s>", m->name,
+		  (unsigned long)uid, safe(m->sender, sender));
+}
 
 void maillog_active(struct log *log, const struct queue_message *m)
 {

@@ -62,6 +62,9 @@ void maillog_reject(struct log *log, const char *id, const char *verb,
 void maillog_auth_failed(struct log *log, const struct net_address *client, const char *mechanism,
 			 const char *user, const struct smtp_status *status);
 
+/* pickup: "ID: uid=1000 from=<root@vm1.vm>" */
+void maillog_pickup(struct log *log, const struct queue_message *m, uid_t uid);
+
 /* qmgr: "ID: from=<a@b>, size=1234, nrcpt=1 (queue active)" */
 void maillog_active(struct log *log, const struct queue_message *m);
 /* "ID: removed" */

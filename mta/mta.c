@@ -20,6 +20,7 @@
 #include "mta/doors.h"
 #include "mta/health.h"
 #include "mta/inbound.h"
+#include "mta/pickup.h"
 #include "mta/scheduler.h"
 #include "mta/rates.h"
 #include "mta/slowdown.h"
@@ -37,6 +38,7 @@ struct thread {
 	int64_t grace_until_ms, answer_until_ms;
 	bool is_grace_over, is_answer_over;
 	struct doors *doors;
+	struct pickup *pickup; /* of the first worker; NULL: none */
 	pthread_t id;
 	bool started;
 
@@ -91,7 +93,7 @@ static void stop_tick(void *arg)
 	struct mta_worker *w = &t->worker;
 
 	if (list_is_empty(&w->sessions) && scheduler_is_idle(w->scheduler) &&
-	    verifier_is_idle(w->verifier)) {
+	    verifier_is_idle(w->verifier) && pickup_is_idle(t->pickup)) {
 		loop_stop(w->loop);
 		return;
 	}
@@ -120,6 +122,7 @@ static void stop_wanted(void *arg)
 		t->doors = NULL;
 		inbound_stop_all(w, false);
 		verifier_stop(w->verifier);
+		pickup_stop(t->pickup);
 		scheduler_stop(w->scheduler);
 	}
 	stop_tick(t);
@@ -330,6 +333,7 @@ static void *run_thread(void *arg)
 	struct mta *mta = t->mta;
 
 	scheduler_start(t->worker.scheduler);
+	pickup_start(t->pickup);
 	loop_run(t->worker.loop);
 	tls_thread_done();
 	if (atomic_fetch_sub(&mta->running, 1) == 1)
@@ -368,6 +372,7 @@ static int thread_init(struct thread *t, struct mta *mta, unsigned int index, st
 		return r;
 	w->scheduler = scheduler_new(w);
 	w->verifier = verifier_new(w);
+	t->pickup = index == 0 ? pickup_new(w) : NULL;
 	health_listen(mta->health, health_changed, t);
 	return doors_new(w, options, NULL, &t->doors, err);
 }
@@ -382,6 +387,7 @@ static void thread_done(struct thread *t)
 		return;
 	doors_free(t->doors);
 	verifier_free(w->verifier);
+	pickup_free(t->pickup);
 	scheduler_free(w->scheduler);
 	mta_view_unref(w->view);
 	queue_port_free(w->port);

@@ -79,6 +79,7 @@ struct mta_options {
 	unsigned int discarded_extensions; /* enum smtp_extension, or-ed: not offered to clients */
 	int64_t session_timeout_s;	   /* smtpd_timeout: silence of the client */
 	unsigned int hop_limit;		   /* Received headers before it is a loop */
+	const char *drop_directory;	   /* of sendmail (mta/drop.h); NULL: none. Never changes */
 
 	/* sending */
 	struct tls_context *client_tls;

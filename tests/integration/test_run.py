@@ -171,7 +171,8 @@ def test_privileges_are_given_away(serve, config, open_path):
     assert int(facts["CapEff"], 16) == 0
     for name in ("spool", "run"):
         assert (config.parent / name).stat().st_uid == nobody.pw_uid
-    assert (config.parent / "spool").stat().st_mode & 0o777 == 0o700
+    assert (config.parent / "spool").stat().st_mode & 0o777 == 0o711
+    assert (config.parent / "spool" / "maildrop").stat().st_mode & 0o7777 == 0o3733
     assert server.stop() == 0
     assert not (config.parent / "run" / "posthouse.pid").exists()
 
