@@ -8,11 +8,15 @@
 #include "base/buf.h"
 #include "config/config.h"
 
+#define CLI_DEFAULT_CONFIG "/etc/posthouse/posthouse.conf"
+
 /* What scripts may rely on; the values are those of sysexits.h. */
 enum cli_exit {
 	CLI_DONE = 0,
 	CLI_NO = 1, /* it ran, and the answer is no */
 	CLI_USAGE = 64,
+	CLI_DATA = 65,	  /* sendmail: the message cannot be sent as it is */
+	CLI_NO_USER = 67, /* sendmail: the caller has no name */
 	CLI_NO_SERVER = 69,
 	CLI_IO = 74,
 	CLI_TRY_LATER = 75,
@@ -57,6 +61,13 @@ int cli_user_add(const struct cli *cli, int argc, char **argv);
 int cli_user_passwd(const struct cli *cli, int argc, char **argv);
 int cli_user_delete(const struct cli *cli, int argc, char **argv);
 int cli_user_list(const struct cli *cli, int argc, char **argv);
+
+/*
+ * sendmail.c: as sendmail, mailq or newaliases, by the name of a link. Returns
+ * an exit code.
+ */
+bool cli_is_sendmail(const char *name);
+int cli_sendmail(int argc, char **argv);
 
 /* message.c: "posthouse: TEXT" on standard error; text from outside is escaped. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

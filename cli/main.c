@@ -11,8 +11,7 @@
 #include "base/nearest.h"
 #include "cli/cli.h"
 
-#define DEFAULT_CONFIG_FILE "/etc/posthouse/posthouse.conf"
-#define NAME_MAX_LEN	    64
+#define NAME_MAX_LEN 64
 
 #define WHICH "ID...|--all|FILTER... [--dry-run] [--json]"
 
@@ -201,7 +200,7 @@ static void print_usage(void)
 		if (commands[i].run)
 			printf("  %-13s  %s\n", commands[i].name, commands[i].summary);
 	printf("\nOptions:\n"
-	       "  -c FILE      configuration; default: " DEFAULT_CONFIG_FILE "\n"
+	       "  -c FILE      configuration; default: " CLI_DEFAULT_CONFIG "\n"
 	       "  --version    print the version\n"
 	       "  --help       print this\n\n"
 	       "Exit codes: 0 done, 1 the answer is no, 64 usage, 69 no server is running, 74 "
@@ -338,11 +337,13 @@ static int finish(int code)
 
 int main(int argc, char **argv)
 {
-	struct cli cli = { .config_file = DEFAULT_CONFIG_FILE };
+	struct cli cli = { .config_file = CLI_DEFAULT_CONFIG };
 	int index = 1, code;
 
 	/* `queue list | head` ends quietly, whoever starts it; the server decides for itself. */
 	signal(SIGPIPE, SIG_DFL);
+	if (argc > 0 && cli_is_sendmail(argv[0]))
+		return finish(cli_sendmail(argc, argv));
 	code = take_options(&cli, argc, argv, &index);
 
 	if (code >= 0)
