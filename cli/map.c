@@ -1,6 +1,7 @@
 /* posthouse map query - what a map has for a key, like postmap -q */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 /*
@@ -51,6 +52,20 @@ static int query_lines(struct map *map, struct error *err)
 	return r;
 }
 
+/*
+ * The same "hash:FILE" is a file of aliases(5) in alias_maps, and another one
+ * elsewhere. No file is good as both, unless it holds nothing.
+ */
+static int open_map(const char *spec, const char *directory, struct map **ret_map,
+		    struct error *err)
+{
+	int r = map_open(slice_from(spec), directory, ret_map, err);
+
+	if (r == -EINVAL && map_open_aliases(slice_from(spec), directory, ret_map, NULL) == 0)
+		return 0;
+	return r;
+}
+
 int cli_map_query(const struct cli *cli, int argc, char **argv)
 {
 	CLEANUP(free_strp) char *directory = NULL;
@@ -61,7 +76,7 @@ int cli_map_query(const struct cli *cli, int argc, char **argv)
 	if (cli_arguments(argc, argv, NULL, 0, 2, 2) < 0)
 		return CLI_USAGE;
 	directory = directory_of(cli, argv[1]);
-	r = map_open(slice_from(argv[1]), directory ? directory : ".", &map, &err);
+	r = open_map(argv[1], directory ? directory : ".", &map, &err);
 	if (r < 0)
 		return cli_fail(&err);
 	r = strcmp(argv[2], "-") == 0 ? query_lines(map, &err)

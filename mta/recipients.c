@@ -21,9 +21,11 @@ static unsigned int join_notify(unsigned int a, unsigned int b)
 	return (a ? a : NOTIFY_DEFAULT) | (b ? b : NOTIFY_DEFAULT);
 }
 
-/* What an alias asks of the addresses that it stands for: without SUCCESS. */
-static unsigned int notify_of_members(unsigned int notify)
+/* What is asked of an address that an alias stands for. */
+static unsigned int notify_of_member(unsigned int notify, bool is_first)
 {
+	if (is_first)
+		return notify;
 	return notify == SMTP_NOTIFY_SUCCESS ? SMTP_NOTIFY_NEVER : notify & ~SMTP_NOTIFY_SUCCESS;
 }
 
@@ -72,6 +74,6 @@ void recipients_add(const struct mta_options *options, struct queue_message *m,
 	else if (smtp_status_class(ret) == SMTP_DELIVERED)
 		for (size_t i = 0; i < expansion.count; i++)
 			add(options, m, expansion.addresses[i], rcpt,
-			    notify_of_members(rcpt->notify));
+			    notify_of_member(rcpt->notify, i == 0));
 	arena_done(&arena);
 }

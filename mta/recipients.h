@@ -2,10 +2,11 @@
  * recipients - how a recipient enters a message: as the addresses that it
  * stands for by the aliases of this host (mta_policy.expand), each of them once
  *
- * Of the ways that RFC 3461 section 5.2.7 leaves to a host that expands
- * aliases it is Postfix's: each address has the ORCPT and the NOTIFY of the
- * recipient, but where it stands for others they are not asked for SUCCESS.
- * X-Original-To stays what the client has typed.
+ * Each address has the ORCPT and the NOTIFY of the recipient, but only the first
+ * of several is asked for SUCCESS: whoever wants to hear of one recipient hears
+ * once (RFC 3461 section 5.2.7). Postfix asks none of them, and tells the sender
+ * itself that the alias was expanded. X-Original-To stays what the client has
+ * typed.
  */
 #pragma once
 
