@@ -17,6 +17,7 @@
 #include "cli/password.h"
 #include "edge/accounts.h"
 #include "edge/passwd_edit.h"
+#include "sasl/sasl.h"
 
 #define DEFAULT_SCHEME "SCRAM-SHA-256"
 
@@ -100,6 +101,28 @@ static int check_stored(struct slice stored)
 	return CLI_DONE;
 }
 
+/* Keys of SCRAM are made of what its clients make of the password (RFC 5802 section 2.2). */
+static int make_of(const char *scheme, const char *password, struct buf *out, struct error *err)
+{
+	unsigned int secrets = 0;
+	char *prepared = NULL;
+	int r;
+
+	if (scheme_find(scheme, &secrets, err) == 0 &&
+	    (secrets == SCHEME_SCRAM_SHA_1 || secrets == SCHEME_SCRAM_SHA_256)) {
+		prepared = sasl_prepare(password);
+		if (!prepared)
+			return error_set(err, -EINVAL,
+					 "the password has characters that SCRAM does not let "
+					 "through (RFC 4013), or is no UTF-8");
+	}
+	r = scheme_make(scheme, prepared ? prepared : password, out, err);
+	if (prepared)
+		explicit_bzero(prepared, strlen(prepared));
+	free(prepared);
+	return r;
+}
+
 static int make_stored(const char *user, const char *scheme, struct buf *out)
 {
 	char password[SCHEME_PASSWORD_MAX + 1] = "";
@@ -107,7 +130,7 @@ static int make_stored(const char *user, const char *scheme, struct buf *out)
 	int r = password_read(user, password, &err);
 
 	if (r == 0)
-		r = scheme_make(scheme, password, out, &err);
+		r = make_of(scheme, password, out, &err);
 	explicit_bzero(password, sizeof(password));
 	if (r == PASSWORD_REFUSED || r == -EINVAL) {
 		cli_error("%s", err.text);

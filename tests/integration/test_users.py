@@ -181,7 +181,18 @@ def test_life_of_an_account(user, accounts):
         assert gone.returncode == 1 and "alice@vm1.vm is not in" in gone.stderr
 
 
+def test_scram_takes_a_password_as_its_clients_make_it(user, accounts):
+    """An umlaut of two characters, as some keyboards have it, is the one of one (RFC 4013)."""
+    user("add", "a@vm1.vm", password="a\u0308\n")
+    user("add", "--scheme=SSHA256", "b@vm1.vm", password="a\u0308\n")
+    _, got = accounts(f"passwd-file:{user.file}", [
+        ("a@vm1.vm", "\xe4"), ("a@vm1.vm", "a\u0308"), ("b@vm1.vm", "\xe4"),
+        ("b@vm1.vm", "a\u0308")])
+    assert [line.partition("\t")[2] for line in got] == ["match", "mismatch", "mismatch", "match"]
+
+
 @pytest.mark.parametrize("arguments, password, code, error", [
+    (["add", "a@vm1.vm"], "a\x07\n", 1, "characters that SCRAM does not let through"),
     (["add", "a@vm1.vm"], "", 1, "the password is empty"),
     (["add", "a@vm1.vm"], "\n", 1, "the password is empty"),
     (["add", "a@vm1.vm"], "a\0b\n", 1, "the password has a NUL byte"),
