@@ -537,7 +537,7 @@ def test_towards_an_edge(site):
                    {"passwords": f"[{HOST}] {bob}:bob\n"}, smtp_sasl_auth_enable="yes",
                    smtp_sasl_password_maps="hash:passwords")
     hub.removed(relay(hub, bob, bob))
-    edge.wait_for(f"sasl_method=PLAIN, sasl_username={bob}")
+    edge.wait_for(f"sasl_method=SCRAM-SHA-256-PLUS, sasl_username={bob}")
     edge.wait_for(rf"to=<{bob}>.* status=sent ")
     assert len(edge.mailbox(bob)) == 1
 
