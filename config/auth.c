@@ -26,9 +26,9 @@ static unsigned int security_of(const struct config *c, enum config_parameter_id
 	return bits;
 }
 
-static bool is_enabled(const struct config *c)
+static bool is_yes(const struct config *c, enum config_parameter_id id)
 {
-	const char *value = config_value(c, CONFIG_SMTPD_SASL_AUTH_ENABLE);
+	const char *value = config_value(c, id);
 
 	return value && strcmp(value, "yes") == 0;
 }
@@ -51,6 +51,29 @@ static void check_mechanisms(struct config *c)
 				      config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS));
 }
 
+/* Said by name, it was meant; static:all may mean the others. */
+static bool names_external(const char *filter)
+{
+	struct slice rest = slice_from(filter), word;
+
+	while (slice_next_word(&rest, ", \t\r\n", &word))
+		if (slice_equal_nocase(word, SLICE("external")))
+			return sasl_filter_admits(filter, "EXTERNAL");
+	return false;
+}
+
+static void check_external(struct config *c)
+{
+	const char *filter = config_value(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER);
+
+	if (!filter || !names_external(filter) || is_yes(c, CONFIG_SMTPD_TLS_ASK_CCERT) ||
+	    is_yes(c, CONFIG_SMTPD_TLS_REQ_CCERT))
+		return;
+	config_report_setting(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER, CONFIG_WARNING,
+			      "external: no client is asked for its certificate; set "
+			      "smtpd_tls_ask_ccert = yes");
+}
+
 static bool requires_auth(const struct config *c)
 {
 	for (unsigned int i = 0; i < c->listener_count; i++)
@@ -65,15 +88,16 @@ void config_check_auth(struct config *c)
 
 	if (!enabled)
 		return;
-	if (c->mode == CONFIG_HUB && is_enabled(c))
+	if (c->mode == CONFIG_HUB && is_yes(c, CONFIG_SMTPD_SASL_AUTH_ENABLE))
 		config_report_setting(c, CONFIG_SMTPD_SASL_AUTH_ENABLE, CONFIG_ERROR,
 				      "yes: a hub has no accounts; its edges' users log in there");
 	if (c->mode != CONFIG_EDGE)
 		return;
-	if (!is_enabled(c) && requires_auth(c))
+	if (!is_yes(c, CONFIG_SMTPD_SASL_AUTH_ENABLE) && requires_auth(c))
 		config_report_setting(c, CONFIG_SMTPD_SASL_AUTH_ENABLE, CONFIG_ERROR,
 				      "no: nobody could send by the submission services of listen");
 	check_mechanisms(c);
+	check_external(c);
 }
 
 void config_auth_options(const struct config *c, struct edge_options *ret)

@@ -186,6 +186,10 @@ static const struct {
 	{ "too many demands", EDGE "smtpd_sasl_tls_security_options = noanonymous, nodictionary\n",
 	  "p.conf:7: error: smtpd_sasl_tls_security_options: noanonymous, nodictionary: leaves no "
 	  "mechanism\n" },
+	{ "certificates that nobody asks for",
+	  EDGE "smtpd_sasl_mechanism_filter = plain external\n",
+	  "p.conf:7: warning: smtpd_sasl_mechanism_filter: external: no client is asked for its "
+	  "certificate; set smtpd_tls_ask_ccert = yes\n" },
 	{ "as in Postfix's how-tos",
 	  EDGE "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_security_options = noanonymous\n"
 	       "smtpd_sasl_local_domain = $mydomain\nbroken_sasl_auth_clients = yes\n",

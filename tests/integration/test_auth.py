@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import smtplib
+import ssl
 
 import pytest
 
-from clients import HOST, connect, curl, relay, swaks, text, transact
+from clients import HOST, connect, curl, relay, swaks, text, tls_context, transact
 from sasl_server import can_export, tls_exporter
+from server import PATIENCE_S
 
 ALICE, TEST1 = "alice@vm1.vm", "test1@vm1.vm"
 EVERYTHING = "SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5 PLAIN LOGIN"
@@ -87,6 +89,18 @@ def test_what_is_offered(edge, certs):
         assert offered(client) == PLUS or client.sock.version() != "TLSv1.3"
     with connect(certs, edge.port("smtps"), "implicit") as client:
         assert offered(client) in (PLUS, EVERYTHING)
+
+
+def test_tls_1_2_has_nothing_to_bind_to(edge, certs):
+    context = tls_context(certs)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with smtplib.SMTP_SSL(HOST, edge.port("smtps"), "client.example", timeout=PATIENCE_S,
+                          context=context) as client:
+        client.ehlo()
+        assert client.sock.version() == "TLSv1.2"
+        assert offered(client) == EVERYTHING
+        assert client.docmd("AUTH SCRAM-SHA-256-PLUS =")[0] == 504
+        assert scram(client, "SCRAM-SHA-256", ALICE, "alice", flag="y") == 235
 
 
 @pytest.mark.parametrize("mechanism", ["CRAM-MD5", "PLAIN", "LOGIN"])
