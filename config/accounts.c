@@ -85,5 +85,7 @@ void config_check_accounts(struct config *c)
 	} else if (kind != ACCOUNTS_UNKNOWN) {
 		open_accounts(c, passdb, &accounts);
 		check_files(c, kind, path, accounts);
+		if (accounts)
+			config_check_served(c, accounts);
 	}
 }

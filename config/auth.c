@@ -2,6 +2,7 @@
 #include "config/state.h"
 
 #include "base/macros.h"
+#include "edge/accounts.h"
 #include "sasl/sasl.h"
 
 static const struct {
@@ -40,15 +41,40 @@ static void check_mechanisms(struct config *c)
 
 	if (!filter || !config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS))
 		return;
-	if (!edge_admits_any_mechanism(filter, 0))
+	if (!edge_admits_any_mechanism(filter, 0, SCHEME_EVERY_SECRET))
 		config_report_setting(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER, CONFIG_ERROR,
 				      "%s: leaves no mechanism; put static:rest behind exclusions",
 				      filter);
 	else if (!edge_admits_any_mechanism(filter,
-					    security_of(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS)))
+					    security_of(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS),
+					    SCHEME_EVERY_SECRET))
 		config_report_setting(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS, CONFIG_ERROR,
 				      "%s: leaves no mechanism",
 				      config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS));
+}
+
+void config_check_served(struct config *c, struct accounts *accounts)
+{
+	const char *filter = config_value(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER);
+	struct arena arena = { 0 };
+	struct slice decoy = accounts_decoy(accounts, &arena);
+	bool is_served =
+		!filter || !config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS) ||
+		!is_yes(c, CONFIG_SMTPD_SASL_AUTH_ENABLE) ||
+		decoy.len == 0 || /* nobody is there yet */
+		edge_admits_any_mechanism(filter,
+					  security_of(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS),
+					  accounts_secrets(accounts));
+
+	if (decoy.len > 0)
+		explicit_bzero((void *)(uintptr_t)decoy.ptr, decoy.len);
+	arena_done(&arena);
+	if (!is_served)
+		config_report_setting(
+			c, CONFIG_SMTPD_SASL_PASSDB, CONFIG_WARNING,
+			"nobody can log in: no mechanism that smtpd_sasl_mechanism_filter and "
+			"smtpd_sasl_tls_security_options let can be served by every stored "
+			"password");
 }
 
 /* Said by name, it was meant; static:all may mean the others. */

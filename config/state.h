@@ -9,6 +9,8 @@
 #include "certs/identity.h"
 #include "config/config.h"
 
+struct accounts; /* edge/accounts.h */
+
 enum setting_state {
 	SETTING_UNREAD,	   /* not expanded yet */
 	SETTING_EXPANDING, /* met again in this state, it expands to itself */
@@ -288,6 +290,7 @@ void config_open_logins(struct config *c);
 
 /* auth.c: what clients log in by. The options are those of AUTH; the others are left alone. */
 void config_check_auth(struct config *c);
+void config_check_served(struct config *c, struct accounts *accounts); /* once they are open */
 void config_auth_options(const struct config *c, struct edge_options *ret);
 void config_credentials_options(const struct config *c, struct credentials_options *ret);
 

@@ -143,8 +143,8 @@ int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 /* The login that owns a sender address where there are no such maps: itself, or without extension. */
 const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena);
 
-/* Whether any mechanism is left by a filter and by demands. */
-bool edge_admits_any_mechanism(const char *filter, unsigned int security);
+/* Whether any mechanism is left by a filter, by demands, and by what is kept (edge/scheme.h). */
+bool edge_admits_any_mechanism(const char *filter, unsigned int security, unsigned int secrets);
 
 /* Whether somebody can log in by this name. True where the accounts cannot be read. */
 bool edge_has_user(const struct edge *edge, const char *user);

@@ -136,10 +136,11 @@ bool login_offers_binding(struct edge *edge, const struct login_client *who, uns
 	return false;
 }
 
-bool edge_admits_any_mechanism(const char *filter, unsigned int security)
+bool edge_admits_any_mechanism(const char *filter, unsigned int security, unsigned int secrets)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(mechanisms); i++)
-		if (is_let(&mechanisms[i], filter, security))
+		if (is_let(&mechanisms[i], filter, security) &&
+		    (secrets & mechanisms[i].secret) == mechanisms[i].secret)
 			return true;
 	return false;
 }
