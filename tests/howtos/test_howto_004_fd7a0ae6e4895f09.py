@@ -7,18 +7,14 @@ needed: what it did is relay-smtps in the transport map.
 """
 
 import base64
-import os
 import re
 import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 
 from dialogue import pop3_list, pop3_message, replies, s_client
-from dovecot import DOVEADM, Account, Dovecot, why_not
-from hosts import Host
-from network import Network
+from dovecot import DOVEADM, why_not
+from guide import Guide, followed
 
 pytestmark = pytest.mark.skipif(bool(why_not("imap", "pop3")), reason=why_not("imap", "pop3"))
 
@@ -26,16 +22,23 @@ RELAY = "172.16.108.100"
 MTAS = {"vm1.vm": "172.16.108.101", "vm2.vm": "172.16.108.102", "vm3.vm": "172.16.108.103"}
 USERS = {"vm1.vm": ("alice", "test1"), "vm2.vm": ("bob", "test2"), "vm3.vm": ("alpha", "beta")}
 
+COMMON = {
+    "message_size_limit": 52428800,
+    "transport_maps": "hash:ts",
+    "smtpd_tls_security_level": "may",
+    "smtp_tls_security_level": "encrypt",
+}
+
 DOVECOT_CONF = """\
 protocols = imap pop3
 # conf.d/10-auth.conf
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 # conf.d/10-mail.conf
-mail_location = maildir:{vhosts}/%d/%n
+mail_location = maildir:{host}/vhosts/%d/%n
 # conf.d/10-master.conf: for Postfix there, for Posthouse here
 service auth {{
-  unix_listener {queue}/private/auth {{
+  unix_listener {host}/queue/private/auth {{
     mode = 0666
   }}
 }}
@@ -67,114 +70,52 @@ passdb {{
 # conf.d/auth-static.conf.ext
 userdb {{
   driver = static
-  args = uid={uid} gid={gid} home={vhosts}/%d/%n
+  args = uid={uid} gid={gid} home={host}/vhosts/%d/%n
 }}
 """
 
 
-class Setting:
+class Setting(Guide):
     """The whole of it: a CA, the relay, and three MTAs with their Dovecots."""
 
     def __init__(self, directory, posthouse_bin, site):
-        self.directory, self._bin, self._site = directory, posthouse_bin, site
-        self.network = Network(site, [RELAY, *MTAS.values()])
-        self.account = Account()
-        self.pki, self.ca = directory / "pki", directory / "pki" / "ca.crt"
-        self._make_certificates()
-        self.dovecots, self.mtas = {}, {}
-        self.relay = self._start_relay()
-        for domain in MTAS:
-            self._start_mta(domain)
+        super().__init__(directory, posthouse_bin, site, ("mta", "mta1", "mta2", "mta3"),
+                         (RELAY, *MTAS.values()))
+        self.mtas, self.dovecots, self.relay = {}, {}, None
 
-    def _make_certificates(self):
-        """ca.crt, mta.crt, mta1.crt, …, which the how-to has from elsewhere."""
-        def certs(*arguments):
-            subprocess.run([self._bin, "certs", *arguments], check=True,
-                           stdout=subprocess.DEVNULL)
-
-        certs("ca", "--out", self.pki)
-        self.pki.chmod(0o755)
-        addresses = [RELAY, *MTAS.values()]
-        for name, address in zip(["mta", "mta1", "mta2", "mta3"], addresses):
-            certs("issue", "--ca", self.pki, "--out", self.pki, name, f"{name}.example",
-                  self.network.address(address))
-            self._share(self.pki / f"{name}.key")
-
-    def _share(self, path):
-        """For the account of the server, and for Dovecot."""
-        path.chmod(0o644)
-
-    def _host(self, name, address, parameters, files):
-        network, folder = self.network, self.directory / name
-        services = ("smtp", "smtp", "smtps") if name == "mta" else ("smtp", "submission", "smtps")
-        ports = [network.port(address, port) for port in ("smtp", "submission", "smtps")]
-        defaults = {
-            "listen": " ".join(f"{service}://{network.address(address)}:{port}"
-                               for service, port in zip(services, ports)),
-            "user": self.account.name if os.geteuid() == 0 else "",
-            "queue_directory": folder / "queue", "run_directory": folder / "run", "workers": 2,
-            "message_size_limit": 52428800,
-            "transport_maps": "hash:ts",
-            "smtpd_tls_security_level": "may",
-            "smtpd_tls_CAfile": self.ca,
-            "smtpd_tls_key_file": self.pki / f"{name}.key",
-            "smtpd_tls_cert_file": self.pki / f"{name}.crt",
-            "smtp_tls_security_level": "encrypt",
-        }
-        host = Host(self._bin, folder, {**defaults, **parameters}, files)
-        folder.chmod(0o755)
-        for file in (*files, host.config.name):
-            self._share(folder / file)
-        for new in ("queue", "queue/private", "run", "vhosts"):
-            (folder / new).mkdir()
-            self.account.give(folder / new, 0o755)
-        self._site.hosts.append(host)
-        return host
-
-    def _start_relay(self):
-        return self._host("mta", RELAY, {
+    def set_up(self):
+        self.relay = self.host("mta", {
             "mode": "hub", "myhostname": "mta.vm.vm", "mydomain": "vm.vm",
+            "listen": self.listen("mta", smtp="smtp", submission="smtp", smtps="smtps"),
             "relay_domains": "vm1.vm, vm2.vm, vm3.vm",
+            **COMMON,
         }, {"ts": ""}).start()
+        for domain in MTAS:
+            self._start_mta(domain, f"mta{domain[2]}")
 
-    def _start_mta(self, domain):
-        name, address, names = f"mta{domain[2]}", MTAS[domain], USERS[domain]
-        host = self._host(name, address, {
+    def _start_mta(self, domain, name):
+        host = self.host(name, {
             "mode": "edge",
             "myhostname": f"{name}.{domain}", "mydomain": domain, "myorigin": "$mydomain",
+            "listen": self.listen(name, smtp="smtp", submission="submission", smtps="smtps"),
             "virtual_mailbox_domains": "$mydomain",
             "virtual_mailbox_base": self.directory / name / "vhosts",
             "virtual_mailbox_maps": "hash:vusers",
             "smtpd_sasl_passdb": "dovecot:private/auth",
             "smtpd_tls_auth_only": "yes",
+            **COMMON,
         }, {
             "ts": "",
-            "vusers": "".join(f"{user}@{domain} {domain}/{user}/\n" for user in names),
+            "vusers": "".join(f"{user}@{domain} {domain}/{user}/\n" for user in USERS[domain]),
         })
-        self.dovecots[domain] = self._start_dovecot(domain, host)
+        self.dovecots[domain] = self.dovecot(name, DOVECOT_CONF, vusers="".join(
+            f"{user}@{domain}:{{Plain}}{user}::::::\n" for user in USERS[domain]))
         self.mtas[domain] = host.start()
 
-    def _start_dovecot(self, domain, host):
-        address, folder = MTAS[domain], self.directory / f"dovecot{domain[2]}"
-        folder.mkdir()
-        (folder / "vusers").write_text("".join(
-            f"{user}@{domain}:{{Plain}}{user}::::::\n" for user in USERS[domain]))
-        return Dovecot(folder, DOVECOT_CONF.format(
-            vhosts=host.directory / "vhosts", queue=host.directory / "queue", pki=self.pki,
-            name=host.directory.name, etc=folder, uid=self.account.uid, gid=self.account.gid,
-            address=self.network.address(address),
-            imaps=self.network.port(address, "imaps"), pop3s=self.network.port(address, "pop3s")))
-
     def route(self, host, routes):
-        """Write a transport map, and wait until it is taken up."""
-        text = "".join(f"{domain} {transport}:{self.network.at(address, service)}\n"
-                       for domain, transport, address, service in routes)
-        if (host.directory / "ts").read_text() == text:
-            return
-        mark = host.server.mark()
-        host.write("ts", text)
-        self._share(host.directory / "ts")
-        host.wait_for("transport_maps: .*has changed and was taken up", since=mark)
+        self.rewrite(host, "ts", "".join(
+            f"{domain} {transport}:{self.network.at(address, service)}\n"
+            for domain, transport, address, service in routes), "transport_maps")
 
     def routes(self, way):
         """way: "smtps", "starttls" (port 25) or "587": to the relay, and from it."""
@@ -195,26 +136,11 @@ class Setting:
         return s_client(self.ca, self.network.at(MTAS[domain], "pop3s"),
                         [f"user {user}@{domain}", f"pass {user}", *commands, "quit"])
 
-    def close(self):
-        for dovecot in self.dovecots.values():
-            dovecot.stop()
-
 
 @pytest.fixture(scope="module")
 def setting(posthouse_bin, shared_site):
-    with tempfile.TemporaryDirectory(prefix="posthouse-") as name:
-        os.chmod(name, 0o755)
-        setting = None
-        try:
-            setting = Setting(Path(name), posthouse_bin, shared_site)
-            yield setting
-        finally:
-            if setting:
-                setting.close()
-                for host in shared_site.hosts:
-                    if host.is_running():
-                        host.stop()
-                setting.network.close()
+    with followed(Setting, posthouse_bin, shared_site) as setting:
+        yield setting
 
 
 def base64_of(text):
@@ -295,8 +221,9 @@ ACROSS = [("vm1.vm", "alice", "vm2.vm", "bob"), ("vm2.vm", "bob", "vm3.vm", "bet
           ("vm3.vm", "alpha", "vm1.vm", "alice")]
 
 
-@pytest.mark.parametrize("way", ["starttls", "smtps", "587"])
-@pytest.mark.parametrize("domain, sender, other, recipient", ACROSS)
+@pytest.mark.parametrize("way, domain, sender, other, recipient", [
+    *[("starttls", *row) for row in ACROSS], *[("smtps", *row) for row in ACROSS],
+    ("587", *ACROSS[0])])
 def test_mail_across(setting, way, domain, sender, other, recipient):
     setting.routes(way)
     address, subject = f"{recipient}@{other}", f"{sender} to {recipient} by {way}"
@@ -342,7 +269,7 @@ def test_the_transport_map_as_it_is_printed(setting):
         "vm3.vm  relay-stmps:172.16.108.103\n")
     config = host.directory / "printed.conf"
     config.write_text(host.config.read_text().replace("hash:ts", "hash:printed"))
-    got = subprocess.run([host._bin, "-c", config, "check"], check=False, encoding="utf-8",
+    got = subprocess.run([setting.bin, "-c", config, "check"], check=False, encoding="utf-8",
                          stdout=subprocess.PIPE)
     assert got.returncode == 1
     for line in (2, 3):

@@ -157,11 +157,11 @@ def test_dovecot_comes_and_goes(pair, certs):
     with connect(certs, edge.port("submission")) as client:
         assert client.docmd("AUTH LOGIN")[0] == 504
         assert client.docmd("AUTH CRAM-MD5")[0] == 334
+        mark = edge.server.mark()
         pair.stop_dovecot()
         assert client.docmd("=")[0] in (454, 501)
         assert client.docmd("AUTH PLAIN AGFsaWNlQHZtMS52bQBhbGljZQ==")[0] == 454
-    edge.wait_for("error: smtpd_sasl_passdb: clients cannot log in: Dovecot at .*: "
-                  "Connection refused")
+    edge.wait_for("error: smtpd_sasl_passdb: clients cannot log in: Dovecot at ", since=mark)
     mark = edge.server.mark()
     pair.start_dovecot()
     edge.wait_for("smtpd_sasl_passdb: has changed and was taken up", since=mark)
