@@ -265,6 +265,7 @@ static void open_all(struct config *config)
 	config_check_accounts(config);
 	open_transport(config);
 	config_check_reach(config);
+	config_check_verified(config);
 	config_open_logins(config);
 	config_sort_problems(config);
 }

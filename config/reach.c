@@ -1,5 +1,6 @@
 /*
- * reach - domains that a hub takes mail for, and has forgotten to route
+ * reach - domains that a hub takes mail for, and has forgotten to route; and those
+ * that it is to ask about, and takes no mail for
  *
  * Without a line their mail goes to their MX, by default_transport: on a hub
  * with a transport map most likely a slip, and one that leads back to itself.
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "base/escape.h"
+#include "mta/domain_list.h"
 
 #define TOLD_MAX 10 /* a hub may be the second MX of a thousand domains, on purpose */
 
@@ -78,5 +80,39 @@ void config_check_reach(struct config *c)
 		config_report_setting(c, CONFIG_RELAY_DOMAINS, CONFIG_WARNING,
 				      "the same holds for %u more", reach.lost - TOLD_MAX);
 	transport_free(reach.transport);
+	arena_done(&reach.arena);
+}
+
+/* ---- domains that are to be verified ---- */
+
+static int visit_verified(void *arg, const char *domain, const char *value, const char *source)
+{
+	struct reach *reach = arg;
+	struct config *c = reach->config;
+	char shown[128], text[256];
+	const char *sample =
+		arena_printf(&reach->arena, "%s%s", domain[0] == '.' ? "check-reach" : "", domain);
+
+	(void)value;
+	if (domain_list_has(c->relay_domains, slice_from(sample), NULL) != MAP_NOT_FOUND ||
+	    ++reach->lost > TOLD_MAX)
+		return 0;
+	escape_cstr(slice_from(domain), shown, sizeof(shown));
+	snprintf(text, sizeof(text), "%s is not in relay_domains, so nobody is asked about it",
+		 shown);
+	if (source)
+		config_report_source(c, CONFIG_RELAY_RECIPIENT_VERIFY, CONFIG_WARNING, source,
+				     text);
+	else
+		config_report_setting(c, CONFIG_RELAY_RECIPIENT_VERIFY, CONFIG_WARNING, "%s", text);
+	return 0;
+}
+
+void config_check_verified(struct config *c)
+{
+	struct reach reach = { .config = c };
+
+	if (c->relay_domains && c->verified_domains)
+		domains_visit(c->verified_domains, visit_verified, &reach);
 	arena_done(&reach.arena);
 }

@@ -122,6 +122,18 @@ static void check_schedule(struct config *c)
 				      config_value(c, CONFIG_MAXIMAL_BACKOFF_TIME));
 }
 
+/* Then nothing is asked for again before it is forgotten, and the next client has to wait. */
+static void check_refresh(struct config *c, enum config_parameter_id refresh,
+			  enum config_parameter_id expire)
+{
+	if (c->mode == CONFIG_HUB && config_value(c, refresh) && config_value(c, expire) &&
+	    config_number(c, refresh) >= config_number(c, expire))
+		config_report_setting(c, config_is_given(c, refresh) ? refresh : expire,
+				      CONFIG_WARNING, "%s is not shorter than %s (%s, %s)",
+				      config_schema[refresh].name, config_schema[expire].name,
+				      config_value(c, refresh), config_value(c, expire));
+}
+
 static void check_user(struct config *c)
 {
 	if (value_is(c, CONFIG_USER, "root"))
@@ -152,6 +164,10 @@ void config_check_rules(struct config *c)
 	config_check_auth(c);
 	check_passwords_in_the_clear(c);
 	check_schedule(c);
+	check_refresh(c, CONFIG_ADDRESS_VERIFY_POSITIVE_REFRESH_TIME,
+		      CONFIG_ADDRESS_VERIFY_POSITIVE_EXPIRE_TIME);
+	check_refresh(c, CONFIG_ADDRESS_VERIFY_NEGATIVE_REFRESH_TIME,
+		      CONFIG_ADDRESS_VERIFY_NEGATIVE_EXPIRE_TIME);
 	check_user(c);
 	check_reach(c);
 }

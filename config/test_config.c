@@ -167,6 +167,13 @@ static const struct {
 	{ "back-off", HUB "minimal_backoff_time = 5h\n",
 	  "p.conf:7: error: minimal_backoff_time: minimal_backoff_time is longer than "
 	  "maximal_backoff_time (5h, 4h)\n" },
+	{ "asked again too late", HUB "address_verify_negative_expire_time = 2h\n",
+	  "p.conf:7: warning: address_verify_negative_expire_time: "
+	  "address_verify_negative_refresh_time is not shorter than "
+	  "address_verify_negative_expire_time (3h, 2h)\n" },
+	{ "who asks", HUB "address_verify_sender = a b\n",
+	  "p.conf:7: error: address_verify_sender: a b: expected one address, or <>\n" },
+	{ "nobody asks", HUB "address_verify_sender = <>\n", "" },
 	{ "passwords in the clear", EDGE "smtpd_tls_auth_only = no\n",
 	  "p.conf:7: warning: smtpd_tls_auth_only: no: passwords may cross the network in the "
 	  "clear\n" },

@@ -8,7 +8,10 @@
 #include "mta/test_peer.h"
 #include "mta/test_rig.h"
 
+#include <unistd.h>
+
 #include "base/macros.h"
+#include "maps/map.h"
 
 #define OFFER	"S 220 peer.example\nC EHLO\nS 250-peer.example\nS 250-PIPELINING\nS 250 STARTTLS\n"
 #define START	OFFER "C STARTTLS\n"
@@ -185,12 +188,64 @@ static void test_none(void **state)
 	peer_free(peer);
 }
 
+static int everybody(void *arg, const char *recipient, struct error *err)
+{
+	(void)arg;
+	(void)recipient;
+	(void)err;
+	return MAP_FOUND;
+}
+
+/* Nor does whoever only asks about a recipient tell more (mta/verify.h). */
+static void test_refused_questions(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+		struct peer *peer = peer_play(refusals[i].scripts[0]);
+		struct mta_policy policy;
+		char routes[128];
+		struct rig *rig;
+		int client;
+
+		print_message("%s\n", refusals[i].label);
+		snprintf(routes, sizeof(routes), refusals[i].route, peer_port(peer));
+		rig = rig_new("* = %s", routes);
+		policy = *rig_options(rig)->policy;
+		policy.must_verify = everybody;
+		rig_options(rig)->policy = &policy;
+		rig_options(rig)->verify = (struct verify_options){
+			.sender = "",
+			.wait_ms = RIG_PATIENCE_S * 1000,
+			.defer_code = 450,
+		};
+		rig_options(rig)->transport.can_verify = true;
+		rig_options(rig)->minimal_backoff_s = 3600;
+		rig_options(rig)->maximal_backoff_s = 3600;
+		rig_options(rig)->transport.tls.level = TLS_LEVEL_MAY;
+		rig_start(rig);
+		client = client_connect(rig);
+		client_expect(client, "220");
+		client_send(client, "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<bob@example.net>\r\n");
+		client_expect(client, "250");
+		client_expect(client, "250");
+		client_expect(client, "450 4.1.1 <bob@example.net>: ");
+		rig_wait_log(rig, "status=undeliverable");
+		close(client);
+		rig_stop(rig, 0);
+		assert_int_equal(peer_connections(peer), refusals[i].connections);
+		assert_false(peer_has_seen(peer, "MAIL"));
+		assert_false(peer_has_seen(peer, "RCPT"));
+		assert_false(peer_has_seen(peer, "example.net"));
+		rig_free(rig);
+		peer_free(peer);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_may),
-		cmocka_unit_test(test_may_again),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_refused_questions),
+		cmocka_unit_test(test_may),	cmocka_unit_test(test_may_again),
 		cmocka_unit_test(test_none),
 	};
 
