@@ -4,8 +4,11 @@
  */
 #include "cli/sendmail.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "cli/queue_view.h"
@@ -30,52 +33,102 @@ static char mark_of(const struct mailq *q, const struct queue_message *m)
 	return is_held ? '!' : ' ';
 }
 
-static void print_head(struct mailq *q, const struct queue_message *m)
+static void print_head(struct mailq *q, const char *id, uint64_t size, int64_t arrived_s,
+		       const char *sender)
 {
-	time_t arrived = (time_t)(m->arrived_ms / 1000);
-	char id[QUEUE_ID_SIZE + 2], when[32];
+	time_t arrived = (time_t)arrived_s;
+	char when[32];
 	struct tm tm;
-
-	localtime_r(&arrived, &tm);
-	strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm);
-	snprintf(id, sizeof(id), "%s%c", m->name, mark_of(q, m));
-	buf_printf(&q->out, "%-11s %7" PRIu64 " %-20s ", id, m->size, when);
-	if (m->sender[0])
-		cli_format_text(&q->out, m->sender);
-	else
-		buf_append_string(&q->out, "MAILER-DAEMON");
-	buf_append_string(&q->out, "\n");
-}
-
-/* Recipients that wait for the same reason stand together, as they were given. */
-static void print_recipient(struct mailq *q, const struct queue_recipient *r, const char *before)
-{
-	int padding = REASON_WIDTH - (int)strlen(r->reason);
-
-	if (r->reason[0] && (!before || strcmp(before, r->reason) != 0)) {
-		buf_printf(&q->out, "%*s(", padding > 0 ? padding : 0, "");
-		cli_format_text(&q->out, r->reason);
-		buf_append_string(&q->out, ")\n");
-	}
-	buf_printf(&q->out, "%41s", "");
-	cli_format_text(&q->out, r->address);
-	buf_append_string(&q->out, "\n");
-}
-
-static int print_message(void *arg, const struct queue_message *m)
-{
-	struct mailq *q = arg;
 
 	if (q->messages++ == 0)
 		buf_append_string(&q->out, "-Queue ID-  --Size-- ----Arrival Time---- "
 					   "-Sender/Recipient-------\n");
-	q->bytes += m->size;
-	print_head(q, m);
-	for (unsigned int i = 0; i < m->recipient_count; i++)
-		print_recipient(q, &m->recipients[i], i ? m->recipients[i - 1].reason : NULL);
+	q->bytes += size;
+	localtime_r(&arrived, &tm);
+	strftime(when, sizeof(when), "%a %b %e %H:%M:%S", &tm);
+	buf_printf(&q->out, "%-11s %7" PRIu64 " %-20s ", id, size, when);
+	cli_format_text(&q->out, sender[0] ? sender : "MAILER-DAEMON");
+	buf_append_string(&q->out, "\n");
+}
+
+static void print_reason(struct mailq *q, const char *reason)
+{
+	int padding = REASON_WIDTH - (int)strlen(reason);
+
+	buf_printf(&q->out, "%*s(", padding > 0 ? padding : 0, "");
+	cli_format_text(&q->out, reason);
+	buf_append_string(&q->out, ")\n");
+}
+
+static void print_address(struct mailq *q, const char *address)
+{
+	buf_printf(&q->out, "%41s", "");
+	cli_format_text(&q->out, address);
+	buf_append_string(&q->out, "\n");
+}
+
+/* Recipients that wait for the same reason stand together, as they were given. */
+static int print_message(void *arg, const struct queue_message *m)
+{
+	struct mailq *q = arg;
+	char id[QUEUE_ID_SIZE + 2];
+
+	snprintf(id, sizeof(id), "%s%c", m->name, mark_of(q, m));
+	print_head(q, id, m->size, m->arrived_ms / 1000, m->sender);
+	for (unsigned int i = 0; i < m->recipient_count; i++) {
+		const struct queue_recipient *r = &m->recipients[i];
+
+		if (r->reason[0] && (i == 0 || strcmp(r[-1].reason, r->reason) != 0))
+			print_reason(q, r->reason);
+		print_address(q, r->address);
+	}
 	buf_append_string(&q->out, "\n");
 	cli_print(&q->out);
 	return ferror(stdout) ? 1 : 0;
+}
+
+/* ---- what the server has not taken yet ---- */
+
+static void print_file(struct mailq *q, int directory, const char *name, gid_t gid)
+{
+	struct arena arena = { 0 };
+	struct drop_envelope e;
+	struct error err;
+	struct stat st;
+	uint64_t size;
+	uid_t uid;
+	int fd;
+
+	if (drop_open(directory, name, gid, 0, &arena, &e, &uid, &fd, &size, &err) == 0) {
+		print_head(q, name, size, fstat(fd, &st) == 0 ? st.st_mtime : 0, e.sender);
+		print_reason(q, "waits for the server to take it");
+		for (size_t i = 0; i < e.recipient_count; i++)
+			print_address(q, e.recipients[i]);
+		buf_append_string(&q->out, "\n");
+		cli_print(&q->out);
+		close(fd);
+	}
+	arena_done(&arena);
+}
+
+/* Whoever may not list it sees what he may see. */
+static void print_dropped(struct mailq *q)
+{
+	const char *path = config_drop_directory(q->view.config);
+	int fd = path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+	DIR *directory = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	struct stat st;
+
+	if (!directory) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while (fstat(fd, &st) == 0 && (entry = readdir(directory)) != NULL)
+		if (entry->d_name[0] != '.')
+			print_file(q, fd, entry->d_name, st.st_gid);
+	closedir(directory);
 }
 
 static int list(struct mailq *q)
@@ -88,6 +141,7 @@ static int list(struct mailq *q)
 		r = queue_reader_list(q->view.reader, NULL, print_message, q, &err);
 	if (r < 0)
 		return queue_view_fail(q->view.config, &err);
+	print_dropped(q);
 	if (q->messages == 0)
 		buf_append_string(&q->out, "Mail queue is empty\n");
 	else

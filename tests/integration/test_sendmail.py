@@ -117,6 +117,10 @@ def test_without_a_server_it_waits(site):
     for number in range(3):
         send(edge, "alice", text=f"Subject: {number}\n\n")
     assert len(waiting(edge)) == 3
+    lines = call(edge, "mailq").stdout.decode().splitlines()
+    assert [line.strip() for line in lines[2:4]] == ["(waits for the server to take it)",
+                                                     "alice@vm1.vm"]
+    assert lines[-1] == "-- 0 Kbytes in 3 Requests."
     edge.start()
     for _ in range(3):
         edge.delivered("alice@vm1.vm")
@@ -233,6 +237,21 @@ def test_newaliases(site, tmp_path):
     got = call(edge, "newaliases", "-C", str(tmp_path / "none.conf"))
     assert got.returncode == 0
     assert b"no configuration yet" in got.stderr
+
+
+def test_aliases(site):
+    edge = site.edge(virtual_alias_maps="inline:{ root@vm1.vm = alice@vm1.vm }")
+    edge.change(mydestination="localhost", alias_maps="hash:aliases")
+    got = call(edge, "newaliases")
+    assert got.returncode == 78
+    assert b"aliases" in got.stderr
+    edge.write("aliases", "webmaster: alice@vm1.vm, root@vm1.vm\n")
+    got = call(edge, "newaliases")
+    assert got.returncode == 0, got.stderr
+    assert b"no errors" in got.stdout
+    send(edge, "root", "alice")
+    edge.removed(edge.delivered("alice@vm1.vm").split(": ")[1])
+    only_mail(edge)
 
 
 # ---- the programs that people and cron use ----
