@@ -23,6 +23,13 @@ static int edge_is_local(void *arg, struct slice domain, struct error *err)
 	return r;
 }
 
+static int edge_is_home(void *arg, struct slice domain, struct error *err)
+{
+	const struct config *c = arg;
+
+	return c->local_domains ? domain_list_has(c->local_domains, domain, err) : MAP_NOT_FOUND;
+}
+
 static int hub_is_local(void *arg, struct slice domain, struct error *err)
 {
 	(void)arg;
@@ -61,6 +68,7 @@ void config_transport_options(const struct config *c, struct transport_options *
 		.can_verify = ca_file && ca_file[0] != '\0',
 		.has_local_dns = dns_servers_are_local(config_value(c, CONFIG_RESOLVER)),
 		.is_local = c->mode == CONFIG_HUB ? hub_is_local : edge_is_local,
+		.is_home = c->mode == CONFIG_HUB ? NULL : edge_is_home,
 		.is_local_arg = (void *)c,
 	};
 	tls_protocols_parse(slice_from(config_value(c, CONFIG_SMTP_TLS_PROTOCOLS)),

@@ -36,8 +36,9 @@ struct lookup {
 	struct slice address, domain;  /* folded; of the domain alone there may be no address */
 	struct slice plain;	       /* the address without quotes; empty: it has none */
 	struct slice bare, bare_plain; /* both without the extension; empty: it has none */
-	bool is_local;
-	transport_trace *trace; /* NULL: nobody asks */
+	bool is_local;		       /* this host delivers for the domain, */
+	bool is_home;		       /*   to accounts of the system */
+	transport_trace *trace;	       /* NULL: nobody asks */
 	void *trace_arg;
 };
 

@@ -15,17 +15,18 @@
 
 struct transport {
 	struct transport_options options;
-	const struct transport_route *base; /* what is neither in a map nor local */
-	const struct transport_route *local;
+	const struct transport_route *base;  /* what is neither in a map nor local */
+	const struct transport_route *local; /* mailboxes of virtual users, */
+	const struct transport_route *home;  /*   and of the system's */
 	struct route_cache cache;
 	struct arena arena; /* for one resolve */
 };
 
-static const struct transport_route *new_local(void)
+static const struct transport_route *new_local(enum transport_kind kind)
 {
 	const struct transport_route draft = {
-		.kind = TRANSPORT_VIRTUAL,
-		.name = type_of(TRANSPORT_VIRTUAL)->name,
+		.kind = kind,
+		.name = type_of(kind)->name,
 		.nexthop = "",
 		.source = "local",
 	};
@@ -53,7 +54,8 @@ int transport_new(const struct transport_options *options, struct transport **re
 		return r;
 	}
 	t->base = route_new(&base);
-	t->local = new_local();
+	t->local = new_local(TRANSPORT_VIRTUAL);
+	t->home = new_local(TRANSPORT_LOCAL);
 	*ret_transport = t;
 	return 0;
 }
@@ -65,8 +67,18 @@ void transport_free(struct transport *t)
 	cache_done(&t->cache);
 	transport_route_unref(t->base);
 	transport_route_unref(t->local);
+	transport_route_unref(t->home);
 	arena_done(&t->arena);
 	free(t);
+}
+
+/* What there is without a line. */
+static const struct transport_route *route_without_line(const struct transport *t,
+							const struct lookup *l)
+{
+	if (!l->is_local)
+		return t->base;
+	return l->is_home ? t->home : t->local;
 }
 
 /* A reference to a route that says why it is none. */
@@ -95,7 +107,7 @@ struct decision {
 static bool find_nexthop(const struct transport *t, const struct lookup *l,
 			 const struct decision *d, enum transport_kind *ret_kind, struct slice *ret)
 {
-	const struct transport_route *base = l->is_local ? t->local : t->base;
+	const struct transport_route *base = route_without_line(t, l);
 	struct rule rule = { 0 };
 
 	if (!d->is_base && rule_parse(slice_from(d->line.value), &rule, NULL) < 0)
@@ -128,7 +140,7 @@ static int draft_decision(struct transport *t, const struct lookup *l, const str
 		.arena = &t->arena,
 		.policy = d->has_policy ? &d->policy : NULL,
 	};
-	struct transport_route base = *(l->is_local ? t->local : t->base);
+	struct transport_route base = *route_without_line(t, l);
 	struct rule rule;
 	int r;
 
@@ -200,6 +212,7 @@ static const char *key_of(const struct lookup *l, const struct decision *d)
 {
 	const char *line = arena_printf(l->arena, "%c%zu:%s%s",
 					d->is_base    ? 'B'
+					: l->is_home  ? 'H'
 					: l->is_local ? 'L'
 						      : 'R',
 					strlen(d->line.source), d->line.source, d->line.value);
@@ -262,6 +275,11 @@ static int look_whether_local(struct lookup *l, struct error *err)
 	if (r < 0)
 		return r;
 	l->is_local = r == MAP_FOUND;
+	if (l->is_local && l->options->is_home)
+		r = l->options->is_home(l->options->is_local_arg, l->domain, err);
+	if (r < 0)
+		return r;
+	l->is_home = l->is_local && l->options->is_home && r == MAP_FOUND;
 	if (l->trace)
 		lookup_tell(l, "local", "", arena_slicedup(l->arena, l->domain),
 			    l->is_local ? &yes : NULL);
@@ -296,7 +314,7 @@ static int decide(struct transport *t, struct lookup *l, const struct transport_
 		return r;
 	*ret_key = "";
 	if (r == MAP_NOT_FOUND && l->is_local) {
-		*ret_route = transport_route_ref(t->local);
+		*ret_route = transport_route_ref(route_without_line(t, l));
 		return 0;
 	}
 	if (r == MAP_NOT_FOUND)

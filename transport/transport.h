@@ -92,6 +92,8 @@ struct transport_options {
 
 	/* Whether this host delivers for the domain itself: MAP_FOUND, MAP_NOT_FOUND, or an error. */
 	int (*is_local)(void *arg, struct slice domain, struct error *err);
+	/* Whether the users of such a domain are the system's: they go by local:. NULL: none are. */
+	int (*is_home)(void *arg, struct slice domain, struct error *err);
 	void *is_local_arg;
 };
 

@@ -288,7 +288,9 @@ def test_explain(edge):
     (line,) = first["aliases"]
     assert line["value"] == "alice@vm1.vm, dave@vm9.vm" and line["source"].endswith("/valiases:2")
     (one,) = explain(edge, "alice@vm1.vm")
-    assert "expanded_from" not in one
+    assert "expanded_from" not in one and one["transport"] == "virtual"
+    (one,) = explain(edge, "daemon@localhost")
+    assert (one["action"], one["transport"]) == ("local", "local")
     got = edge.command("explain", "ring@a.vm").stdout.decode()
     assert "stand for each other only" in got and "/valiases:5: ring2@a.vm" in got
 
