@@ -10,7 +10,9 @@ import random
 import re
 import shutil
 import smtplib
+import socket
 import sqlite3
+import struct
 import subprocess
 import time
 
@@ -171,7 +173,7 @@ def edge(shared_site):
         (folder / name).write_text(content)
     started = shared_site.edge(
         routes=f"vm9.vm relay:[{HOST}]:{peer.port} tls=none\nbad.vm error:5.1.1 not there\n",
-        mynetworks="127.0.0.2", mydestination="localhost, mta1.vm1.vm",
+        smtpd_client_connection_count_limit=0, mynetworks="127.0.0.2", mydestination="localhost, mta1.vm1.vm",
         myorigin="vm1.vm", home_mailbox="Maildir/", recipient_delimiter="+",
         alias_maps=f"hash:{folder}/aliases", virtual_alias_maps=f"hash:{folder}/valiases",
         smtpd_sender_login_maps=f"hash:{folder}/valiases, inline:{{ @vm1.vm = alice@vm1.vm }}")
@@ -196,6 +198,24 @@ def edge(shared_site):
 ])
 def test_recipients(edge, recipient, answer):
     assert rcpt(edge, recipient) == answer
+
+
+def test_clients_that_leave_while_an_account_is_looked_up(edge):
+    """The pool still asks for it when the session has ended."""
+    for _ in range(50):
+        with socket.create_connection((HOST, edge.port("smtp")), timeout=PATIENCE_S) as client:
+            client.sendall(b"EHLO client.example\r\nMAIL FROM:<>\r\n"
+                           + b"RCPT TO:<daemon@localhost>\r\n" * 20)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert rcpt(edge, "<daemon@localhost>") == "250 2.1.5 Ok"
+
+
+def test_pipelined_recipients_are_answered_in_order(edge):
+    names = ["daemon@localhost", "no.such.user@localhost", "info@a.vm", "daemon@localhost",
+             "nobody@a.vm"]
+    with dialogue(edge) as client:
+        client.send("MAIL FROM:<>\r\n" + "".join(f"RCPT TO:<{name}>\r\n" for name in names))
+        assert [client.getreply()[0] for _ in range(6)] == [250, 250, 550, 250, 250, 550]
 
 
 @pytest.mark.parametrize("sender", ["root", "<root@localhost>", "<info@a.vm>", "<any@vm1.vm>"])
