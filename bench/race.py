@@ -43,7 +43,7 @@ def race_parser(description, **defaults):
     add("--no-pipelining", action="store_true", help="in the generator")
     add("--wait", type=float, default=60, help="seconds to wait for what does not arrive")
     add("--json", type=Path, help="write the result of every round there")
-    parser.set_defaults(has_warm_up=True)
+    parser.set_defaults(has_warm_up=True, round=run_round)
     parser.set_defaults(**defaults)
     return parser
 
@@ -60,7 +60,7 @@ def warm_up(options, server):
     sampler = MemorySampler(server)
     sampler.start()
     try:
-        result = run_round(options, server, 0)
+        result = options.round(options, server, 0)
     finally:
         sampler.stop()
     result.update(memory_mb=sampler.most_bytes / 1e6, processes=sampler.most_processes)
@@ -76,7 +76,7 @@ def run_all(options, servers):
     results = []
     for number in range(0 if options.has_warm_up else 1, options.rounds + 1):
         for server in servers:
-            result = run_round(options, server, number) if number else warm_up(options, server)
+            result = options.round(options, server, number) if number else warm_up(options, server)
             print_round(result)
             results.append(result)
             if result["lost"] or result["refused"]:

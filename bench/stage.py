@@ -26,7 +26,7 @@ def new_parser(description):
     for name, file in (("postfix", "main.cf"), ("posthouse", "configuration")):
         add(f"--{name}-extra", metavar="NAME=VALUE", action="append", default=[],
             help=f"one more line for the {file} of {name}")
-    parser.set_defaults(sink_host=HOST, sink_prefix=(), sink_arguments=())
+    parser.set_defaults(sink_host=HOST, sink_prefix=(), sink_arguments=(), classes=())
     return parser
 
 
@@ -39,7 +39,7 @@ def new_group(name):
 
 def make_server(name, options):
     """A server that can be configured and started, or None and a word why."""
-    classes = {"direct": Direct, "posthouse": Posthouse, "postfix": Postfix}
+    classes = {kind.name: kind for kind in (Direct, Posthouse, Postfix, *options.classes)}
     if name not in classes:
         raise RuntimeError(f"{name}: no such server; expected {', '.join(classes)}")
     problem = classes[name].problem(options)

@@ -55,8 +55,6 @@ static bool print_named(struct config *config, bool of_defaults, const char *nam
 	value = value_of(config, (enum config_parameter_id)(p - config_schema), of_defaults);
 	if (value)
 		print_parameter(name, value);
-	else if (p->type == CONFIG_TYPE_LATER)
-		cli_error("%s: not available in this version", name);
 	else if (of_defaults)
 		cli_error("%s: has no default", name);
 	else

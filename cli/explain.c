@@ -149,7 +149,7 @@ int cli_explain(const struct cli *cli, int argc, char **argv)
 	if (config_has_errors(g->config)) {
 		cli_print_errors(g->config);
 		code = CLI_CONFIG;
-	} else if (generation_prepare(g, &shared, &err) < 0) {
+	} else if (generation_prepare(g, &shared, NULL, &err) < 0) {
 		code = cli_fail(&err);
 	} else {
 		if (q.with_probe)

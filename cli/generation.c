@@ -51,7 +51,7 @@ void generation_release(void *generation)
 	loop_post(g->loop, &g->free_task);
 }
 
-static int make_policy(struct generation *g, struct error *err)
+static int make_policy(struct generation *g, struct carrier *carrier, struct error *err)
 {
 	struct edge_options edge_options;
 	struct hub_options hub_options;
@@ -60,6 +60,7 @@ static int make_policy(struct generation *g, struct error *err)
 	if (config_mode(g->config) == CONFIG_EDGE) {
 		config_edge_options(g->config, &edge_options);
 		edge_options.log = g->options.log;
+		edge_options.writing.carrier = carrier;
 		r = edge_new(&edge_options, &g->edge, err);
 		g->options.policy = &edge_policy;
 		g->options.policy_arg = g->edge;
@@ -73,12 +74,13 @@ static int make_policy(struct generation *g, struct error *err)
 	return r;
 }
 
-int generation_prepare(struct generation *g, const struct mta_options *shared, struct error *err)
+int generation_prepare(struct generation *g, const struct mta_options *shared,
+		       struct carrier *carrier, struct error *err)
 {
 	int r;
 
 	g->options = *shared;
-	r = make_policy(g, err);
+	r = make_policy(g, carrier, err);
 	if (r < 0)
 		return r;
 	g->options.services = g->bindings.services;

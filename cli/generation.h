@@ -32,8 +32,12 @@ void generation_unref(struct generation *g); /* NULL is fine */
 /* From any thread: the owner does not need it any more. */
 void generation_release(void *generation);
 
-/* Make the policy of its mode, and fill in the options. shared: clock, log and queue. */
-int generation_prepare(struct generation *g, const struct mta_options *shared, struct error *err);
+/*
+ * Make the policy of its mode, and fill in the options. shared: clock, log and
+ * queue. carrier: who writes mailboxes of others; NULL: nobody.
+ */
+int generation_prepare(struct generation *g, const struct mta_options *shared,
+		       struct carrier *carrier, struct error *err);
 
 /*
  * Take up maps and accounts that have changed. report() is told as by

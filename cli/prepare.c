@@ -1,10 +1,11 @@
 /*
- * What needs privileges: the log file, directories, ports. Keys were read
- * before, with the configuration.
+ * What needs privileges: the log file, directories, ports, and the process that
+ * keeps them (edge/carrier.h). Keys were read before, with the configuration.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/macros.h"
 #include "cli/server.h"
@@ -36,6 +37,18 @@ int prepare_drop_directory(const struct privileges *privileges, const struct con
 	return r == 0 ? privileges_set_mode(privileges, path, DROP_DIRECTORY_MODE, err) : r;
 }
 
+/* A base that is not there is made for the one owner of all that will be below it, if there is one. */
+static struct privileges owner_of(const struct privileges *privileges, const struct config *config,
+				  enum config_parameter_id id)
+{
+	struct privileges owner = { .name = "virtual_uid_maps" };
+
+	return geteuid() == 0 && id == CONFIG_VIRTUAL_MAILBOX_BASE &&
+			       config_mailbox_owner(config, &owner.uid, &owner.gid)
+		       ? owner
+		       : *privileges;
+}
+
 int prepare_directories(const struct privileges *privileges, const struct config *config,
 			struct error *err)
 {
@@ -50,7 +63,8 @@ int prepare_directories(const struct privileges *privileges, const struct config
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
 		const char *path = config_value(config, directories[i].id);
-		int r = path ? privileges_make_directory(privileges, path, directories[i].mode, err)
+		struct privileges owner = owner_of(privileges, config, directories[i].id);
+		int r = path ? privileges_make_directory(&owner, path, directories[i].mode, err)
 			     : 0;
 
 		if (r < 0) {
@@ -79,6 +93,23 @@ static int open_log(struct server *s, struct error *err)
 	return r;
 }
 
+/* In the new process, which needs no keys and no log. */
+static void forget(void *arg)
+{
+	struct server *s = arg;
+
+	generation_unref(s->current);
+}
+
+static int start_carrier(struct server *s, struct error *err)
+{
+	struct carrier_rights rights;
+
+	if (geteuid() != 0 || !config_carrier_rights(s->current->config, &rights))
+		return 0;
+	return carrier_start(&rights, forget, s, &s->carrier, err);
+}
+
 int prepare_as_root(struct server *s, struct error *err)
 {
 	struct generation *g = s->current;
@@ -93,5 +124,7 @@ int prepare_as_root(struct server *s, struct error *err)
 		r = prepare_directories(&s->privileges, g->config, err);
 	if (r == 0)
 		r = bind_services(g->config, NULL, &g->arena, &g->bindings, err);
+	if (r == 0)
+		r = start_carrier(s, err);
 	return r == 0 ? privileges_drop(&s->privileges, err) : r;
 }

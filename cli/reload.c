@@ -166,7 +166,7 @@ static int prepare(struct reload *r)
 				      err.text);
 		return refuse_for(r, &err);
 	}
-	if (generation_prepare(next, &current->options, &err) < 0)
+	if (generation_prepare(next, &current->options, s->carrier, &err) < 0)
 		return refuse_for(r, &err);
 	return 0;
 }

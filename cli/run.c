@@ -220,7 +220,7 @@ static int start(struct server *s, struct error *err)
 	shared.log = s->log;
 	shared.queue = s->queue;
 	s->current->loop = s->loop;
-	r = generation_prepare(s->current, &shared, err);
+	r = generation_prepare(s->current, &shared, s->carrier, err);
 	if (r == 0)
 		r = mta_new(&s->current->options, &s->mta, err);
 	if (r == 0)
@@ -270,6 +270,7 @@ static void release(struct server *s)
 	if (!s->are_services_closed)
 		bind_close(&s->current->bindings, NULL);
 	generation_unref(s->current); /* those before it went with the loop */
+	carrier_stop(s->carrier);
 	log_close(s->log);
 	arena_done(&s->arena);
 }

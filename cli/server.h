@@ -22,6 +22,7 @@ struct server {
 	struct generation *current; /* its descriptors are open, unless are_services_closed */
 	struct list generations;    /* all that are in use */
 
+	struct carrier *carrier; /* NULL: not needed, or we were never root */
 	struct queue *queue;
 	struct ledger_note ledger_note;
 	struct mta *mta;

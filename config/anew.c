@@ -8,8 +8,16 @@
 
 /* What was opened, made or given away at the start, for good. */
 static const enum config_parameter_id fixed[] = {
-	CONFIG_MODE, CONFIG_QUEUE_DIRECTORY, CONFIG_QUEUE_MINFREE, CONFIG_RUN_DIRECTORY,
-	CONFIG_USER, CONFIG_WORKERS,
+	CONFIG_MODE,
+	CONFIG_QUEUE_DIRECTORY,
+	CONFIG_QUEUE_MINFREE,
+	CONFIG_RUN_DIRECTORY,
+	CONFIG_USER,
+	CONFIG_WORKERS,
+	/* what the process was told that writes others' mailboxes (edge/carrier.h) */
+	CONFIG_VIRTUAL_UID_MAPS,
+	CONFIG_VIRTUAL_GID_MAPS,
+	CONFIG_VIRTUAL_MINIMUM_UID,
 };
 
 static bool is_same(const struct config *a, const struct config *b, enum config_parameter_id id)

@@ -15,6 +15,7 @@
 
 #include "config/listen.h"
 #include "config/schema.h"
+#include "edge/carrier.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
 #include "mta/mta.h"
@@ -191,4 +192,14 @@ int64_t config_ledger_lifetime_s(const struct config *config);	 /* for queue_kee
 int64_t config_destination_alarm_s(const struct config *config); /* 0: no alarms */
 void config_mta_options(const struct config *config, struct mta_options *ret);
 void config_edge_options(const struct config *config, struct edge_options *ret);
+
+/*
+ * What the process has to be told that writes mailboxes which are not the
+ * server's own. False: there are no such mailboxes. Strings are the config's.
+ */
+bool config_carrier_rights(const struct config *config, struct carrier_rights *ret);
+
+/* The one owner of all virtual mailboxes, where virtual_uid_maps names just one. */
+bool config_mailbox_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid);
+
 void config_hub_options(const struct config *config, struct hub_options *ret);

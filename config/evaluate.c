@@ -238,7 +238,7 @@ static void report_value(struct config *c, const struct frame *frame, const char
 
 static bool has_meaning(const struct config *c, const struct config_parameter *p)
 {
-	return p->type != CONFIG_TYPE_LATER && (c->mode == 0 || (p->modes & c->mode));
+	return c->mode == 0 || (p->modes & c->mode);
 }
 
 static void evaluate(struct config *c, enum config_parameter_id id, const struct frame *outer)

@@ -19,7 +19,6 @@
 #define LOGIN_TLS     "not needed here: passwords never go without TLS; see smtp_sasl_mechanism_filter"
 #define FURTHER_HOPS  "put further next hops on the line of the route: relay:[a], [b]"
 #define CONNECTIONS   "not needed here: see smtp_connection_cache_time_limit"
-#define OWNED_BY_USER "not needed here: mailboxes belong to the account that user names"
 
 #define USERS_ONLY "not needed here: users' mail is completed, relayed mail never touched"
 
@@ -52,7 +51,6 @@ static const struct {
 	{ "local_header_rewrite_clients", USERS_ONLY },
 	{ "local_transport", USE_TRANSPORT },
 	{ "mail_owner", "use user" },
-	{ "mailbox_size_limit", "use virtual_mailbox_limit" },
 	{ "maillog_file", "use log_destination" },
 	{ "mailq_path", NOT_NEEDED },
 	{ "manpage_directory", NOT_NEEDED },
@@ -127,10 +125,7 @@ static const struct {
 	{ "smtpd_tls_wrappermode", "use smtps:// in listen" },
 	{ "smtpd_use_tls", "use smtpd_tls_security_level" },
 	{ "swap_bangpath", "not available: a!b is a local part as any other" },
-	{ "virtual_gid_maps", OWNED_BY_USER },
-	{ "virtual_minimum_uid", OWNED_BY_USER },
 	{ "virtual_transport", USE_TRANSPORT },
-	{ "virtual_uid_maps", OWNED_BY_USER },
 };
 
 const char *config_hint(struct slice name)

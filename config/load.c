@@ -48,11 +48,7 @@ static void on_setting(void *arg, unsigned int line, struct slice name, struct s
 	}
 	setting->line = line;
 	setting->source = arena_printf(&c->arena, "%s:%u", c->file, line);
-	if (p->type == CONFIG_TYPE_LATER)
-		config_report(c, c->file, line, CONFIG_ERROR, "%s is not available in this version",
-			      p->name);
-	else
-		setting->raw = arena_slicedup(&c->arena, value);
+	setting->raw = arena_slicedup(&c->arena, value);
 }
 
 /* Lines that were pasted with their indentation are swallowed by the one above. */
@@ -235,6 +231,8 @@ void config_free(struct config *config)
 	maps_free(config->networks.maps);
 	maps_free(config->limit_exceptions.maps);
 	maps_free(config->relay_recipient_maps);
+	maps_free(config->uid_maps);
+	maps_free(config->gid_maps);
 	maps_free(config->password_maps);
 	sasl_free(config->sasl);
 	domains_free(config->relay_domains);

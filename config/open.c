@@ -244,7 +244,8 @@ static void check_account(struct config *c)
 	config_check_queue_files(c);
 	config_check_drop_directory(c);
 	config_check_directory(c, CONFIG_RUN_DIRECTORY);
-	config_check_directory(c, CONFIG_VIRTUAL_MAILBOX_BASE);
+	if (!config_is_given(c, CONFIG_VIRTUAL_UID_MAPS))
+		config_check_directory(c, CONFIG_VIRTUAL_MAILBOX_BASE);
 }
 
 static void open_all(struct config *config)
@@ -262,6 +263,7 @@ static void open_all(struct config *config)
 	config_check_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);
 	open_mailboxes(config);
 	config_open_addresses(config);
+	config_open_owners(config);
 	config_check_accounts(config);
 	open_transport(config);
 	config_check_reach(config);

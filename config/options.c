@@ -298,6 +298,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 	};
 	config_edge_addresses(config, ret);
 	config_auth_options(config, ret);
+	config_edge_writing(config, &ret->writing);
 }
 
 void config_hub_options(const struct config *config, struct hub_options *ret)

@@ -180,6 +180,8 @@ void config_refresh(struct config *config,
 	refresh_alias_domains(&refresh);
 	refresh_maps(&refresh, CONFIG_ALIAS_MAPS, config->local_aliases);
 	refresh_maps(&refresh, CONFIG_LOCAL_RECIPIENT_MAPS, config->local_recipients);
+	refresh_maps(&refresh, CONFIG_VIRTUAL_UID_MAPS, config->uid_maps);
+	refresh_maps(&refresh, CONFIG_VIRTUAL_GID_MAPS, config->gid_maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_SENDER_LOGIN_MAPS, config->sender_login_maps);
 	refresh_maps(&refresh, CONFIG_MYNETWORKS, config->networks.maps);
 	refresh_maps(&refresh, CONFIG_SMTPD_CLIENT_EVENT_LIMIT_EXCEPTIONS,

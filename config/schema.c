@@ -6,7 +6,6 @@
 #define ANY_MODE (CONFIG_HUB | CONFIG_EDGE)
 
 /* clang-format off */
-#define LATER			CONFIG_TYPE_LATER, 0, 0, NULL, NULL, ANY_MODE, NULL, NULL
 #define WORD(words, later)	CONFIG_TYPE_WORD, 0, 0, words, later
 #define WORDS(words, later)	CONFIG_TYPE_WORDS, 0, 0, words, later
 #define NUMBER(min, max)	CONFIG_TYPE_NUMBER, min, max, NULL, NULL
@@ -212,8 +211,18 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		WORDS("canonical virtual alias forward include generic", ""),
 		EDGE_ONLY("canonical, virtual"),
 		"where the extension of an address goes along to what the address stands for" },
-	[CONFIG_VIRTUAL_MAILBOX_LIMIT] = { "virtual_mailbox_limit", LATER,
-		"bytes of the largest mailbox" },
+	[CONFIG_VIRTUAL_MAILBOX_LIMIT] = { "virtual_mailbox_limit", SIZE(0, INT64_MAX),
+		EDGE_ONLY("1G"),
+		"quota: bytes of a mailbox with all its folders; 0: no limit" },
+	[CONFIG_MAILBOX_SIZE_LIMIT] = { "mailbox_size_limit", SIZE(0, INT64_MAX), EDGE_ONLY("0"),
+		"the same for mailboxes in homes" },
+	[CONFIG_VIRTUAL_UID_MAPS] = { "virtual_uid_maps", TYPE(MAPS), EDGE_ONLY(""),
+		"owners of mailboxes: ADDRESS UID; empty: the server's own account" },
+	[CONFIG_VIRTUAL_GID_MAPS] = { "virtual_gid_maps", TYPE(MAPS), EDGE_ONLY(""),
+		"groups of mailboxes: ADDRESS GID; empty: the server's own" },
+	[CONFIG_VIRTUAL_MINIMUM_UID] = { "virtual_minimum_uid", NUMBER(1, UINT32_MAX - 1),
+		EDGE_ONLY("100"),
+		"least number of an account that owns mailboxes, in homes too" },
 	[CONFIG_ALIAS_MAPS] = { "alias_maps", TYPE(MAPS), EDGE_ONLY(""),
 		"aliases of local users, in the format of aliases(5): NAME: ADDRESS, …" },
 	[CONFIG_MYDESTINATION] = { "mydestination", TYPE(DOMAINS), EDGE_ONLY(""),

@@ -17,7 +17,6 @@ enum config_mode {
 };
 
 enum config_type {
-	CONFIG_TYPE_LATER,     /* known, but not available in this version */
 	CONFIG_TYPE_WORD,      /* one of words */
 	CONFIG_TYPE_WORDS,     /* a list of words, in any case; may be empty */
 	CONFIG_TYPE_BOOL,      /* yes or no */
@@ -128,6 +127,10 @@ enum config_parameter_id {
 	CONFIG_VIRTUAL_ALIAS_RECURSION_LIMIT,
 	CONFIG_PROPAGATE_UNMATCHED_EXTENSIONS,
 	CONFIG_VIRTUAL_MAILBOX_LIMIT,
+	CONFIG_MAILBOX_SIZE_LIMIT,
+	CONFIG_VIRTUAL_UID_MAPS,
+	CONFIG_VIRTUAL_GID_MAPS,
+	CONFIG_VIRTUAL_MINIMUM_UID,
 	CONFIG_ALIAS_MAPS,
 	CONFIG_MYDESTINATION,
 	CONFIG_HOME_MAILBOX,

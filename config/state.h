@@ -88,7 +88,8 @@ struct config {
 	/* opened */
 	struct maps *transport_maps, *tls_policy_maps, *mailbox_maps, *sender_login_maps;
 	struct maps *relay_recipient_maps;
-	struct maps *password_maps; /* where somebody logs in at next hops, and with */
+	struct maps *uid_maps, *gid_maps; /* virtual_uid_maps, virtual_gid_maps */
+	struct maps *password_maps;	  /* where somebody logs in at next hops, and with */
 	struct sasl *sasl;
 	struct domains *relay_domains, *mailbox_domains;
 	struct domains *alias_domains, *local_domains; /* virtual_alias_domains, mydestination */
@@ -142,6 +143,10 @@ void config_open_maps(struct config *c, enum config_parameter_id id, struct maps
 void config_refuse_substitutions(struct config *c, enum config_parameter_id id, struct maps *maps);
 void config_check_maps(struct config *c, enum config_parameter_id id, struct maps *maps);
 void config_open_domains(struct config *c, enum config_parameter_id id, struct domains **ret);
+
+/* owners.c: whose mailboxes are, and who can write them. Once mydestination is open. */
+void config_open_owners(struct config *c);
+void config_edge_writing(const struct config *c, struct edge_writing *ret);
 
 /* addresses.c: aliases, and the domains of local users. Once the mailboxes are open. */
 void config_open_addresses(struct config *c);

@@ -48,13 +48,6 @@ static const struct {
 	  "p.conf:8: error: unknown parameter smtp_use_tls; use smtp_tls_security_level\n" },
 	{ "given twice", HUB "\nworkers = 1\nworkers = 2\n",
 	  "p.conf:9: error: workers is given twice; it was given on line 8 before\n" },
-	{ "not available", HUB "virtual_mailbox_limit = 1G\n",
-	  "p.conf:7: error: virtual_mailbox_limit is not available in this version\n" },
-	{ "not available and given twice",
-	  HUB "virtual_mailbox_limit = a\nvirtual_mailbox_limit = b\n",
-	  "p.conf:7: error: virtual_mailbox_limit is not available in this version\n"
-	  "p.conf:8: error: virtual_mailbox_limit is given twice; it was given on line 7 "
-	  "before\n" },
 	{ "of the other mode", HUB "virtual_mailbox_domains = a\n",
 	  "p.conf:7: error: virtual_mailbox_domains has no meaning in mode hub\n" },
 	{ "of the other mode", EDGE "relay_recipient_maps = static:a\n",
@@ -276,7 +269,6 @@ static const struct {
 	{ "default that expands", HUB, CONFIG_MYORIGIN, "vm.vm" },
 	{ "default by mode", EDGE, CONFIG_VIRTUAL_MAILBOX_DOMAINS, "vm1.vm" },
 	{ "no value in the other mode", HUB, CONFIG_VIRTUAL_MAILBOX_DOMAINS, NULL },
-	{ "not available", HUB, CONFIG_HOME_MAILBOX, NULL },
 	{ "faulty", HUB "workers = 0\n", CONFIG_WORKERS, NULL },
 	{ "domain behind the first dot", HUB, CONFIG_MYDOMAIN, "vm.vm" },
 	{ "no dot", "mode = hub\nmyhostname = mta\n", CONFIG_MYDOMAIN, "localdomain" },

@@ -406,7 +406,6 @@ int config_value_check(struct config *c, const struct config_parameter *p, const
 		       const char **ret_value, struct error *err)
 {
 	static int (*const checks[])(struct value * v, struct error * err) = {
-		[CONFIG_TYPE_LATER] = check_any,
 		[CONFIG_TYPE_WORD] = check_word,
 		[CONFIG_TYPE_WORDS] = check_words,
 		[CONFIG_TYPE_BOOL] = check_bool,

@@ -18,6 +18,7 @@
 #include "mta/networks.h"
 #include "mta/policy.h"
 
+struct carrier;
 struct edge;
 
 /* Where the extension of an address goes along to what the address stands for. */
@@ -33,6 +34,15 @@ enum edge_security {
 	EDGE_NOACTIVE = 1 << 1,	    /* nor can be had by posing as the server */
 	EDGE_NODICTIONARY = 1 << 2, /* nor by guessing from what was overheard */
 	EDGE_MUTUAL_AUTH = 1 << 3,  /* the server proves itself, too */
+};
+
+/* How mailboxes are written, and by whom. */
+struct edge_writing {
+	uint64_t mailbox_limit;		  /* virtual_mailbox_limit, bytes; 0: none */
+	uint64_t home_limit;		  /* mailbox_size_limit, bytes; 0: none */
+	struct maps *uid_maps, *gid_maps; /* owners of mailboxes; NULL: all are our own */
+	uint32_t minimum_uid;		  /* virtual_minimum_uid */
+	struct carrier *carrier; /* for what is not our own, and homes; NULL: there is none */
 };
 
 struct edge_options {
@@ -67,6 +77,7 @@ struct edge_options {
 	unsigned int security,
 		tls_security;	  /* enum edge_security, or-ed: what mechanisms must have */
 	int64_t failure_delay_ms; /* the longest (mta/slowdown.h); 0: nobody is slowed */
+	struct edge_writing writing;
 };
 
 /* Maps, domains and strings stay the caller's and outlive the edge. Blocks: for two seconds where Dovecot hangs. */

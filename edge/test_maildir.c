@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <ftw.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "edge/mail_text.h"
 #include "edge/maildir.h"
 #include "queue/queue.h"
 
@@ -108,17 +110,28 @@ static char *only_file(const char *folder, char *ret_name, size_t name_size)
 	return text;
 }
 
+static int write_piece(void *arg, struct slice piece, struct error *err)
+{
+	(void)err;
+	maildir_write(arg, piece);
+	return 0;
+}
+
+static void commit(struct maildir_mail *mails, size_t count)
+{
+	maildir_commit(mails, count, &(struct maildir_commit){ .become = NULL });
+}
+
 static void deliver(struct fixture *f, const char *path, struct slice body, const char *want)
 {
 	struct queue_message *m = queue_message_new(f->queue);
-	struct maildir_delivery d = {
-		.base = f->base,
-		.path = path,
-		.hostname = "mta1/vm1",
+	struct mail_text mail_text = {
 		.header = SLICE("Return-Path: <a@b>\n"),
 		.body = m->body,
 		.is_binary = f->is_binary,
 	};
+	struct maildir_place place = { .base = f->base, .path = path };
+	struct maildir_mail mail;
 	char folder[200], name[300], size[40];
 	struct stat st;
 	struct error err;
@@ -128,8 +141,11 @@ static void deliver(struct fixture *f, const char *path, struct slice body, cons
 	if (queue_body_must_spill(m->body))
 		assert_return_code(queue_body_spill(m->body, &err), 0);
 	assert_return_code(queue_body_finish(m->body, &err), 0);
-	if (maildir_deliver(&d, &f->counter, &err) < 0)
-		fail_msg("%s", err.text);
+	maildir_begin(&mail, &place, "mta1/vm1", &f->counter);
+	assert_return_code(mail_text_read(&mail_text, write_piece, &mail, &err), 0);
+	commit(&mail, 1);
+	if (mail.result < 0)
+		fail_msg("%s", mail.error.text);
 	queue_message_free(m);
 
 	snprintf(folder, sizeof(folder), "%s/%stmp", f->base, path);
@@ -185,6 +201,18 @@ static void test_large(void **state)
 	buf_done(&body);
 }
 
+/* A mail of five bytes; the result. */
+static int deliver_short(struct fixture *f, const char *path, uint64_t limit_bytes)
+{
+	struct maildir_place place = { .base = f->base, .path = path, .limit_bytes = limit_bytes };
+	struct maildir_mail mail;
+
+	maildir_begin(&mail, &place, "h", &f->counter);
+	maildir_write(&mail, SLICE("mail\n"));
+	commit(&mail, 1);
+	return mail.result;
+}
+
 static bool is_synced(const struct fixture *f, const char *path)
 {
 	struct slice all = buf_slice(synced);
@@ -210,22 +238,18 @@ static void make_dirs(const struct fixture *f, const char *a, const char *b, con
 static void test_syncs(void **state)
 {
 	struct fixture *f = *state;
-	struct queue_message *m = queue_message_new(f->queue);
-	struct maildir_delivery d = { f->base, "vm1.vm/alice/", "h", { "", 0 }, m->body };
 	struct buf paths = { 0 };
-	struct error err;
 	unsigned int count = 0;
 
-	assert_return_code(queue_body_finish(m->body, &err), 0);
 	synced = &paths;
-	assert_return_code(maildir_deliver(&d, &f->counter, &err), 0);
+	deliver_short(f, "vm1.vm/alice/", 0);
 	assert_true(is_synced(f, ""));
 	assert_true(is_synced(f, "/vm1.vm"));
 	assert_true(is_synced(f, "/vm1.vm/alice"));
 	assert_true(is_synced(f, "/vm1.vm/alice/new"));
 
 	buf_clear(&paths);
-	assert_return_code(maildir_deliver(&d, &f->counter, &err), 0);
+	deliver_short(f, "vm1.vm/alice/", 0);
 	for (struct slice rest = buf_slice(&paths), path; slice_next_word(&rest, "\n", &path);)
 		count++;
 	assert_int_equal(count, 2);
@@ -233,15 +257,13 @@ static void test_syncs(void **state)
 	/* Made by another thread, or by a process that was killed: not synced yet, for all we know. */
 	make_dirs(f, "/vm2.vm", "/vm2.vm/bob", "/vm2.vm/bob/new", "/vm2.vm/bob/cur");
 	buf_clear(&paths);
-	d.path = "vm2.vm/bob/";
-	assert_return_code(maildir_deliver(&d, &f->counter, &err), 0);
+	deliver_short(f, "vm2.vm/bob/", 0);
 	assert_true(is_synced(f, ""));
 	assert_true(is_synced(f, "/vm2.vm"));
 	assert_true(is_synced(f, "/vm2.vm/bob"));
 	assert_true(is_synced(f, "/vm2.vm/bob/new"));
 	synced = NULL;
 	buf_done(&paths);
-	queue_message_free(m);
 }
 
 static const struct {
@@ -273,22 +295,22 @@ static void test_paths(void **state)
 			fail_msg("\"%s\"", paths[i].path);
 }
 
-/* A link that somebody put there does not lead us out of the base. */
-static void test_no_links(void **state)
+/* A link that somebody put there does not lead us out of the base. In his home it is its owner's. */
+static void test_links(void **state)
 {
 	struct fixture *f = *state;
-	struct queue_message *m = queue_message_new(f->queue);
-	struct maildir_delivery d = {
-		.base = f->base, .path = "link/", .hostname = "h", .body = m->body
-	};
-	struct error err;
-	char link[100];
+	struct maildir_place home = { .base = f->base, .path = "link/", .is_home = true };
+	struct maildir_mail mail;
+	char link[100], target[100];
 
 	snprintf(link, sizeof(link), "%s/link", f->base);
-	assert_return_code(symlink("/tmp", link), 0);
-	assert_return_code(queue_body_finish(m->body, &err), 0);
-	assert_true(maildir_deliver(&d, &f->counter, &err) < 0);
-	queue_message_free(m);
+	snprintf(target, sizeof(target), "%s/target", f->dir);
+	assert_return_code(mkdir(target, 0700), 0);
+	assert_return_code(symlink(target, link), 0);
+	assert_int_equal(deliver_short(f, "link/", 0), -ENOTDIR);
+	maildir_begin(&mail, &home, "h", &f->counter);
+	commit(&mail, 1);
+	assert_int_equal(mail.result, 0);
 }
 
 int main(void)
@@ -298,7 +320,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deliver_binary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syncs, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_no_links, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
 		cmocka_unit_test(test_paths),
 	};
 

@@ -11,8 +11,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define LOCAL_CONCURRENCY 4
-#define JOB_RECIPIENTS	  64
+#define LOCAL_CONCURRENCY 2
+#define JOB_RECIPIENTS	  128
 #define JOB_BYTES	  (4u << 20) /* nobody's small mail waits for many large ones */
 
 struct local {

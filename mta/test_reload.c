@@ -241,7 +241,7 @@ static void test_local(void **state)
 	rig_start(rig);
 	for (unsigned int i = 0; i < 20; i++)
 		rig_submit(rig, "bob@local");
-	rig_wait_local(rig, 4);
+	rig_wait_local(rig, 2);
 	rig_reload(rig, "local = discard:");
 	rig_wait_log(rig, "discarded");
 	assert_int_equal(rig_released(rig), 0);

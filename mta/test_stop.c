@@ -168,7 +168,7 @@ static void test_local(void **state)
 	rig_start(rig);
 	for (unsigned int i = 0; i < 20; i++)
 		rig_submit(rig, "bob@local");
-	rig_wait_local(rig, 4);
+	rig_wait_local(rig, 2);
 	rig_stop_begin(rig, 0);
 	rig_set_local_status(rig, 250);
 	rig_stop_wait(rig);

@@ -193,7 +193,6 @@ def test_config_prints_defaults(posthouse, hub):
 
 @pytest.mark.parametrize("name, message", [
     ("relay_domain", "relay_domain: unknown parameter; did you mean relay_domains?"),
-    ("virtual_mailbox_limit", "virtual_mailbox_limit: not available in this version"),
     ("virtual_mailbox_base", "virtual_mailbox_base: has no meaning in mode hub"),
 ])
 def test_config_of_what_is_not_there(posthouse, hub, name, message):

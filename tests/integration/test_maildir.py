@@ -52,7 +52,8 @@ def test_trace_headers(fleet, certs):
             rf"Received: from client\.example \(\[127\.0\.0\.1\]\) {TLS} "
             rf"by mta1\.vm1\.vm \(Posthouse\) with ESMTPSA id {first} for <bob@vm2\.vm>; {DATE}"]):
         assert re.fullmatch(pattern, line), line
-    assert unfolded[6:] == ["From: alice@vm1.vm", "To: bob@vm2.vm", "Subject: look at my headers"]
+    assert unfolded[6:9] == ["From: alice@vm1.vm", "To: bob@vm2.vm", "Subject: look at my headers"]
+    assert [line.partition(":")[0] for line in unfolded[9:]] == ["Message-ID", "Date"]
 
 
 def test_received_names_no_other_recipient(fleet, certs):
