@@ -136,7 +136,7 @@ static void classify(struct slice word, struct arena *arena, struct member *ret)
 int members_next(struct slice *rest, struct arena *arena, struct member *ret, struct error *err)
 {
 	struct slice s = skip_nothing(*rest), word;
-	size_t len, angle;
+	size_t len = 0, angle = 0;
 	int r;
 
 	*rest = s;
