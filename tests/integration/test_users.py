@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import signal
+import smtplib
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -154,6 +155,41 @@ def test_database_of_postfixadmin(tmp_path, accounts):
     assert secrets == 2  # CRAM-MD5
     assert got == ["alice@vm1.vm\tmatch", "alice@vm1.vm\tmatch", "alice@vm1.vm\tmismatch",
                    "bob@vm1.vm\tmatch", "unknown", "unknown"]
+
+
+def test_logins_by_a_database(tmp_path, site, certs):
+    """Rows count at once; while nothing can be read nobody is told that he is unknown."""
+    secret = "cd3ba7deaad6e5ca23448ba42e379747a9e0f7f1fbc00c8a81bbaac395731b56"
+    db = sqlite3.connect(tmp_path / "accounts.db", isolation_level=None)
+    db.execute("CREATE TABLE mailbox (username TEXT PRIMARY KEY, password TEXT)")
+    db.execute("INSERT INTO mailbox VALUES ('alice@vm1.vm', ?)", (secret,))
+    cf = tmp_path / "accounts.cf"
+    cf.write_text("dbpath = accounts.db\n"
+                  "query = SELECT username AS user, password FROM mailbox WHERE username = '%s'\n"
+                  "default_pass_scheme = CRAM-MD5\n")
+    edge = site.edge("vm1.vm", smtpd_sasl_passdb=f"sqlite:{cf}")
+
+    def login(name, password="secret"):
+        with connect(certs, edge.port("submission")) as client:
+            assert {"CRAM-MD5", "PLAIN", "LOGIN"} <= set(client.esmtp_features["auth"].split())
+            assert "SCRAM" not in client.esmtp_features["auth"]
+            client.user, client.password = name, password
+            return client.auth("CRAM-MD5", client.auth_cram_md5)[0]
+
+    assert login("alice@vm1.vm") == 235
+    db.execute("INSERT INTO mailbox VALUES ('zoe@vm1.vm', '{PLAIN}secret')")
+    assert login("zoe@vm1.vm") == 235
+    with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+        login("alice@vm1.vm", "wrong")
+    assert refused.value.smtp_code == 535
+    db.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+        login("alice@vm1.vm")
+    assert refused.value.smtp_code == 454
+    edge.wait_for("accounts.cf:2: the database is locked")
+    db.execute("COMMIT")
+    assert login("alice@vm1.vm") == 235
+    db.close()
 
 
 # ---- posthouse user ----
