@@ -368,9 +368,10 @@ int powercut_allocate(int fd, int mode, off_t offset, off_t len)
 	return offset + len > st.st_size ? powercut_truncate(fd, offset + len) : 0;
 }
 
-/* a: the last entry that it covers. What comes while it is running may be left out. */
+/* a: the last entry that it covers, of all files where the inode is 0. What comes while it is running may be left out. */
 int powercut_sync(int fd, long number)
 {
+	bool is_all = number == SYS_syncfs;
 	struct timespec pause = { 0 };
 	uint64_t covered;
 	struct stat st;
@@ -387,10 +388,12 @@ int powercut_sync(int fd, long number)
 		pause = (struct timespec){ .tv_nsec = pause.tv_nsec % layer.pause_us * 1000 };
 		nanosleep(&pause, NULL);
 	}
-	if (S_ISDIR(st.st_mode) ? layer.lies_of_directories : layer.lies_of_files)
+	if ((is_all || S_ISDIR(st.st_mode)) && layer.lies_of_directories)
+		return 0;
+	if ((is_all || !S_ISDIR(st.st_mode)) && layer.lies_of_files)
 		return 0;
 	lock();
-	append(SYNC, st.st_ino, covered, 0, "", 0, "", 0);
+	append(SYNC, is_all ? 0 : st.st_ino, covered, 0, "", 0, "", 0);
 	unlock();
 	return 0;
 }

@@ -250,7 +250,7 @@ class Disk:
         is_ordered = rng.random() < 0.5
         names = self._draw_names(rng, share, is_ordered)
         for inode, entries in self._writes.items():
-            left = [e for e in entries if e.sequence > self._covered[inode]]
+            left = [e for e in entries if e.sequence > self._covered_of(inode)]
             if left:
                 path = self._path(inode)
                 path.write_bytes(draw_bytes(rng, share, unit, path.read_bytes(), left))
@@ -273,8 +273,12 @@ class Disk:
                 names[change.directory].pop(change.name, None)
         return names
 
+    def _covered_of(self, inode):
+        """Inode 0: a sync of the whole file system."""
+        return max(self._covered[inode], self._covered[0])
+
     def _is_covered(self, change):
-        return change.sequence <= self._covered[change.directory]
+        return change.sequence <= self._covered_of(change.directory)
 
     def _draw_prefix(self, rng, share):
         """As a journal does it."""

@@ -240,6 +240,5 @@ void sync(void)
 
 int syncfs(int fd)
 {
-	powercut_refuse(fd, "syncfs");
-	return (int)syscall(SYS_syncfs, fd);
+	return powercut_sync(fd, SYS_syncfs);
 }

@@ -60,6 +60,19 @@ def test_name_needs_its_directory(tmp_path):
     assert all(files in ({}, {"a": b"x" * 5000}) for files in left)
 
 
+def test_one_for_the_whole_file_system(tmp_path):
+    libc = "import ctypes; libc = ctypes.CDLL(None)"
+    for left in outcomes(tmp_path, f"{libc}; os.mkdir('d'); put('d/a', b'x' * 5000, sync=False);"
+                         "libc.syncfs(os.open('.', os.O_RDONLY)); put('b', b'y')"):
+        assert left["d/a"] == b"x" * 5000
+
+
+def test_what_comes_after_a_sync_of_all_is_not_synced(tmp_path):
+    libc = "import ctypes; libc = ctypes.CDLL(None)"
+    left = outcomes(tmp_path, f"{libc}; libc.syncfs(os.open('.', os.O_RDONLY)); put('c', b'y')")
+    assert {} in left and {"c": b"y"} in left
+
+
 def test_directory_needs_its_own(tmp_path):
     left = outcomes(tmp_path, "os.mkdir('d'); put('d/a', b'x'); sync('d')")
     assert {} in left and {"d/a": b"x"} in left
