@@ -79,8 +79,9 @@ static int submit(struct sendmail *s)
 	if (!config_submission(s->config, &s->to)) {
 		cli_print_errors(s->config);
 		if (config_mode(s->config) == 0)
-			cli_error("sendmail cannot tell where this host's mail goes; see -C, and "
-				  "$POSTHOUSE_CONFIG");
+			cli_error("sendmail takes its configuration from -C, $POSTHOUSE_CONFIG, "
+				  "or " CLI_DEFAULT_CONFIG ", which every account that sends mail "
+				  "must be able to read");
 		return CLI_CONFIG;
 	}
 	code = sendmail_find_sender(s);

@@ -166,6 +166,11 @@ static int begin(struct transfer *t)
 			  t->header.received_count);
 		return CLI_DATA;
 	}
+	if (t->arguments.count + in_header->count > DROP_RECIPIENTS_MAX) {
+		cli_error("sendmail: more than %d recipients; send it in parts",
+			  DROP_RECIPIENTS_MAX);
+		return CLI_DATA;
+	}
 	set_envelope(t);
 	if (t->sendmail->envelope.recipient_count == 0)
 		return cli_usage_error("sendmail: no recipient addresses found in message header");

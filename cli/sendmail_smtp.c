@@ -190,6 +190,7 @@ int sendmail_smtp(struct sendmail *sendmail)
 		.hostname = sendmail->to.hostname,
 		.append_domain = sendmail->to.origin,
 		.size_limit = sendmail->to.size_limit,
+		.recipient_limit = DROP_RECIPIENTS_MAX,
 		/* What a file of the drop directory cannot keep, or nobody here needs. */
 		.discarded = SMTP_SMTPUTF8 | SMTP_CHUNKING | SMTP_BINARYMIME | SMTP_REQUIRETLS |
 			     SMTP_ETRN | SMTP_LIMITS,

@@ -35,7 +35,7 @@
 #define MAGIC	     "posthouse-drop 1 "
 #define SIZE_DIGITS  20
 #define FILE_MODE    0640
-#define ENVELOPE_MAX (8u << 20) /* a hundred thousand recipients */
+#define ENVELOPE_MAX (4u << 20) /* room for DROP_RECIPIENTS_MAX */
 #define READ_SIZE    65536
 
 struct drop_writer {
@@ -229,7 +229,7 @@ static bool take_recipient(struct drop_envelope *e, struct arena *arena, struct 
 	const char *address = take_address(arena, value);
 	size_t count = e->recipient_count;
 
-	if (!address)
+	if (!address || count == DROP_RECIPIENTS_MAX)
 		return false;
 	if ((count & (count - 1)) == 0) { /* 0 and the powers of two: full */
 		const char **more = arena_alloc(arena, sizeof(*more) * (count ? count * 2 : 1));
@@ -306,7 +306,9 @@ static int parse_envelope(struct slice text, struct arena *arena, struct drop_en
 		return bad(err, "it is no message of sendmail's");
 	while (slice_next_word(&text, "\n", &line))
 		if (!take_line(e, arena, line))
-			return bad(err, "its envelope has a line that is not valid");
+			return bad(err, e->recipient_count == DROP_RECIPIENTS_MAX
+						? "it has too many recipients"
+						: "its envelope has a line that is not valid");
 	if (!e->sender || e->recipient_count == 0)
 		return bad(err, "its envelope has no sender or no recipients");
 	return 0;

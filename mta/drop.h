@@ -25,6 +25,7 @@
 #define DROP_TAKEN	    "taken" /* in there, the server's alone: what it works on */
 #define DROP_BAD	    "bad"   /* and what it could make nothing of */
 #define DROP_NAME_SIZE	    24
+#define DROP_RECIPIENTS_MAX 10000 /* of one file */
 
 /* Strings hold no control bytes; addresses are such as smtp/address.h has. */
 struct drop_envelope {
@@ -60,8 +61,8 @@ enum drop_outcome {
  * Open a file of a directory to which nobody but us has access, and read its
  * envelope. What cannot be a file that a writer has made is BAD_FILE: no
  * regular file, other names (hard links), of another group than gid, a size
- * that is not the one it claims, or a message larger than max_bytes (0: no
- * limit). On 0 *ret_fd stands where the *ret_size bytes of the message begin.
+ * that is not the one it claims, too many recipients, or a message larger than
+ * max_bytes (0: no limit). On 0 *ret_fd stands where the *ret_size bytes of the message begin.
  */
 int drop_open(int directory, const char *name, gid_t gid, uint64_t max_bytes, struct arena *arena,
 	      struct drop_envelope *ret, uid_t *ret_uid, int *ret_fd, uint64_t *ret_size,

@@ -363,6 +363,8 @@ static void meet_new(struct places *p, struct intake *ret, const char *name)
 	struct stat st;
 	char shown[512];
 
+	if (name[0] == '.' && !ret->sweeps)
+		return; /* there may be a million of them */
 	if (fstatat(p->drop, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return; /* it has just gone */
 	if (S_ISDIR(st.st_mode)) {

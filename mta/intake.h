@@ -25,9 +25,11 @@ struct intake_item {
 struct intake {
 	struct intake_item items[INTAKE_MAX];
 	unsigned int count;
-	bool has_more;	      /* a further round at once will find something */
-	bool has_delay;	      /* something could not be taken now: recover later */
-	bool has_waited_long; /* set by the caller: what is delayed may be logged again */
+	bool has_more;	/* a further round at once will find something */
+	bool has_delay; /* something could not be taken now: recover later */
+	/* set by the caller: */
+	bool has_waited_long; /* what is delayed may be logged again */
+	bool sweeps;	      /* look for what was left by those who died while they wrote */
 };
 
 enum intake_kind {
@@ -36,7 +38,7 @@ enum intake_kind {
 };
 
 /*
- * ret is zeroed, but for has_waited_long. No other intake of this directory may
+ * ret is zeroed, but for what the caller sets. No other intake of this directory may
  * be under way. What cannot be used is put aside, with a line in the log. An
  * error concerns the directory as a whole: -ENOENT where there is none.
  */

@@ -19,6 +19,8 @@
 #include "net/file_watch.h"
 
 #define LOOK_MS	    1000
+#define REST_MS	    20 /* after a round for nothing: whoever makes files all the time makes no load */
+#define SWEEP_MS    3600000
 #define RETRY_MS    5000  /* what could not be taken */
 #define COMPLAIN_MS 60000 /* the same trouble, in the log */
 
@@ -38,6 +40,8 @@ struct pickup {
 	bool is_wanted, is_stopping;
 	int64_t recover_ms;  /* on the loop's clock: when to recover; INT64_MAX: not needed */
 	int64_t complain_ms; /* from then on trouble is logged again */
+	int64_t rest_ms;     /* until then nothing is looked for */
+	int64_t sweep_ms;    /* from then on leftovers are looked for again */
 
 	enum intake_kind kind;
 	struct intake intake;
@@ -162,6 +166,8 @@ static void collected(struct loop_work *work)
 		p->complain_ms = now(p) + COMPLAIN_MS;
 	if (p->result < 0)
 		intake_done(&p->intake); /* what was taken is recovered */
+	if (p->intake.count == 0)
+		p->rest_ms = now(p) + REST_MS;
 	if (p->intake.count > 0)
 		start_storing(p);
 	else
@@ -187,10 +193,19 @@ static void look(struct pickup *p)
 	p->is_wanted = is_recovery; /* and then what is new */
 	if (!has_room(p))
 		return; /* the timer is there for that */
+	if (now(p) < p->rest_ms && !is_recovery) {
+		loop_timer_start(p->timer, p->rest_ms - now(p));
+		return;
+	}
 	if (is_recovery)
 		p->recover_ms = INT64_MAX;
 	p->kind = is_recovery ? INTAKE_RECOVER : INTAKE_NEW;
-	p->intake = (struct intake){ .has_waited_long = now(p) >= p->complain_ms };
+	p->intake = (struct intake){
+		.has_waited_long = now(p) >= p->complain_ms,
+		.sweeps = now(p) >= p->sweep_ms,
+	};
+	if (p->intake.sweeps && !is_recovery)
+		p->sweep_ms = now(p) + SWEEP_MS;
 	p->view = mta_view_ref(p->worker->view);
 	p->step = PICKUP_COLLECTING;
 	p->work = (struct loop_work){ .work = collect, .done = collected };
@@ -208,8 +223,8 @@ static void on_timer(void *arg)
 {
 	struct pickup *p = arg;
 
-	look(p);
 	loop_timer_start(p->timer, LOOK_MS);
+	look(p);
 }
 
 struct pickup *pickup_new(struct mta_worker *worker)
@@ -230,7 +245,7 @@ void pickup_start(struct pickup *p)
 
 	if (!p)
 		return;
-	p->recover_ms = p->complain_ms = now(p);
+	p->recover_ms = p->complain_ms = p->sweep_ms = now(p);
 	/* Not every system can; then it takes up to a second. */
 	file_watch_new(p->worker->loop, p->worker->options->drop_directory, on_change, p, &p->watch,
 		       &err);

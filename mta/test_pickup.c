@@ -135,6 +135,30 @@ static void test_broken_disk(void **state)
 	assert_int_equal(rig_count_logged(p->rig, "to=<bob@local>"), 1);
 }
 
+/* Who was killed while he wrote has left a file, which goes after a day; others still write. */
+static void test_leftovers(void **state)
+{
+	struct place *p = *state;
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/.left", p->path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	drop(p, "bob@local", 100);
+	rig_start(p->rig);
+	rig_wait_log(p->rig, "to=<bob@local>");
+	assert_int_equal(count_files(p, ""), 1);
+	rig_stop(p->rig, 1000);
+	rig_advance(p->rig, 2 * 86400 * INT64_C(1000));
+	drop(p, "carol@local", 100);
+	rig_restart(p->rig);
+	rig_wait_log(p->rig, "to=<carol@local>");
+	assert_int_equal(count_files(p, ""), 0);
+	rig_stop(p->rig, 1000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -143,6 +167,7 @@ int main(void)
 		TEST(test_more_than_a_round),
 		TEST(test_stop),
 		TEST(test_broken_disk),
+		TEST(test_leftovers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

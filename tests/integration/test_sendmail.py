@@ -174,11 +174,13 @@ def test_exit_codes(site, tmp_path):
     fails(64, "not an address", "-f", "a b", "alice")
     fails(65, "not an address", "a b")
     fails(65, "John Smith: not an address", "-t", text="To: John Smith\n\n")
+    fails(65, "more than 10000 recipients", "-t",
+          text="To: " + ",\n ".join(f"u{n}" for n in range(10001)) + "\n\n")
     fails(65, "too many hops", "alice", text="Received: x\n" * 60 + "\n")
     fails(78, "cannot read the file", "-C", str(tmp_path / "none.conf"), "alice")
     empty = tmp_path / "empty.conf"
     empty.write_text("")
-    fails(78, "mode", "-C", str(empty), "alice")
+    fails(78, "must be able to read", "-C", str(empty), "alice")
     edge.stop()
     shutil.rmtree(maildrop(edge))
     fails(75, "the server makes it when it starts", "alice")
@@ -345,6 +347,7 @@ BAD_FILES = {
     "empty": b"",
     "text": b"To: alice\n\nhello\n",
     "no_recipient": drop_file(recipients=()),
+    "too_many": drop_file(recipients=[f"u{n}@vm1.vm" for n in range(10001)]),
     "no_domain": drop_file(recipients=("alice",)),
     "two_words": drop_file(recipients=("alice@vm1.vm bob@vm1.vm",)),
     "control": drop_file(sender="a\x1b[2J@b"),
