@@ -95,6 +95,17 @@ static void judge(const struct delivery_recipient *r, struct verify_fact *ret)
 	}
 }
 
+/*
+ * Our own words about a connection have addresses of hosts behind us, which are
+ * no business of who asks for a recipient. The log has them.
+ */
+static void hide_hosts(const struct delivery_recipient *r, struct verify_fact *fact)
+{
+	if (fact->verdict == VERIFY_UNKNOWN && !r->by_peer)
+		smtp_status_set(&fact->status, 450, ESC(4, 1, 1),
+				"its mail server cannot be asked now");
+}
+
 /* Not remembered: whoever asks next may have more luck. */
 static void conclude_unknown(struct prober *p, const char *address, const struct smtp_status *why)
 {
@@ -188,6 +199,7 @@ static void finished(struct delivery_owner *owner, struct delivery *d)
 		struct verify_fact fact;
 
 		judge(r, &fact);
+		hide_hosts(r, &fact);
 		fact.checked_ms = r->untried ? 0 : mta_now_ms(p->worker);
 		verifier_conclude(p->verifier, address_of(d, i), &fact);
 		if (!r->untried) { /* by now, whoever reads it may rely on it */

@@ -208,7 +208,8 @@ def test_next_hop_that_is_down(site, certs):
     for _ in range(3):
         code, text = one(hub, certs, "bob@vm2.vm")
         assert code == 450, text
-        assert text.startswith(b"4.1.1 <bob@vm2.vm>: Recipient address rejected: unverified address: ")
+        assert text == (b"4.1.1 <bob@vm2.vm>: Recipient address rejected: unverified address: "
+                        b"its mail server cannot be asked now"), "hosts behind us are not told"
     answers = ask(hub, certs, *[f"name{i}@vm2.vm" for i in range(10)])
     assert {code for code, _ in answers} == {450}
     refused = [line for line in hub.server.lines if "Connection refused" in line
@@ -305,7 +306,7 @@ def test_question_is_not_asked_below_the_policy(site, certs, level, tls, certifi
     peer = site.peer(tls=tls, certificate=certificate)
     hub = verifying(site, peer, tls=level)
     code, text = one(hub, certs, "bob@vm2.vm")
-    assert code == 450, text
+    assert code == 450 and HOST.encode() not in text
     for session in peer.sessions:
         assert b"MAIL" not in bytes(session.wire) and b"bob" not in bytes(session.wire)
     assert peer.sessions
