@@ -283,6 +283,8 @@ static enum config_parameter_id refused_by(const struct generation *g, const str
 		return CONFIG_LOCAL_RECIPIENT_MAPS;
 	if (class == EDGE_CLASS_ALIAS)
 		return CONFIG_VIRTUAL_ALIAS_MAPS;
+	if (class == EDGE_CLASS_RELAY && is_unknown_user(&e->senders.refusal))
+		return CONFIG_RELAY_RECIPIENT_MAPS;
 	if (class != EDGE_CLASS_MAILBOX)
 		return CONFIG_MYNETWORKS;
 	return maps && maps[0] ? CONFIG_VIRTUAL_MAILBOX_MAPS : CONFIG_SMTPD_SASL_PASSDB;

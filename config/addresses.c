@@ -285,6 +285,7 @@ static int64_t number(const struct config *c, enum config_parameter_id id)
 void config_edge_addresses(const struct config *c, struct edge_options *ret)
 {
 	ret->relay_domains = c->relay_domains;
+	ret->relay_recipient_maps = c->relay_recipient_maps;
 	ret->alias_domains = c->alias_domains;
 	ret->local_domains = c->local_domains;
 	ret->virtual_aliases = c->virtual_aliases;

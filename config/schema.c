@@ -52,7 +52,7 @@ const struct config_parameter config_schema[CONFIG_PARAMETER_COUNT] = {
 		"clients that may relay by their address alone: ADDRESS/BITS, and/or maps" },
 	[CONFIG_RELAY_DOMAINS] = { "relay_domains", TYPE(DOMAINS), BOTH(""),
 		"domains that mail is taken for from anybody, and relayed: a list and/or maps" },
-	[CONFIG_RELAY_RECIPIENT_MAPS] = { "relay_recipient_maps", TYPE(MAPS), HUB_ONLY(""),
+	[CONFIG_RELAY_RECIPIENT_MAPS] = { "relay_recipient_maps", TYPE(MAPS), BOTH(""),
 		"recipients in relay_domains: ADDRESS or @DOMAIN, any value; empty: all are taken" },
 	[CONFIG_RELAY_RECIPIENT_VERIFY] = { "relay_recipient_verify", TYPE(DOMAINS), HUB_ONLY(""),
 		"domains of relay_domains whose next hop is asked whether there is such a recipient" },

@@ -50,8 +50,8 @@ static const struct {
 	  "p.conf:9: error: workers is given twice; it was given on line 8 before\n" },
 	{ "of the other mode", HUB "virtual_mailbox_domains = a\n",
 	  "p.conf:7: error: virtual_mailbox_domains has no meaning in mode hub\n" },
-	{ "of the other mode", EDGE "relay_recipient_maps = static:a\n",
-	  "p.conf:7: error: relay_recipient_maps has no meaning in mode edge\n" },
+	{ "of the other mode", EDGE "relay_recipient_verify = a\n",
+	  "p.conf:7: error: relay_recipient_verify has no meaning in mode edge\n" },
 	{ "control bytes are not passed on", HUB "log_format = \x1b[31m\n",
 	  "p.conf:7: error: log_format: ?[31m: expected text\n" },
 

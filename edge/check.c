@@ -79,7 +79,8 @@ static void refuse_unknown(const char *recipient, int code, const char *table,
 }
 
 /* As in edge_find_key(). */
-static int has_virtual_alias(struct edge *edge, const char *recipient, struct error *err)
+static int has_address(struct edge *edge, struct maps *maps, const char *parameter,
+		       const char *recipient, struct error *err)
 {
 	struct arena arena = { 0 };
 	struct map_result found;
@@ -87,13 +88,13 @@ static int has_virtual_alias(struct edge *edge, const char *recipient, struct er
 	bool is_bare;
 	int r;
 
-	if (!edge->options.virtual_aliases)
+	if (!maps)
 		return MAP_NOT_FOUND;
 	edge_key_read(edge, recipient, &arena, &key);
-	r = edge_find_key(edge, edge->options.virtual_aliases, &key, &arena, &found, &is_bare, err);
+	r = edge_find_key(edge, maps, &key, &arena, &found, &is_bare, err);
 	arena_done(&arena);
 	if (r < 0)
-		error_prefix(err, "virtual_alias_maps");
+		error_prefix(err, "%s", parameter);
 	return r;
 }
 
@@ -152,12 +153,17 @@ static int has_mailbox(struct edge *edge, const char *recipient, struct error *e
 static int is_known(struct edge *edge, enum edge_class class, const char *recipient,
 		    struct error *err)
 {
-	int r = has_virtual_alias(edge, recipient, err);
+	const struct edge_options *o = &edge->options;
+	int r = has_address(edge, o->virtual_aliases, "virtual_alias_maps", recipient, err);
 
 	if (r != MAP_NOT_FOUND)
 		return r;
 	if (class == EDGE_CLASS_LOCAL)
 		return is_known_local(edge, recipient, err);
+	if (class == EDGE_CLASS_RELAY)
+		return o->relay_recipient_maps ? has_address(edge, o->relay_recipient_maps,
+							     "relay_recipient_maps", recipient, err)
+					       : MAP_FOUND;
 	return class == EDGE_CLASS_MAILBOX ? has_mailbox(edge, recipient, err) : MAP_NOT_FOUND;
 }
 
@@ -192,6 +198,8 @@ static void check_known(struct edge *edge, enum edge_class class, const char *re
 		return;
 	else if (class == EDGE_CLASS_LOCAL)
 		refuse_unknown(recipient, o->unknown_local_code, "local recipient", ret);
+	else if (class == EDGE_CLASS_RELAY)
+		refuse_unknown(recipient, 550, "relay recipient", ret);
 	else if (class == EDGE_CLASS_ALIAS)
 		refuse_unknown(recipient, o->unknown_alias_code, "virtual alias", ret);
 	else
@@ -221,11 +229,12 @@ static void check_relay(struct edge *edge, const struct mta_client *client, enum
 	struct error err;
 	int r = client->user ? MAP_FOUND : edge_is_trusted(edge, client, &err);
 
-	if (r == MAP_NOT_FOUND && class == EDGE_CLASS_RELAY && !names_route(recipient))
+	if (r != MAP_FOUND && class == EDGE_CLASS_RELAY && !names_route(recipient))
 		r = MAP_FOUND;
-
 	if (r < 0)
 		lookup_failed(edge, "mynetworks", recipient, &err, ret);
+	else if (r == MAP_FOUND && class == EDGE_CLASS_RELAY)
+		check_known(edge, class, recipient, ret);
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else

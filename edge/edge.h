@@ -48,14 +48,15 @@ struct edge_writing {
 struct edge_options {
 	const char *hostname;
 	const char *origin; /* myorigin: in maps its users may stand without it; NULL: none */
-	const char *recipient_delimiter; /* "" or NULL: addresses have no extensions */
-	struct log *log;		 /* for lookups that fail; NULL: silent */
-	struct domains *mailbox_domains; /* virtual_mailbox_domains */
-	struct domains *alias_domains;	 /* virtual_alias_domains; NULL: none */
-	struct domains *local_domains;	 /* mydestination; NULL: none */
-	struct domains *relay_domains;	 /* NULL: none */
-	struct maps *virtual_aliases;	 /* virtual_alias_maps; NULL: none */
-	struct maps *local_aliases;	 /* alias_maps, opened as such; NULL: none */
+	const char *recipient_delimiter;   /* "" or NULL: addresses have no extensions */
+	struct log *log;		   /* for lookups that fail; NULL: silent */
+	struct domains *mailbox_domains;   /* virtual_mailbox_domains */
+	struct domains *alias_domains;	   /* virtual_alias_domains; NULL: none */
+	struct domains *local_domains;	   /* mydestination; NULL: none */
+	struct domains *relay_domains;	   /* NULL: none */
+	struct maps *relay_recipient_maps; /* who there is in them; NULL: nobody knows */
+	struct maps *virtual_aliases;	   /* virtual_alias_maps; NULL: none */
+	struct maps *local_aliases;	   /* alias_maps, opened as such; NULL: none */
 	struct maps
 		*local_recipients; /* what else local_recipient_maps has than these; NULL: none */
 	bool knows_no_locals;	   /* that is empty: nobody is refused for being unknown */

@@ -196,6 +196,10 @@ static const struct {
 	{ "self@vm1.vm", 250, "Ok" },
 	{ "postmaster@a.vm", 250, "Ok" },
 	{ "x@backup.vm", 250, "Ok" },
+	{ "x+y@backup.vm", 250, "Ok" },
+	{ "nobody.there@backup.vm", 550,
+	  "<nobody.there@backup.vm>: Recipient address rejected: User unknown in relay recipient "
+	  "table" },
 	{ "x%b.c@backup.vm", 554, "<x%b.c@backup.vm>: Relay access denied" },
 	{ "x@b.c", 554, "<x@b.c>: Relay access denied" },
 };
@@ -209,6 +213,9 @@ static void test_who_is_known(void **state)
 	(void)state;
 	assert_true(net_address_parse_ip(SLICE("192.0.2.7"), 1, &address));
 	f.options.unknown_local_code = 450; /* as a how-to has it */
+	assert_return_code(maps_open(SLICE("inline:{ x@backup.vm = y }"), "/",
+				     &f.options.relay_recipient_maps, NULL),
+			   0);
 	open_edge(&f, virtual_aliases, local_aliases);
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		struct smtp_status status;
@@ -218,6 +225,7 @@ static void test_who_is_known(void **state)
 		    status.enhanced.class != (unsigned int)known[i].code / 100)
 			fail_msg("%s: got %d %s", known[i].recipient, status.code, status.text);
 	}
+	maps_free(f.options.relay_recipient_maps);
 	assert_true(edge_policy.recipient_blocks(f.edge, "x@l.vm"));
 	assert_false(edge_policy.recipient_blocks(f.edge, "x@vm1.vm"));
 	close_edge(&f);
