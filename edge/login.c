@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "base/memory.h"
+#include "mta/maillog.h"
 
 /* ---- answers ---- */
 
@@ -125,6 +126,8 @@ void login_judge(struct edge_login *l, void (*job)(struct edge_login *l))
 		if (!l->timer)
 			l->timer = loop_timer_new(l->loop, start_work, l);
 		l->is_waiting = true;
+		maillog_auth_waits(l->edge->options.log, l->who->client->address,
+				   l->mechanism->name, l->user ? l->user : "", wait_ms);
 		loop_timer_start(l->timer, wait_ms);
 	} else {
 		start_work(l);

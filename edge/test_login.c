@@ -757,6 +757,15 @@ static void test_slowed(void **state)
 	await(f);
 	assert_int_equal(f->status.code, 454);
 	end(f);
+	/* The same of one who has said nothing yet. */
+	begin(f, "SCRAM-SHA-256", NULL);
+	say(f, SLICE(""));
+	f->login->methods->step(f->login, SLICE("n,,n=alice@vm1.vm,r=abc"));
+	f->login->methods->cancel(f->login);
+	await(f);
+	assert_int_equal(f->status.code, 454);
+	assert_string_equal(f->user, "");
+	end(f);
 	/* After the queue is full, it is told at once to come later. */
 	for (unsigned int i = 0; i < 400 && f->status.code == 454; i++) {
 		f->login = edge_policy.login_begin(f->edge, &request);

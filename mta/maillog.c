@@ -196,6 +196,18 @@ void maillog_auth_failed(struct log *log, const struct net_address *client, cons
 		  user[0] ? safe(user, name) : "(unavailable)");
 }
 
+void maillog_auth_waits(struct log *log, const struct net_address *client, const char *mechanism,
+			const char *user, int64_t wait_ms)
+{
+	struct client_text c;
+	char name[SMTP_STATUS_TEXT_SIZE];
+
+	log_write(log, "smtpd", LOG_LEVEL_INFO,
+		  "%s: SASL %s login waits %jds after failures, sasl_username=%s",
+		  client_text(client, &c), mechanism, (intmax_t)(wait_ms + 999) / 1000,
+		  safe(user, name));
+}
+
 /* ---- pickup, qmgr, bounce ---- */
 
 void maillog_pickup(struct log *log, const struct queue_message *m, uid_t uid)

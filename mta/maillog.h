@@ -65,6 +65,10 @@ void maillog_auth_failed(struct log *log, const struct net_address *client, cons
 /* pickup: "ID: uid=1000 from=<root@vm1.vm>" */
 void maillog_pickup(struct log *log, const struct queue_message *m, uid_t uid);
 
+/* "unknown[...]: SASL PLAIN login waits 8s after failures, sasl_username=X" */
+void maillog_auth_waits(struct log *log, const struct net_address *client, const char *mechanism,
+			const char *user, int64_t wait_ms);
+
 /* qmgr: "ID: from=<a@b>, size=1234, nrcpt=1 (queue active)" */
 void maillog_active(struct log *log, const struct queue_message *m);
 /* "ID: removed" */

@@ -128,6 +128,16 @@ static void test_forged_text(void **state)
 				     "sasl_username=(unavailable)");
 }
 
+static void test_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct net_address address = client_address("192.0.2.1");
+
+	maillog_auth_waits(f->log, &address, "PLAIN", "a\nb", 7001);
+	assert_string_equal(line(f), "smtpd: unknown[192.0.2.1]: SASL PLAIN login waits 8s after "
+				     "failures, sasl_username=a b");
+}
+
 static const struct {
 	const char *label;
 	int64_t active_ms, connect_ms, send_ms, done_ms; /* after arrival */
@@ -221,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sessions, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forged_text, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deliveries, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_queue, setup, teardown),
 	};

@@ -201,6 +201,18 @@ def test_without_plaintext_and_without_auth(site, certs):
         assert client.docmd("AUTH PLAIN AGEAYg==")[0] == 503
 
 
+def test_in_the_clear(site, certs):
+    """Where the operator wants it; and then not the password itself."""
+    edge = site.edge(smtpd_tls_auth_only="no", smtpd_sasl_security_options="noplaintext",
+                     smtpd_sasl_tls_security_options="noanonymous")
+    with connect(certs, edge.port("smtp"), tls="none") as client:
+        assert offered(client) == "SCRAM-SHA-256 SCRAM-SHA-1 CRAM-MD5"
+        assert client.docmd("AUTH PLAIN AGEAYg==")[0] == 504
+        assert scram(client, "SCRAM-SHA-256", ALICE, "alice") == 235
+    with connect(certs, edge.port("smtp")) as client:
+        assert offered(client) in (PLUS, EVERYTHING)
+
+
 def test_login_by_certificate(site, certs):
     edge = site.edge(smtpd_tls_ask_ccert="yes", smtpd_sasl_mechanism_filter="external, plain")
     with connect(certs, edge.port("submission")) as client:
@@ -245,6 +257,8 @@ def test_who_guesses_waits(site, certs):
     for client in waiting:
         client.putcmd("AUTH", f"PLAIN {token}")
     waiting.pop(3).close()
+    edge.wait_for(r"unknown\[127\.0\.0\.1\]: SASL PLAIN login waits \d+s after failures, "
+                  f"sasl_username={TEST1}", since=mark)
     # Who is known here does not wait for the others behind this address.
     with connect(certs, edge.port("submission"), user=ALICE) as client:
         transact(client, ALICE, TEST1, text(TEST1))
