@@ -404,6 +404,18 @@ static const char *parameters(struct fixture *f, const char *user)
 	return text;
 }
 
+/* Containers may have none, or an empty one: then salts are others after a restart. */
+static bool has_machine_id(void)
+{
+	FILE *file = fopen("/etc/machine-id", "re");
+	char id[32];
+	bool is_whole = file && fread(id, 1, sizeof(id), file) == sizeof(id);
+
+	if (file)
+		fclose(file);
+	return is_whole;
+}
+
 /* Nobody learns from salts and counts who has an account: not even by asking twice, or later. */
 static void test_scram_of_nobody(void **state)
 {
@@ -425,9 +437,10 @@ static void test_scram_of_nobody(void **state)
 		assert_string_equal(parameters(f, "NOBODY@vm1.vm"), nobody);
 		assert_string_not_equal(parameters(f, "nobody2@vm1.vm"), nobody);
 		use(f, users[i]); /* a restart */
-		assert_string_equal(parameters(f, "alice@vm1.vm"), alice);
-		if (access("/etc/machine-id", R_OK) == 0)
+		if (has_machine_id()) {
+			assert_string_equal(parameters(f, "alice@vm1.vm"), alice);
 			assert_string_equal(parameters(f, "nobody@vm1.vm"), nobody);
+		}
 		assert_int_equal(scram(f, "SCRAM-SHA-256", "nobody@vm1.vm", "", NULL), 535);
 	}
 }
