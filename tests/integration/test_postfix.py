@@ -263,6 +263,28 @@ def test_the_hub_sends_to_postfix(site, neighbour, transport):
     assert postfix.log().count(": connect from ") == 1
 
 
+def test_the_hub_asks_postfix(site, neighbour):
+    """It counts what it refuses, and stalls whoever has more than ten of that in a session."""
+    postfix = neighbour()
+    hub = site.hub(f"vm9.vm relay-smtps:[{HOST}]:{postfix.smtps} tls=encrypt\n",
+                   relay_domains="vm9.vm", relay_recipient_verify="vm9.vm",
+                   address_verify_poll_count=20, workers=1)
+    with smtplib.SMTP(HOST, hub.port(), "client.example", timeout=PATIENCE_S) as client:
+        client.ehlo()
+        assert client.mail("mallory@forged.example")[0] == 250
+        for i in range(15):
+            code, reply = client.rcpt(f"name{i}@vm9.vm")
+            assert code == 550 and b"User unknown in virtual mailbox table" in reply, reply
+        assert client.rcpt("carol@vm9.vm")[0] == 250
+        assert client.data(text("carol@vm9.vm"))[0] == 250
+    hub.delivered("carol@vm9.vm")
+    postfix.wait_for("to=<carol@vm9.vm>.* status=sent")
+    ends = [re.search(r" rcpt=(\d+)/(\d+)", line) for line in postfix.lines]
+    refused = [int(end[2]) - int(end[1]) for end in ends if end]
+    assert refused and max(refused) < 10, refused
+    assert not any("too many errors" in line for line in postfix.lines)
+
+
 @pytest.mark.parametrize("discarded", ["", "chunking"], ids=["bdat", "data"])
 def test_many_messages_in_flight_to_postfix(site, neighbour, discarded):
     """A backlog over one connection, with a recipient in it whom Postfix does not know."""
