@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/macros.h"
@@ -233,14 +234,13 @@ struct server {
 	struct rig *rig;
 };
 
-static void start(struct server *s, const struct peer *peer)
+static void set_up(struct server *s, const struct peer *peer)
 {
 	s->rig = rig_new("asked = relay:127.0.0.1:%d tls=none", peer_port(peer));
 	s->policy = *rig_options(s->rig)->policy;
 	s->policy.must_verify = everybody;
 	rig_options(s->rig)->policy = &s->policy;
 	rig_options(s->rig)->verify = usual;
-	rig_start(s->rig);
 }
 
 static void ask(struct server *s, const char *reply)
@@ -269,7 +269,8 @@ static void test_time_goes_by(void **state)
 	struct server s;
 
 	(void)state;
-	start(&s, peer);
+	set_up(&s, peer);
+	rig_start(s.rig);
 	ask(&s, "250");
 	ask(&s, "250");
 	assert_int_equal(rig_count_logged(s.rig, "status=deliverable"), 1);
@@ -292,12 +293,39 @@ static void test_time_goes_by(void **state)
 	peer_free(peer);
 }
 
+/* It is a cache: what cannot be kept is known all the same, until a restart. */
+static void test_file_that_cannot_be_written(void **state)
+{
+	struct peer *peer = peer_play(ASKED("250 first"));
+	char path[256];
+	struct server s;
+
+	(void)state;
+	set_up(&s, peer);
+	snprintf(path, sizeof(path), "%s/" VERIFY_FILE_NAME,
+		 queue_directory(rig_options(s.rig)->queue));
+	assert_int_equal(mkdir(path, 0700), 0);
+	rig_start(s.rig);
+	rig_wait_log(s.rig, "what was known of addresses is forgotten: ");
+	ask(&s, "250");
+	rig_wait_log(s.rig, "what is known of addresses is not kept: ");
+	ask(&s, "250");
+	assert_int_equal(peer_connections(peer), 1);
+	rig_stop(s.rig, 0);
+	assert_int_equal(rmdir(path), 0);
+	rig_free(s.rig);
+	peer_free(peer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ages),	     cmocka_unit_test(test_table_is_bounded),
-		cmocka_unit_test(test_file),	     cmocka_unit_test(test_damaged_file),
+		cmocka_unit_test(test_ages),
+		cmocka_unit_test(test_table_is_bounded),
+		cmocka_unit_test(test_file),
+		cmocka_unit_test(test_damaged_file),
 		cmocka_unit_test(test_time_goes_by),
+		cmocka_unit_test(test_file_that_cannot_be_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,9 +19,10 @@
 #include "mta/verify_file.h"
 #include "mta/verify_probe.h"
 
-#define QUESTIONS_MAX 2000  /* at once, of all workers */
-#define GARBAGE_MAX   20000 /* lines of the file that say nothing new, before it is written anew */
-#define RENEWALS      16 /* of a fact by mail, in the time after which it would be asked for again */
+#define QUESTIONS_MAX	    2000 /* at once, of all workers */
+#define GARBAGE_MAX	    20000 /* lines of the file that say nothing new, before it is written anew */
+#define LINES_AFTER_FAILURE 1000 /* to be written, before that is tried again */
+#define RENEWALS	    16 /* of a fact by mail, in the time after which it would be asked for again */
 
 struct question {
 	struct list waiters; /* struct verify_wait */
@@ -89,8 +90,10 @@ static void write_lines(struct verify *v)
 	if (r < 0 && !v->has_complained)
 		log_write(v->log, "verify", LOG_LEVEL_ERROR,
 			  "what is known of addresses is not kept: %s", err.text);
-	v->has_complained = r < 0;
 	pthread_mutex_lock(&v->mutex);
+	v->has_complained = r < 0;
+	if (r < 0)
+		v->file_lines = SIZE_MAX; /* a line may be torn: it is to be written anew */
 	v->is_writing = false;
 	pthread_cond_broadcast(&v->written);
 }
@@ -115,13 +118,19 @@ static void written(struct loop_work *work)
 	start_writing(v);
 }
 
+/* A disk that was full is not tried for each address. */
+static bool is_worth_writing(const struct verify *v)
+{
+	return v->line_count > (v->has_complained ? LINES_AFTER_FAILURE : 0) && !v->is_writing;
+}
+
 /* Who is late finds it done by somebody else, or does what has come meanwhile. */
 static void start_writing(struct verifier *v)
 {
 	bool has_lines;
 
 	pthread_mutex_lock(&v->shared->mutex);
-	has_lines = v->shared->line_count > 0 && !v->shared->is_writing;
+	has_lines = is_worth_writing(v->shared);
 	pthread_mutex_unlock(&v->shared->mutex);
 	if (!has_lines || v->is_writing || v->is_stopping)
 		return;
