@@ -17,7 +17,8 @@
 /*
  * Add a recipient, once the policy accepts it. Sets 250 2.1.5, also where the
  * message has all of its addresses already; else it has none of them, and
- * the status says why (451 4.3.0: nobody knows now; 451 4.6.0: too many).
+ * the status says why (451 4.3.0: nobody knows now; 451 4.6.0: too many;
+ * 452 4.5.3: too many beside those that it has).
  * Blocks as much as lookups do (maps/map.h).
  */
 void recipients_add(const struct mta_options *options, struct queue_message *m,

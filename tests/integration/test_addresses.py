@@ -245,6 +245,19 @@ def test_one_copy(edge):
     assert len([m for m in edge.mailbox("test1@vm1.vm") if message_id.encode() in m]) == 1
 
 
+def test_lists_by_many_names(site):
+    """A thousand members by each of many extensions: no client can make that a million."""
+    many = ", ".join(f"m{i}@vm9.vm" for i in range(900))
+    host = site.edge(recipient_delimiter="+", default_transport="retry:not now",
+                     virtual_alias_maps=f"inline:{{ {{list@vm1.vm = {many}}} }}")
+    with dialogue(host) as client:
+        assert client.mail(OUTSIDE)[0] == 250
+        answers = [client.rcpt(f"list+{i}@vm1.vm") for i in range(13)]
+        assert [code for code, _ in answers] == [250] * 11 + [452] * 2
+        assert answers[-1][1] == b"4.5.3 Error: too many recipients"
+        assert client.rcpt("alice@vm1.vm")[0] == 250
+
+
 def test_dsn_of_members(edge):
     """RFC 3461 section 5.2.7: all know what was asked for, one is asked for success."""
     seen = len(edge.peer.messages)
