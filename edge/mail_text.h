@@ -1,5 +1,6 @@
 /*
- * mail_text - a queued message as a mailbox has it: fields in front, LF line ends
+ * mail_text - a queued message as a mailbox has it: fields in front, LF line ends,
+ * and an empty line between header and body even where the sender had none
  */
 #pragma once
 

@@ -98,7 +98,8 @@ static void deliver(struct fixture *f, struct carrier_mail *mails, size_t count,
 	struct queue_message *m = queue_message_new(f->queue);
 	struct error err;
 
-	for (size_t i = 0; i < size; i++)
+	queue_body_append(m->body, SLICE("\r\n"));
+	for (size_t i = 1; i < size; i++)
 		queue_body_append(m->body, SLICE("x"));
 	if (queue_body_must_spill(m->body))
 		assert_return_code(queue_body_spill(m->body, &err), 0);

@@ -170,7 +170,22 @@ static void test_deliver(void **state)
 	deliver(f, "vm1.vm/alice/", SLICE("A: b\r\n\r\ntext\r\n"),
 		"Return-Path: <a@b>\nA: b\n\ntext\n");
 	deliver(f, "vm1.vm/empty/", SLICE(""), "Return-Path: <a@b>\n");
-	deliver(f, "vm1.vm/cr/", SLICE("a\rb\r\r\nc\r"), "Return-Path: <a@b>\na\rb\r\nc\r");
+	deliver(f, "vm1.vm/cr/", SLICE("A: b\r\n\r\na\rb\r\r\nc\r"),
+		"Return-Path: <a@b>\nA: b\n\na\rb\r\nc\r");
+}
+
+/* What has no header, or a header that runs into the body, is read as a body all the same. */
+static void test_deliver_unseparated(void **state)
+{
+	struct fixture *f = *state;
+
+	deliver(f, "none/", SLICE("Hi, otus!\r\nHow are you?\r\n"),
+		"Return-Path: <a@b>\n\nHi, otus!\nHow are you?\n");
+	deliver(f, "runs/", SLICE("A: b\r\n c\r\nhello\r\nD: e\r\n"),
+		"Return-Path: <a@b>\nA: b\n c\n\nhello\nD: e\n");
+	deliver(f, "one/", SLICE("hello"), "Return-Path: <a@b>\n\nhello");
+	deliver(f, "header/", SLICE("A: b\r\n"), "Return-Path: <a@b>\nA: b\n");
+	deliver(f, "body/", SLICE("\r\nA: b\r\nc\r\n"), "Return-Path: <a@b>\n\nA: b\nc\n");
 }
 
 /* RFC 3030 section 3: a binary message need not be lines, so no line ends are changed. */
@@ -190,7 +205,8 @@ static void test_large(void **state)
 	struct buf body = { 0 }, want = { 0 };
 	char *text;
 
-	buf_append_string(&want, "Return-Path: <a@b>\n");
+	buf_append_string(&body, "\r\n");
+	buf_append_string(&want, "Return-Path: <a@b>\n\n");
 	for (unsigned int i = 0; buf_len(&body) < 1000000; i++) {
 		buf_printf(&body, "%0*u\r\n", (int)(i % 71) + 1, i);
 		buf_printf(&want, "%0*u\n", (int)(i % 71) + 1, i);
@@ -317,6 +333,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_deliver, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_deliver_unseparated, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deliver_binary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syncs, setup, teardown),
