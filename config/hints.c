@@ -6,6 +6,7 @@
 #include "base/macros.h"
 #include "config/schema.h"
 
+#define LOG_WORDS     "not needed here: posthouse trace tells what became of a message, and why"
 #define NOT_NEEDED    "not needed here: leave it out"
 #define FIXED_POLICY  "not needed here: who may send is fixed (relay_domains, mynetworks, AUTH)"
 #define TLS_TICKETS   "not needed here: TLS sessions are resumed by themselves"
@@ -37,6 +38,9 @@ static const struct {
 	{ "config_directory", "use posthouse -c FILE" },
 	{ "daemon_directory", NOT_NEEDED },
 	{ "data_directory", NOT_NEEDED },
+	{ "debug_peer_level", LOG_WORDS },
+	{ "debug_peer_list", LOG_WORDS },
+	{ "debugger_command", NOT_NEEDED },
 	{ "default_database_type", "write the type in front of each map, as hash:FILE" },
 	{ "default_privs", "use user" },
 	{ "default_process_limit", "use workers" },
@@ -49,8 +53,13 @@ static const struct {
 	{ "ignore_mx_lookup_error", "not available: mail waits while DNS cannot tell" },
 	{ "inet_interfaces", USE_LISTEN },
 	{ "local_header_rewrite_clients", USERS_ONLY },
+	{ "local_destination_concurrency_limit", NOT_NEEDED },
 	{ "local_transport", USE_TRANSPORT },
+	{ "mail_name", NOT_NEEDED },
 	{ "mail_owner", "use user" },
+	{ "mail_spool_directory", "use home_mailbox = Maildir/" },
+	{ "mailbox_command",
+	  "not available: no program is run for mail; use lmtp:unix:PATH, as to Dovecot" },
 	{ "maillog_file", "use log_destination" },
 	{ "mailq_path", NOT_NEEDED },
 	{ "manpage_directory", NOT_NEEDED },

@@ -20,8 +20,9 @@ def s_client(ca, where, lines, *arguments):
 class Telnet:
     """telnet HOST PORT: a line at a time, waiting for each answer."""
 
-    def __init__(self, host, port):
-        self._socket = socket.create_connection((host, port), PATIENCE_S)
+    def __init__(self, host, port, source=None):
+        self._socket = socket.create_connection((host, port), PATIENCE_S,
+                                                source_address=source and (source, 0))
         self._lines = self._socket.makefile("rb")
         self.greeting = self.line()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -72,6 +73,15 @@ class Guide:
             self.account.give(folder / new, 0o755)
         self.site.hosts.append(host)
         return host
+
+    def hints(self, main_cf):
+        """What check says of a main.cf: {name: hint} of all names that we do not have."""
+        file = self.directory / "main.cf"
+        file.write_text("mode = edge\n" + main_cf)
+        got = subprocess.run([self.bin, "-c", file, "check"], check=False, encoding="utf-8",
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        found = re.findall(r"error: unknown parameter (\w+)(?:; (.*))?", got.stdout)
+        return dict(found)
 
     def rewrite(self, host, file, text, parameter):
         """Another version of a map, and wait until it is taken up."""
