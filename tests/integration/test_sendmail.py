@@ -393,8 +393,9 @@ def test_things_that_are_no_files(site):
     (drop / "with\nnewline\x1b[2J").write_bytes(b"x")
     (drop / ".tmp").write_bytes(drop_file())
     (drop / "empty").mkdir()
-    (drop / "full").mkdir()
-    (drop / "full" / "x").write_bytes(drop_file())
+    (drop / ".full").mkdir()  # under this name nobody removes it while it is empty
+    (drop / ".full" / "x").write_bytes(drop_file())
+    (drop / ".full").rename(drop / "full")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(drop / "socket"))
         for name in ("symlink", "hardlink", "fifo", "socket", r"with newline\?\[2J"):
