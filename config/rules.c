@@ -149,7 +149,8 @@ static void check_reach(struct config *c)
 	if (c->mode == CONFIG_HUB && is_empty(c, CONFIG_RELAY_DOMAINS))
 		config_report_setting(c, CONFIG_RELAY_DOMAINS, CONFIG_WARNING,
 				      "is empty: this hub forwards for nobody but mynetworks");
-	if (c->mode == CONFIG_EDGE && is_empty(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS))
+	if (c->mode == CONFIG_EDGE && is_empty(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS) &&
+	    is_empty(c, CONFIG_MYDESTINATION))
 		config_report_setting(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS, CONFIG_WARNING,
 				      "is empty: this edge delivers to no mailbox");
 }

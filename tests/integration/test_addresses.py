@@ -397,6 +397,12 @@ def test_check_finds_no_fault(posthouse, tmp_path):
                  "virtual_alias_maps = inline:{ a@b.c = x@b.c, x@b.c = a@b.c }") == []
 
 
+def test_check_of_an_edge_with_local_users_only(posthouse, tmp_path):
+    assert check(posthouse, tmp_path, "virtual_mailbox_domains =", "mydestination = l.vm",
+                 "home_mailbox = Maildir/") == []
+    assert "delivers to no mailbox" in check(posthouse, tmp_path, "virtual_mailbox_domains =")[0]
+
+
 def test_map_query_of_aliases(posthouse, tmp_path):
     (tmp_path / "aliases").write_text("Root: alice@vm1.vm,\n\tbob@vm1.vm\n")
     got = posthouse("map", "query", f"hash:{tmp_path}/aliases", "root")
