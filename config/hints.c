@@ -21,11 +21,23 @@
 #define FURTHER_HOPS  "put further next hops on the line of the route: relay:[a], [b]"
 #define CONNECTIONS   "not needed here: see smtp_connection_cache_time_limit"
 
+#define ASKED_AS_MAIL                                                                              \
+	"not needed here: recipients are asked for over the route that their mail takes"
+
 #define USERS_ONLY "not needed here: users' mail is completed, relayed mail never touched"
 
 static const struct {
 	const char *name, *hint;
 } hints[] = {
+	{ "address_verify_cache_cleanup_interval", NOT_NEEDED },
+	{ "address_verify_default_transport", ASKED_AS_MAIL },
+	{ "address_verify_local_transport", ASKED_AS_MAIL },
+	{ "address_verify_map", "not needed here: what is known is kept in queue_directory" },
+	{ "address_verify_relay_transport", ASKED_AS_MAIL },
+	{ "address_verify_relayhost", ASKED_AS_MAIL },
+	{ "address_verify_sender_ttl", "not available: address_verify_sender stays the same" },
+	{ "address_verify_transport_maps", ASKED_AS_MAIL },
+	{ "address_verify_virtual_transport", ASKED_AS_MAIL },
 	{ "alias_database", "use alias_maps: text files are read directly" },
 	{ "allow_percent_hack", "not available: a%b is a local part as any other" },
 	{ "always_add_missing_headers", USERS_ONLY },
@@ -112,7 +124,10 @@ static const struct {
 	{ "smtpd_enforce_tls", "use smtpd_tls_security_level" },
 	{ "smtpd_helo_required", NOT_NEEDED },
 	{ "smtpd_helo_restrictions", FIXED_POLICY },
-	{ "smtpd_recipient_restrictions", FIXED_POLICY },
+	{ "smtpd_recipient_restrictions",
+	  FIXED_POLICY "; for reject_unverified_recipient see relay_recipient_verify" },
+	{ "smtpd_reject_unlisted_recipient",
+	  "not needed here: who is not in relay_recipient_maps is refused" },
 	{ "smtpd_relay_restrictions", FIXED_POLICY },
 	{ "smtpd_sasl_authenticated_header",
 	  "not available: who has logged in stays in the log and in trace" },
@@ -134,6 +149,9 @@ static const struct {
 	{ "smtpd_tls_wrappermode", "use smtps:// in listen" },
 	{ "smtpd_use_tls", "use smtpd_tls_security_level" },
 	{ "swap_bangpath", "not available: a!b is a local part as any other" },
+	{ "unknown_relay_recipient_reject_code", "not settable: 550" },
+	{ "unverified_recipient_reject_reason",
+	  "not available: clients are told what the next hop has said" },
 	{ "virtual_transport", USE_TRANSPORT },
 };
 
