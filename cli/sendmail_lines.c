@@ -134,9 +134,9 @@ void sendmail_lines_end(struct sendmail_lines *l, struct buf *out)
 /* ---- long lines ---- */
 
 /* Where a line of the header is cut: at its last white space, which begins the next line. */
-static size_t find_fold(struct slice line)
+static size_t find_fold(struct slice line, size_t room)
 {
-	size_t n = LINE_MAX_BYTES;
+	size_t n = room;
 
 	while (n > 1 && line.ptr[n] != ' ' && line.ptr[n] != '\t')
 		n--;
@@ -155,12 +155,16 @@ static size_t find_cut(struct slice line, size_t room)
 
 static void put_header_line(struct slice line, struct buf *out)
 {
-	while (line.len > LINE_MAX_BYTES + 2) {
-		size_t n = find_fold(line);
+	size_t used = 0; /* of the line that goes out, by what we have put before it */
 
-		buf_append_slice(out, slice_first(line, n ? n : LINE_MAX_BYTES - 1));
-		buf_append_string(out, n ? "\r\n" : "\r\n ");
-		line = slice_skip(line, n ? n : LINE_MAX_BYTES - 1);
+	while (used + line.len > LINE_MAX_BYTES + 2) {
+		size_t room = LINE_MAX_BYTES - used, fold = find_fold(line, room);
+		size_t n = fold ? fold : find_cut(line, room);
+
+		buf_append_slice(out, slice_first(line, n));
+		buf_append_string(out, fold ? "\r\n" : "\r\n ");
+		used = fold ? 0 : 1;
+		line = slice_skip(line, n);
 	}
 	buf_append_slice(out, line);
 }
@@ -199,6 +203,11 @@ void sendmail_breaker_input(struct sendmail_breaker *b, struct slice bytes, stru
 			buf_clear(&b->line);
 		}
 		bytes = slice_skip(bytes, n + 1);
+	}
+	if (b->is_body && buf_len(&b->line) > 0) {
+		/* The beginning of a long line that was taken for the header's. */
+		put_body(b, buf_slice(&b->line), out);
+		buf_clear(&b->line);
 	}
 	put_body(b, bytes, out);
 }

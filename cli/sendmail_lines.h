@@ -34,7 +34,7 @@ void sendmail_lines_end(struct sendmail_lines *l, struct buf *out);
  * space, where there is some.
  */
 struct sendmail_breaker {
-	bool is_body;
+	bool is_body; /* set by the user when the header is over, perhaps in the midst of a line */
 	/* the module's */
 	struct buf line; /* as far as it has come; in the body, nothing */
 	size_t len;	 /* of the line that goes out */

@@ -151,11 +151,11 @@ static void test_long_header_lines(void **state)
 	for (unsigned int i = 0; i < 200; i++)
 		buf_printf(&in, " u%03u@example.com,", i);
 	buf_append_string(&in, " last@example.com\r\nX: ");
-	for (size_t i = 0; i < 2000; i++)
+	for (size_t i = 0; i < 997 + 998; i++) /* so that the last line is as long as may be */
 		buf_append_string(&in, "z");
 	buf_append_string(&in, "\r\n\r\n");
 	break_up(&b, buf_slice(&in), 100, &out);
-	check_broken(&out, "@z", 201 + 2000);
+	check_broken(&out, "@z", 201 + 997 + 998);
 	buf_append(&out, "", 1);
 	for (unsigned int i = 0; i < 200; i++) { /* no address was cut */
 		char address[32];
@@ -167,6 +167,25 @@ static void test_long_header_lines(void **state)
 	buf_done(&out);
 }
 
+/* A message without a header, whose first line is longer than what is looked at of a line. */
+static void test_long_first_line_of_the_body(void **state)
+{
+	struct sendmail_breaker b = { .is_body = false };
+	struct buf in = { 0 }, out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < 1500; i++)
+		buf_append_string(&in, "x");
+	buf_append_string(&in, "\r\n");
+	sendmail_breaker_input(&b, slice_first(buf_slice(&in), 1024), &out);
+	b.is_body = true;
+	sendmail_breaker_input(&b, slice_skip(buf_slice(&in), 1024), &out);
+	sendmail_breaker_done(&b);
+	check_broken(&out, "x", 1500);
+	buf_done(&in);
+	buf_done(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +193,7 @@ int main(void)
 		cmocka_unit_test(test_long_body_lines),
 		cmocka_unit_test(test_long_body_lines_of_utf8),
 		cmocka_unit_test(test_long_header_lines),
+		cmocka_unit_test(test_long_first_line_of_the_body),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

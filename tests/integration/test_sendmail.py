@@ -148,6 +148,14 @@ def test_lines_are_made_fit_for_mail(site):
                     b"x" * 505 + b"\n")
 
 
+def test_a_long_first_line_without_a_header(site):
+    edge = site.edge()
+    send(edge, "alice", text="<" + "x" * 2500)
+    edge.delivered("alice@vm1.vm")
+    assert only_mail(edge).endswith(b"\n\n<" + b"x" * 997 + b"\n " + b"x" * 997 + b"\n " +
+                                    b"x" * 506 + b"\n")
+
+
 def test_a_large_message(site):
     edge = site.edge(message_size_limit="2M")
     send(edge, "alice", text=b"Subject: large\n\n" + b"0123456789abcdef\n" * 60000)
@@ -333,6 +341,21 @@ def test_a_closed_directory_is_explained(open_edge):
     assert b"every account must be able to get to" in got.stderr
     got = open_edge.command("check")
     assert b"chmod o+x" in got.stdout
+
+
+def test_modes_are_mended_at_the_start(site):
+    edge = site.edge()
+    edge.stop()
+    maildrop(edge).chmod(0o700)
+    assert b"the server mends it" in edge.command("check").stdout
+    edge.start()
+    assert stat.S_IMODE(maildrop(edge).stat().st_mode) == 0o3733
+    edge.stop()
+    shutil.rmtree(maildrop(edge))
+    maildrop(edge).write_bytes(b"")
+    got = edge.command("check")
+    assert got.returncode == 1
+    assert b"must be a directory" in got.stdout
 
 
 def drop_file(sender="alice@vm1.vm", recipients=("alice@vm1.vm",), body=b"Subject: x\r\n\r\nhi\r\n",
