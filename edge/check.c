@@ -138,24 +138,27 @@ static int is_known_local(struct edge *edge, const char *recipient, struct error
 	return r == MAP_NOT_FOUND && o->has_system_users ? has_user(edge, recipient, err) : r;
 }
 
-static int has_mailbox(struct edge *edge, const char *recipient, struct error *err)
+static int has_mailbox(struct edge *edge, uint64_t size, const char *recipient, bool *ret_is_full,
+		       struct error *err)
 {
 	struct arena arena = { 0 };
 	struct edge_mailbox found;
 	int r = edge_find_mailbox(edge, recipient, &arena, &found, err);
 
+	*ret_is_full = r == MAP_FOUND && edge_seems_full(edge, recipient, &found, size);
 	arena_done(&arena);
 	if (r < 0)
 		error_prefix(err, "virtual_mailbox_maps");
 	return r;
 }
 
-static int is_known(struct edge *edge, enum edge_class class, const char *recipient,
-		    struct error *err)
+static int is_known(struct edge *edge, enum edge_class class, uint64_t size, const char *recipient,
+		    bool *ret_is_full, struct error *err)
 {
 	const struct edge_options *o = &edge->options;
 	int r = has_address(edge, o->virtual_aliases, "virtual_alias_maps", recipient, err);
 
+	*ret_is_full = false;
 	if (r != MAP_NOT_FOUND)
 		return r;
 	if (class == EDGE_CLASS_LOCAL)
@@ -164,7 +167,8 @@ static int is_known(struct edge *edge, enum edge_class class, const char *recipi
 		return o->relay_recipient_maps ? has_address(edge, o->relay_recipient_maps,
 							     "relay_recipient_maps", recipient, err)
 					       : MAP_FOUND;
-	return class == EDGE_CLASS_MAILBOX ? has_mailbox(edge, recipient, err) : MAP_NOT_FOUND;
+	return class == EDGE_CLASS_MAILBOX ? has_mailbox(edge, size, recipient, ret_is_full, err)
+					   : MAP_NOT_FOUND;
 }
 
 /* Each domain has a postmaster, and expand.c knows who that is where nobody says so. */
@@ -183,15 +187,20 @@ static bool is_left_to_postmaster(struct edge *edge, const char *recipient, stru
 	return is_left;
 }
 
-static void check_known(struct edge *edge, enum edge_class class, const char *recipient,
-			struct smtp_status *ret)
+/* One that is full says so here: whoever hears it only after days in the queue is not helped. */
+static void check_known(struct edge *edge, enum edge_class class, uint64_t size,
+			const char *recipient, struct smtp_status *ret)
 {
 	const struct edge_options *o = &edge->options;
 	struct error err;
-	int r = is_known(edge, class, recipient, &err);
+	bool is_full;
+	int r = is_known(edge, class, size, recipient, &is_full, &err);
 
 	if (r < 0)
 		lookup_failed(edge, NULL, recipient, &err, ret);
+	else if (is_full)
+		smtp_status_set(ret, 452, ESC(4, 2, 2),
+				"<%s>: Recipient address rejected: the mailbox is full", recipient);
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else if (is_left_to_postmaster(edge, recipient, ret))
@@ -234,7 +243,7 @@ static void check_relay(struct edge *edge, const struct mta_client *client, enum
 	if (r < 0)
 		lookup_failed(edge, "mynetworks", recipient, &err, ret);
 	else if (r == MAP_FOUND && class == EDGE_CLASS_RELAY)
-		check_known(edge, class, recipient, ret);
+		check_known(edge, class, client->size, recipient, ret);
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else
@@ -265,5 +274,5 @@ void edge_check_recipient(void *arg, const struct mta_client *client, const char
 	else if (class == EDGE_CLASS_OTHER || class == EDGE_CLASS_RELAY)
 		check_relay(edge, client, class, recipient, ret);
 	else
-		check_known(edge, class, recipient, ret);
+		check_known(edge, class, client->size, recipient, ret);
 }

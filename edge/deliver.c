@@ -6,6 +6,8 @@
 #include "edge/internal.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include "edge/carrier.h"
 #include "edge/mail_text.h"
 #include "edge/maildir.h"
+#include "edge/maildir_quota.h"
 
 /* One recipient of those that are delivered together. */
 struct post {
@@ -80,6 +83,22 @@ static int find_owner(struct edge *edge, const char *address, struct post *post,
 static bool is_ours(const struct post *post)
 {
 	return !post->user && post->uid == geteuid() && post->gid == getegid();
+}
+
+bool edge_seems_full(struct edge *edge, const char *address, const struct edge_mailbox *mailbox,
+		     uint64_t size)
+{
+	const struct edge_options *o = &edge->options;
+	struct post post = { .user = mailbox->user };
+	struct error err;
+	char path[PATH_MAX];
+
+	if (mailbox->kind != EDGE_MAILBOX_VIRTUAL || o->writing.mailbox_limit == 0 ||
+	    !maildir_path_is_safe(mailbox->path) || find_owner(edge, address, &post, &err) < 0 ||
+	    !is_ours(&post))
+		return false;
+	snprintf(path, sizeof(path), "%s/%s", o->mailbox_base, mailbox->path);
+	return maildir_quota_peek(path, MAX(size, 1), o->writing.mailbox_limit) == MAILDIR_FULL;
 }
 
 /* False: its recipient has a status, and there is nothing to write. */

@@ -61,6 +61,14 @@ int edge_is_trusted(const struct edge *edge, const struct mta_client *client, st
 /* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
 int edge_owns(struct edge *edge, const char *login, const char *sender, struct error *err);
 
+/*
+ * deliver.c: whether a mail of so many bytes (0: nobody knows) has no room in the mailbox that
+ * an address has. Reads one small file, of mailboxes that are our own; what it
+ * cannot tell at once it leaves to the delivery.
+ */
+bool edge_seems_full(struct edge *edge, const char *address, const struct edge_mailbox *mailbox,
+		     uint64_t size);
+
 /* check.c, login.c, deliver.c: the functions of the policy (mta/policy.h) */
 void edge_check_sender(void *arg, const struct mta_client *client, const char *sender,
 		       struct smtp_status *ret);

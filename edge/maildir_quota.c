@@ -257,6 +257,8 @@ int maildir_quota_peek(const char *path, uint64_t bytes, uint64_t limit_bytes)
 	char name[4096];
 	int n = snprintf(name, sizeof(name), "%s/" FILE_NAME, path);
 
+	if (bytes > limit_bytes)
+		return MAILDIR_FULL;
 	return n > 0 && (size_t)n < sizeof(name) && read_file(AT_FDCWD, name, &file) &&
 			       file.is_sum && is_over(&file.used, bytes, limit_bytes)
 		       ? MAILDIR_FULL

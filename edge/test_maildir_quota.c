@@ -221,7 +221,8 @@ static void test_peek(void **state)
 {
 	const struct box *box = *state;
 
-	assert_int_equal(maildir_quota_peek(box->path, 101, 100), 0);
+	assert_int_equal(maildir_quota_peek(box->path, 100, 100), 0);
+	assert_int_equal(maildir_quota_peek(box->path, 101, 100), MAILDIR_FULL);
 	put(box, "maildirsize", "100S\n50 2\n");
 	assert_int_equal(maildir_quota_peek(box->path, 50, 100), 0);
 	assert_int_equal(maildir_quota_peek(box->path, 51, 100), MAILDIR_FULL);

@@ -85,6 +85,7 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 		answer(s, 451, ESC(4, 3, 0), "Temporary lookup failure");
 		return;
 	}
+	s->client.size = mail->size;
 	options->policy->check_sender(options->policy_arg, &s->client, mail->sender, &status);
 	if (smtp_status_class(&status) == SMTP_DELIVERED &&
 	    !queue_has_room(options->queue, mail->size)) {

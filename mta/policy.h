@@ -19,6 +19,7 @@ struct mta_client {
 	const char *user;  /* authenticated as; NULL: nobody */
 	bool encrypted;
 	bool is_certified; /* holds a certificate of relay_clientcerts */
+	uint64_t size;	   /* of the mail that is on, as SIZE= says; 0: it does not */
 };
 
 /* One recipient of one message, to be delivered on this machine. */
