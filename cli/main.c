@@ -203,6 +203,8 @@ static void print_usage(void)
 	       "  -c FILE      configuration; default: " CLI_DEFAULT_CONFIG "\n"
 	       "  --version    print the version\n"
 	       "  --help       print this\n\n"
+	       "By links called sendmail, mailq and newaliases it does what those do: see\n"
+	       "sendmail --help.\n\n"
 	       "Exit codes: 0 done, 1 the answer is no, 64 usage, 69 no server is running, 74 "
 	       "I/O,\n"
 	       "75 try later, 77 not permitted, 78 configuration.\n");
