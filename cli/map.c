@@ -52,17 +52,35 @@ static int query_lines(struct map *map, struct error *err)
 	return r;
 }
 
+/* "name : value" is read as a key and a value, too. */
+static int visit_entry(void *arg, const char *key, const char *value, const char *source)
+{
+	bool *has_entries = arg;
+
+	(void)key;
+	(void)source;
+	*has_entries = true;
+	return value[0] != ':' || (value[1] != ' ' && value[1] != '\t');
+}
+
 /*
  * The same "hash:FILE" is a file of aliases(5) in alias_maps, and another one
- * elsewhere. No file is good as both, unless it holds nothing.
+ * elsewhere: a file tells what it is by the colons behind its keys.
  */
 static int open_map(const char *spec, const char *directory, struct map **ret_map,
 		    struct error *err)
 {
 	int r = map_open(slice_from(spec), directory, ret_map, err);
+	struct map *aliases = NULL;
+	bool has_entries = false;
 
 	if (r == -EINVAL && map_open_aliases(slice_from(spec), directory, ret_map, NULL) == 0)
 		return 0;
+	if (r == 0 && map_visit(*ret_map, visit_entry, &has_entries) == 0 && has_entries &&
+	    map_open_aliases(slice_from(spec), directory, &aliases, NULL) == 0) {
+		map_free(*ret_map);
+		*ret_map = aliases;
+	}
 	return r;
 }
 

@@ -23,7 +23,7 @@ from server import PATIENCE_S, Process
 
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
 POSTFIX, POSTMAP = shutil.which("postfix", path=SBIN), shutil.which("postmap", path=SBIN)
-POSTQUEUE = shutil.which("postqueue", path=SBIN)
+POSTALIAS, POSTQUEUE = (shutil.which(name, path=SBIN) for name in ("postalias", "postqueue"))
 
 SEED = 20261121
 OUTSIDE = "carol@vm9.vm"
@@ -577,3 +577,57 @@ def test_as_postfix(site, open_path, posthouse):
             differences.append(f"{address}: {our}, Postfix {their}")
     assert not differences, f"seed {SEED}\n" + "\n".join(differences) + "\n" + table
     assert seen > len(addresses) / 2
+
+
+# ---- files of aliases(5) ----
+
+def alias_text(rng):
+    """As people write them: comments, continued lines, blanks and quotes wherever they may be."""
+    content = ""
+    for _ in range(rng.randint(1, 15)):
+        content += rng.choice(["", "", "# a: comment\n", "\n", "   \n", "  # b: blanks\n"])
+        key = rng.choice(["a", "A", "root", "Post.Master", '"a b"', '"x:y"', "a+b", "owner-list",
+                          "list-request", "x_y", "\u00fc"])
+        members = [rng.choice(["x", "Bob", "bob@vm1.vm", '"q l"@vm1.vm', ":include:/a/b",
+                               '":include:/a b"', "|/bin/x", '"|/bin/x y"', "/a/b"])
+                   for _ in range(rng.randint(1, 3))]
+        content += key + rng.choice([":", ": ", ":\t", " : "])
+        content += rng.choice([", ", ",", ",\n\t", ",\n# between\n  "]).join(members)
+        content += rng.choice(["", "", "", "  ", ",", "\n\n  ", "\n\t"]) + "\n"
+    return content
+
+
+def described(value):
+    """postalias(1) writes members anew; quotes and blanks are as good in another place."""
+    return [word for word in re.findall(r'(?:[^\s,"]|"[^"]*")+', value) if word]
+
+
+@pytest.mark.skipif(not POSTALIAS, reason="postfix is not installed")
+def test_alias_files_as_postalias_has_them(tmp_path, posthouse_bin):
+    print(f"seed {SEED}")
+    rng = random.Random(SEED)
+    keys = ["a", "A", "root", "post.master", "a b", "x:y", "x", "a+b", "owner-list", "bob",
+            "list-request", "x_y", "\u00fc", "nobody", '"a b"']
+    (tmp_path / "main.cf").write_text("compatibility_level = 3.6\nmyhostname = mail.example\n")
+    os.utime(tmp_path / "main.cf", (1, 1))
+
+    def ask(tab, *command):
+        got = subprocess.run(command, input="".join(key + "\n" for key in keys), check=False,
+                             encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             timeout=PATIENCE_S)
+        assert got.returncode in (0, 1) and not got.stderr, got.stderr
+        return {key: described(value) for key, value in
+                (line.split(tab, 1) for line in got.stdout.splitlines())}
+
+    found = 0
+    for i in range(25):
+        path = tmp_path / f"aliases{i}"
+        path.write_text(alias_text(rng))
+        os.utime(path, (1, 1))
+        subprocess.run([POSTALIAS, "-c", tmp_path, f"hash:{path}"], check=True,
+                       stderr=subprocess.DEVNULL, timeout=PATIENCE_S)  # it warns of what is twice
+        ours = ask("\t", posthouse_bin, "-c", tmp_path / "none.conf", "map", "query",
+                   f"hash:{path}", "-")
+        assert ours == ask(":\t", POSTALIAS, "-c", tmp_path, "-q", "-", f"hash:{path}"), path.read_text()
+        found += len(ours)
+    assert found > 50
