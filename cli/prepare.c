@@ -2,8 +2,6 @@
  * What needs privileges: the log file, directories, ports, and the process that
  * keeps them (edge/carrier.h). Keys were read before, with the configuration.
  */
-#include <errno.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,10 +14,6 @@
 #define MAIL_BASE_MODE	   0750
 #define LOG_FILE_MODE	   0640
 
-/*
- * Nobody may get in before the inner ones are there: they are the server's, and
- * so must be their names.
- */
 int prepare_drop_directory(const struct privileges *privileges, const struct config *config,
 			   struct error *err)
 {
@@ -27,14 +21,9 @@ int prepare_drop_directory(const struct privileges *privileges, const struct con
 	const char *path = config_drop_directory(config);
 	int r = privileges_make_directory(privileges, path, 0700, err);
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(inner); i++) {
-		CLEANUP(free_strp) char *name = NULL;
-
-		if (asprintf(&name, "%s/%s", path, inner[i]) < 0)
-			return error_set(err, -ENOMEM, "out of memory");
-		r = privileges_make_directory(privileges, name, 0700, err);
-	}
-	return r == 0 ? privileges_set_mode(privileges, path, DROP_DIRECTORY_MODE, err) : r;
+	return r < 0 ? r
+		     : privileges_furnish(privileges, path, inner, ARRAY_SIZE(inner),
+					  DROP_DIRECTORY_MODE, err);
 }
 
 /* A base that is not there is made for the one owner of all that will be below it, if there is one. */

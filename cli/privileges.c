@@ -84,8 +84,24 @@ int privileges_make_directory(const struct privileges *p, const char *path, mode
 	return r;
 }
 
-int privileges_set_mode(const struct privileges *p, const char *path, mode_t mode,
-			struct error *err)
+/* Nobody else gets in before the inner ones are there, or could make others of their names. */
+static int make_inner(const struct privileges *p, int fd, const char *name, struct error *err)
+{
+	CLEANUP(close_fdp) int inner = -1;
+	struct stat st;
+
+	if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	if (fchmod(fd, 0700) < 0 || mkdirat(fd, name, 0700) < 0)
+		return error_set(err, -errno, "%s: %s", name, strerror(errno));
+	inner = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (inner < 0)
+		return error_set(err, -errno, "%s: %s", name, strerror(errno));
+	return give_away(p, inner, name, err);
+}
+
+int privileges_furnish(const struct privileges *p, const char *path, const char *const *inner,
+		       size_t count, mode_t mode, struct error *err)
 {
 	CLEANUP(close_fdp) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
@@ -94,9 +110,17 @@ int privileges_set_mode(const struct privileges *p, const char *path, mode_t mod
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (st.st_uid != p->uid)
 		return error_set(err, -EPERM, "%s: does not belong to the server's account", path);
+	for (size_t i = 0; i < count; i++) {
+		int r = make_inner(p, fd, inner[i], err);
+
+		if (r < 0) {
+			error_prefix(err, "%s", path);
+			return r;
+		}
+	}
 	if (st.st_gid != p->gid && fchown(fd, (uid_t)-1, p->gid) < 0)
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
-	if ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
+	if (fstat(fd, &st) < 0 || ((st.st_mode & 07777) != mode && fchmod(fd, mode) < 0))
 		return error_set(err, -errno, "%s: %s", path, strerror(errno));
 	return 0;
 }

@@ -29,11 +29,12 @@ int privileges_make_directory(const struct privileges *p, const char *path, mode
 			      struct error *err);
 
 /*
- * Give a directory of the account its group and this mode. -EPERM: it belongs
- * to somebody else.
+ * Give a directory of the account its group, this mode, and directories in it
+ * that are the account's alone. -EPERM: it belongs to somebody else. Nothing is
+ * followed that the account, whom we need not trust, has put in its place.
  */
-int privileges_set_mode(const struct privileges *p, const char *path, mode_t mode,
-			struct error *err);
+int privileges_furnish(const struct privileges *p, const char *path, const char *const *inner,
+		       size_t count, mode_t mode, struct error *err);
 
 /* Make an empty file, unless it is there, that the account can write to later. */
 int privileges_make_file(const struct privileges *p, const char *path, mode_t mode,

@@ -351,11 +351,24 @@ def test_modes_are_mended_at_the_start(site):
     edge.start()
     assert stat.S_IMODE(maildrop(edge).stat().st_mode) == 0o3733
     edge.stop()
+    (maildrop(edge) / "taken").rmdir()
+    edge.start()
+    assert stat.S_IMODE((maildrop(edge) / "taken").stat().st_mode) == 0o700
+    assert stat.S_IMODE(maildrop(edge).stat().st_mode) == 0o3733
+    edge.stop()
     shutil.rmtree(maildrop(edge))
     maildrop(edge).write_bytes(b"")
     got = edge.command("check")
     assert got.returncode == 1
     assert b"must be a directory" in got.stdout
+    maildrop(edge).unlink()
+    elsewhere = edge.directory / "elsewhere"
+    elsewhere.mkdir()
+    maildrop(edge).symlink_to(elsewhere)
+    got = edge.command("run")
+    assert got.returncode != 0
+    assert b"maildrop: " in got.stderr
+    assert list(elsewhere.iterdir()) == []
 
 
 def drop_file(sender="alice@vm1.vm", recipients=("alice@vm1.vm",), body=b"Subject: x\r\n\r\nhi\r\n",
