@@ -17,6 +17,8 @@ ADDRESS = "192.0.2.25"  # of a how-to with one host that does not say where it i
 class Guide:
     """The hosts of one how-to. addresses: theirs, in the order of names."""
 
+    machine = None  # a Machine, where its users are the system's
+
     def __init__(self, directory, posthouse_bin, site, names=("mail",), addresses=(ADDRESS,)):
         self.directory, self.bin, self.site = directory, posthouse_bin, site
         self.account = Account()
@@ -109,14 +111,13 @@ class Guide:
         return dovecot
 
     def close(self):
-        try:
-            for dovecot in self._dovecots:
-                dovecot.stop()
-            for host in self.site.hosts:
-                if host.is_running():
-                    host.stop()
-        finally:
-            self.network.close()
+        for dovecot in self._dovecots:
+            dovecot.stop()
+        for host in self.site.hosts:
+            if host.is_running():
+                host.stop()
+        if self.machine:
+            self.machine.close()
 
     def set_up(self):
         """What a how-to does before its first dialogue."""

@@ -28,7 +28,7 @@ class Machine:
             pytest.skip("needs a mount namespace, which may not be made here (unshare -m): " +
                         os.strerror(ctypes.get_errno()))
         run("mount", "--make-rprivate", "/")
-        self.directory, self.uids = directory, {}
+        self.directory, self.uids, self._mounted = directory, {}, []
         (directory / "home").mkdir()
         passwd, group = Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
         for uid, user in enumerate(users, 61001):
@@ -44,13 +44,22 @@ class Machine:
     def _put(self, path, text):
         new = self.directory / path.replace("/", "_")
         new.write_text(text)
-        run("mount", "--bind", str(new), path)
+        self._mount(new, path)
+
+    def _mount(self, what, where):
+        run("mount", "--bind", str(what), where)
+        self._mounted.append(where)
+
+    def close(self):
+        """Only this process sees it, which may have another test to run."""
+        for path in self._mounted:
+            run("umount", "-l", path)
 
     def install(self, posthouse_bin):
         """sendmail, and mailq and newaliases by the links that lead to it, are posthouse's."""
         if not shutil.which("mail") or not os.path.exists("/usr/sbin/sendmail"):
             pytest.skip("needs a mail command, and a sendmail to put ours in its place")
-        run("mount", "--bind", posthouse_bin, os.path.realpath("/usr/sbin/sendmail"))
+        self._mount(posthouse_bin, os.path.realpath("/usr/sbin/sendmail"))
 
     def home(self, user):
         return self.directory / "home" / user
@@ -68,4 +77,8 @@ class Machine:
                                    **environment}, **options)
 
     def new_mail(self, user, folder="Maildir"):
-        return [path.read_text() for path in sorted((self.home(user) / folder / "new").iterdir())]
+        """What lies in a Maildir, oldest first; nothing where there is none yet."""
+        new = self.home(user) / folder / "new"
+        paths = sorted(new.iterdir(), key=lambda path: path.stat().st_mtime_ns) \
+            if new.exists() else []
+        return [path.read_text(encoding="utf-8") for path in paths]

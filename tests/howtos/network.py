@@ -13,11 +13,12 @@ PORTS = {"smtp": 25, "smtps": 465, "submission": 587, "imap": 143, "imaps": 993,
 class Network:
     """
     As root a network namespace with these addresses, and the ports of the services. Processes
-    started from now on are in it, until close(). Else addresses of loopback, and free ports.
+    started from now on are in it; it goes with the process of the test. Else addresses of
+    loopback, and free ports.
     """
 
     def __init__(self, site, addresses):
-        self._site, self._home, self._ports = site, None, {}
+        self._site, self._ports = site, {}
         self.is_private = os.geteuid() == 0
         if self.is_private:
             self._enter(addresses)
@@ -25,12 +26,9 @@ class Network:
                                    [f"127.16.108.{100 + i}" for i in range(len(addresses))]))
 
     def _enter(self, addresses):
-        home = os.open("/proc/self/ns/net", os.O_RDONLY)
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
-            os.close(home)
             self.is_private = False
             return
-        self._home = home
         commands = ["link set lo up"] + [f"address add {a}/32 dev lo" for a in addresses]
         for command in commands:
             subprocess.run(["ip", *command.split()], check=True)
@@ -50,9 +48,3 @@ class Network:
     def at(self, address, service):
         """"ADDRESS:PORT", for s_client."""
         return f"{self.address(address)}:{self.port(address, service)}"
-
-    def close(self):
-        if self._home is not None:
-            ctypes.CDLL(None, use_errno=True).setns(self._home, CLONE_NEWNET)
-            os.close(self._home)
-            self._home = None
