@@ -12,14 +12,15 @@
 #include "base/macros.h"
 #include "base/parse.h"
 
+#define STATIC "static:"
+
 /* The number of "static:NUMBER", where that is all that the parameter names. */
 static bool find_static(const struct config *c, enum config_parameter_id id, uint64_t *ret)
 {
-	static const char prefix[] = "static:";
 	const char *value = config_value(c, id);
 
-	return value && strncmp(value, prefix, sizeof(prefix) - 1) == 0 &&
-	       parse_uint(slice_from(value + sizeof(prefix) - 1), UINT32_MAX - 1, ret);
+	return value && strncmp(value, STATIC, sizeof(STATIC) - 1) == 0 &&
+	       parse_uint(slice_from(value + sizeof(STATIC) - 1), UINT32_MAX - 1, ret);
 }
 
 bool config_mailbox_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid)
@@ -121,7 +122,11 @@ static int visit(void *arg, const char *key, const char *value, const char *sour
 	struct error err;
 
 	(void)key;
-	if (judge(f, value, &err) < 0)
+	if (judge(f, value, &err) == 0)
+		return 0;
+	if (strncmp(source, STATIC, sizeof(STATIC) - 1) == 0) /* no line but the parameter's */
+		config_report_setting(f->config, f->id, CONFIG_ERROR, "%s", err.text);
+	else
 		config_report_source(f->config, f->id, CONFIG_ERROR, source, err.text);
 	return 0;
 }

@@ -246,3 +246,25 @@ def rcpt(edge, mail, recipient):
         assert client.docmd(mail)[0] == 250
         code, reply = client.docmd(f"RCPT TO:<{recipient}>")
         return f"{code} {reply.decode()}"
+
+
+def test_what_needs_root(owners, place, posthouse_bin):
+    """What needs a process that was forked as root is no change for a reload, and check tells it others."""
+    edge = edge_of(owners)
+    edge.change(mydestination="local.vm", home_mailbox="Maildir/")
+    got = edge.command("reload")
+    assert got.returncode == 78 and b"needs a restart" in got.stdout + got.stderr
+    edge.stop()
+    edge.change(user=None, mydestination=None, home_mailbox=None,
+                virtual_uid_maps=f"static:{ALICE}", virtual_gid_maps="static:0")
+    edge.config.chmod(0o644)
+    got = subprocess.run(
+        ["setpriv", "--reuid", str(SERVER), "--regid", str(SERVER), "--clear-groups",
+         posthouse_bin, "-c", edge.config, "check"],
+        capture_output=True, encoding="utf-8", check=False)
+    for parameter, number, problem in (
+            ("virtual_uid_maps", ALICE,
+             "only a server that is started as root can write mailboxes of others"),
+            ("virtual_gid_maps", 0, "expected the number of a group, above 0")):
+        assert re.search(rf"posthouse\.conf:\d+: error: {parameter}: {number}: {problem}\n",
+                         got.stdout), got.stdout
