@@ -81,13 +81,17 @@ static void cut_rights(void)
 #endif
 }
 
-/* All but the socket and standard error. */
-static void close_others(int kept)
+/* All but standard error and the socket, which is the next one then. Returns it. */
+static int close_others(int kept)
 {
+	const int fd = STDERR_FILENO + 1;
+
+	if (kept != fd && dup2(kept, fd) < 0)
+		_exit(EXIT_FAILURE);
+	closefrom(fd + 1);
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
-	close_range(STDERR_FILENO + 1, (unsigned int)kept - 1, 0);
-	close_range((unsigned int)kept + 1, ~0U, 0);
+	return fd;
 }
 
 /* ---- what is asked for ---- */
@@ -243,7 +247,7 @@ void carrier_run(int fd, const struct carrier_rights *rights)
 	/* It ends with the server, who may still have mail for it after a SIGTERM to all. */
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
-	close_others(fd);
+	fd = close_others(fd);
 	cut_rights();
 	umask(0077);
 	p->rights = rights;

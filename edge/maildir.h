@@ -20,7 +20,7 @@
 #include "base/slice.h"
 
 #define MAILDIR_NAME_SIZE  256 /* NAME_MAX and a NUL */
-#define MAILDIR_COMMIT_MAX 128 /* mails together */
+#define MAILDIR_COMMIT_MAX 64  /* mails together; each has four descriptors open */
 
 struct maildir_place {
 	const char *base; /* absolute; exists */

@@ -24,6 +24,7 @@
 
 #include "base/macros.h"
 #include "edge/carrier_frame.h"
+#include "edge/maildir.h"
 #include "queue/queue.h"
 
 #define OWNER 54321
@@ -293,7 +294,7 @@ static void test_frames(void **state)
 	expect_end(f, "a path with a NUL");
 	assert_int_equal(send(f->carrier->fd, "short", 5, MSG_NOSIGNAL), 5);
 	expect_end(f, "half of a frame");
-	for (unsigned int i = 0; i < 129; i++)
+	for (unsigned int i = 0; i < MAILDIR_COMMIT_MAX + 1; i++)
 		forge(f, CARRIER_MAIL_VIRTUAL, "../", 3);
 	expect_end(f, "too many mails");
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #define LOCAL_CONCURRENCY 2
-#define JOB_RECIPIENTS	  128
+#define JOB_RECIPIENTS	  64
 #define JOB_BYTES	  (4u << 20) /* nobody's small mail waits for many large ones */
 
 struct local {
