@@ -19,9 +19,13 @@ class Guide:
 
     machine = None  # a Machine, where its users are the system's
 
+    owner = None  # uid and gid of mailboxes, where the how-to has an account for them
+
     def __init__(self, directory, posthouse_bin, site, names=("mail",), addresses=(ADDRESS,)):
         self.directory, self.bin, self.site = directory, posthouse_bin, site
         self.account = Account()
+        if os.geteuid() != 0:
+            self.owner = None
         self.address = dict(zip(names, addresses))
         self.network = Network(site, addresses)
         self.pki, self.ca = directory / "pki", directory / "pki" / "ca.crt"
@@ -70,7 +74,7 @@ class Guide:
         folder.chmod(0o755)
         for file in (*files, host.config.name):
             self.share(folder / file)
-        for new in ("queue", "queue/private", "run", "vhosts"):
+        for new in ("queue", "queue/private", "run", *(() if self.owner else ("vhosts",))):
             (folder / new).mkdir()
             self.account.give(folder / new, 0o755)
         self.site.hosts.append(host)
@@ -84,6 +88,13 @@ class Guide:
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         found = re.findall(r"error: unknown parameter (\w+)(?:; (.*))?", got.stdout)
         return dict(found)
+
+    def owners(self):
+        """virtual_uid_maps and virtual_gid_maps, as root; else all is the account's own."""
+        if not self.owner:
+            return {}
+        return {"virtual_uid_maps": f"static:{self.owner}",
+                "virtual_gid_maps": f"static:{self.owner}"}
 
     def rewrite(self, host, file, text, parameter):
         """Another version of a map, and wait until it is taken up."""
@@ -105,7 +116,8 @@ class Guide:
                  for service in ("imap", "imaps", "pop3", "pop3s")}
         dovecot = Dovecot(folder, configuration.format(
             address=self.where(name, "smtp")[0], etc=folder, pki=self.pki, name=name,
-            host=self.directory / name, uid=self.account.uid, gid=self.account.gid, **ports),
+            host=self.directory / name, uid=self.owner or self.account.uid,
+            gid=self.owner or self.account.gid, **ports),
             ports)
         self._dovecots.append(dovecot)
         return dovecot

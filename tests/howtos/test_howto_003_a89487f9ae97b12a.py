@@ -145,6 +145,8 @@ def cram_md5(password):
 
 
 class Mail(Guide):
+    owner = 2000  # vmail
+
     def __init__(self, directory, posthouse_bin, site):
         super().__init__(directory, posthouse_bin, site)
         self.peer, self.server, self.reader = site.peer(), None, None
@@ -166,6 +168,7 @@ class Mail(Guide):
             "virtual_mailbox_domains": "sqlite:virtual_mailbox_domains.cf",
             "virtual_mailbox_maps": "sqlite:virtual_mailbox_maps.cf",
             "virtual_mailbox_base": self.directory / "mail" / "vhosts",
+            **self.owners(),
             "transport_maps": f"sqlite:transport.cf, inline:{{ * = {elsewhere} }}",
             "smtpd_sasl_passdb": "sqlite:accounts.cf",
         }, {"aliases": "",
@@ -201,7 +204,8 @@ class Mail(Guide):
     def _start_dovecot(self):
         if has_sqlite():
             return self.dovecot("mail", DOVECOT_CONF + BY_SQL, sql=DOVECOT_SQL.format(
-                host=self.directory / "mail", uid=self.account.uid, gid=self.account.gid))
+                host=self.directory / "mail", uid=self.owner or self.account.uid,
+                gid=self.owner or self.account.gid))
         connection = sqlite3.connect(self.database)
         rows = connection.execute("SELECT username, password FROM mailbox WHERE active").fetchall()
         connection.close()

@@ -78,6 +78,8 @@ userdb {{
 class Setting(Guide):
     """The whole of it: a CA, the relay, and three MTAs with their Dovecots."""
 
+    owner = 5000  # groupadd -g 5000 vmail; useradd -g vmail -u 5000 vmail
+
     def __init__(self, directory, posthouse_bin, site):
         super().__init__(directory, posthouse_bin, site, ("mta", "mta1", "mta2", "mta3"),
                          (RELAY, *MTAS.values()))
@@ -101,6 +103,8 @@ class Setting(Guide):
             "virtual_mailbox_domains": "$mydomain",
             "virtual_mailbox_base": self.directory / name / "vhosts",
             "virtual_mailbox_maps": "hash:vusers",
+            "mailbox_size_limit": 1073741824, "virtual_mailbox_limit": "$mailbox_size_limit",
+            **self.owners(),
             "smtpd_sasl_passdb": "dovecot:private/auth",
             "smtpd_tls_auth_only": "yes",
             **COMMON,

@@ -22,8 +22,10 @@ pytestmark = pytest.mark.skipif(bool(why_not("imap", "pop3")), reason=why_not("i
 class Pair:
     """An edge and its Dovecot."""
 
-    def __init__(self, directory, posthouse_bin, certs, site, next_hop=1, as_root=True):
+    def __init__(self, directory, posthouse_bin, certs, site, next_hop=1, as_root=True,
+                 limit="1073741824"):
         self.example = Example("dovecot-reads", directory, certs)
+        self.example.replacements["1073741824"] = limit  # in both of them
         self.example.put("users")
         self.edge = self.example.edge(site, posthouse_bin, next_hop)
         self.dovecot = self.example.dovecot(site, as_root)
@@ -163,6 +165,87 @@ def test_pop3_deletes_what_it_has_seen_and_nothing_else(pair, certs):
     client.quit()
     (left,) = pop3_messages(pair.dovecot, certs, ALICE)
     assert b"Subject: second\r\n" in left
+
+
+# ---- quotas ----
+
+LIMIT = 60000
+
+
+@pytest.fixture
+def small(open_path, posthouse_bin, certs, site):
+    """With little room in each mailbox."""
+    with running(open_path, posthouse_bin, certs, site, limit=LIMIT) as pair:
+        yield pair
+
+
+def large_text(subject, size=9000):
+    return text(ALICE, subject, BOB) + (b"x" * 70 + b"\r\n") * (size // 72)
+
+
+def on_disk(pair):
+    """What the names of all messages of alice say, in all folders."""
+    maildir = pair.example.vhosts / "vm1.vm" / "alice"
+    return sum(int(re.search(r",S=(\d+)", path.name)[1]) for path in maildir.rglob("*,S=*"))
+
+
+def in_maildirsize(pair):
+    """(limit, sum of the changes in it)"""
+    lines = (pair.example.vhosts / "vm1.vm" / "alice" / "maildirsize").read_text().splitlines()
+    return lines[0], sum(int(line.split()[0]) for line in lines[1:])
+
+
+def kib(size):
+    return (size + 1023) // 1024
+
+
+def imap_usage(client):
+    """(used, limit) in KiB"""
+    answer = client.getquotaroot("INBOX")[1][1][0].decode()
+    return tuple(int(n) for n in re.search(r"STORAGE (\d+) (\d+)", answer).groups())
+
+
+def test_quotas_agree(small, certs):
+    """What one side writes or removes the other counts, by the same file."""
+    with small.dovecot.imap(certs, ALICE) as client:
+        for number in range(2):
+            ours = large_text(f"ours {number}")
+            small.edge.delivered(ALICE, relay(small.edge, BOB, ALICE, ours))
+            client.append("INBOX", None, None, large_text(f"Dovecot's {number}"))
+            assert in_maildirsize(small) == (f"{LIMIT}S", on_disk(small))
+            assert imap_usage(client) == (kib(on_disk(small)), kib(LIMIT))
+        client.create("Kept")
+        client.select()
+        client.copy("1", "Kept")
+        assert in_maildirsize(small) == (f"{LIMIT}S", on_disk(small))
+        client.store("1:2", "+FLAGS", r"(\Deleted)")
+        client.expunge()
+        small.edge.delivered(ALICE, relay(small.edge, BOB, ALICE, large_text("one more")))
+        assert in_maildirsize(small) == (f"{LIMIT}S", on_disk(small))
+        assert imap_usage(client)[0] == kib(on_disk(small))
+
+
+def test_a_full_mailbox(small, certs):
+    """Filled by Dovecot, it is full for us; mail waits, and comes when there is room."""
+    with small.dovecot.imap(certs, ALICE) as client:
+        client.select()
+        message = large_text("fills")
+        while client.append("INBOX", None, None, message)[0] == "OK":
+            pass
+        assert "OVERQUOTA" in client.append("INBOX", None, None, message)[1][0].decode()
+        late = relay(small.edge, BOB, ALICE, message)
+        line = small.edge.delivered(ALICE, late, "deferred")
+        assert "dsn=4.2.2" in line
+        with connect(certs, small.edge.port(), "none") as smtp:  # it has been counted by now
+            smtp.mail(BOB, [f"SIZE={len(message)}"])
+            assert smtp.rcpt(ALICE)[0] == 452
+        client.noop()
+        client.store("1:*", "+FLAGS", r"(\Deleted)")
+        client.expunge()
+        small.edge.waiting(ALICE)
+        assert small.edge.command("queue", "retry", "--all").returncode == 0
+        small.edge.delivered(ALICE, late)
+        assert in_maildirsize(small) == (f"{LIMIT}S", on_disk(small))
 
 
 def test_sizes_are_those_of_the_names(pair, certs):
