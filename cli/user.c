@@ -249,8 +249,8 @@ static int edit_user(const struct cli *cli, enum passwd_action action, const cha
 	unsigned int secrets;
 	int code = CLI_DONE;
 
-	/* A name that could never be made may be there all the same, and go. */
-	if (!user || (action == PASSWD_ADD && check_name(name) != CLI_DONE))
+	/* A name that could never be made may be there all the same, and go; but "" is none. */
+	if (!user || ((action == PASSWD_ADD || !name[0]) && check_name(name) != CLI_DONE))
 		return CLI_USAGE;
 	if (scheme_find(scheme, &secrets, &err) < 0)
 		return cli_usage_error("--scheme: %s", err.text);

@@ -47,9 +47,12 @@ static int system_error(struct error *err, const char *path)
 
 /* ---- the lines ---- */
 
+/* Comments and empty lines are nobody's. */
 static bool is_user(struct slice line, const char *user)
 {
-	return slice_equal_nocase(passwd_line_user(line), slice_from(user));
+	struct slice name = passwd_line_user(line);
+
+	return name.len > 0 && slice_equal_nocase(name, slice_from(user));
 }
 
 static bool has_user(struct slice text, const char *user)

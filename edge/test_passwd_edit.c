@@ -142,6 +142,7 @@ static const struct {
 	{ "bad, gone", "a\nb:\n", PASSWD_DELETE, "a", 0, "b:\n" },
 	{ "nobody to go", "b:\n", PASSWD_DELETE, "a", PASSWD_NO_USER, NULL },
 	{ "the last", "a:\n", PASSWD_DELETE, "a", 0, "" },
+	{ "comments are nobody's", "# one\n\na:\n", PASSWD_DELETE, "", PASSWD_NO_USER, NULL },
 };
 
 static void test_edits(void **state)

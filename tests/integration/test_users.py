@@ -242,6 +242,7 @@ def test_scram_takes_a_password_as_its_clients_make_it(user, accounts):
     (["add", "a b@vm1.vm"], None, 64, "no white space"),
     (["add", "a:b@vm1.vm"], None, 64, "none of :"),
     (["add", ""], None, 64, "the user name is empty"),
+    (["delete", ""], None, 64, "the user name is empty"),
     (["list", "x"], None, 64, "list"),
     (["list"], None, 74, "No such file or directory; posthouse user add makes it"),
 ])
