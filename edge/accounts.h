@@ -53,6 +53,7 @@ struct account {
 	const char *name; /* the login, as the source spells it */
 	struct slice
 		stored; /* "{SCHEME}rest" (edge/scheme.h), valid; "": nobody can log in by it */
+	bool is_closed; /* nologin: nor by anything else; stored is "" then */
 };
 
 /*

@@ -206,7 +206,8 @@ static int read_row(const struct map_row *row, const char *user, struct arena *a
 		return error_set(err, -EINVAL, "%s: a user name is too long", row->source);
 	ret->name = arena_strdup(arena, name);
 	ret->stored = SLICE("");
-	if (value_of(row, "nologin"))
+	ret->is_closed = value_of(row, "nologin") != NULL;
+	if (ret->is_closed)
 		return 0;
 	ret->stored = slice_from(with_scheme(row, value_of(row, "password"), arena));
 	if (ret->stored.len == 0)

@@ -3,7 +3,8 @@
  * has proved that it holds the key and that our CA has signed it, says who it
  * is. An e-mail address or a DNS name in it is the name of an account; of
  * several the client may choose by the authorization id, else the first that
- * is one counts. No password is looked at, so an account without one will do.
+ * is one counts. No password is looked at, so an account without one will do,
+ * unless it is closed for logins.
  */
 #include "edge/login.h"
 
@@ -59,7 +60,8 @@ static int try_name(struct edge_login *l, struct slice name)
 	if (login_set_user(l, name))
 		r = login_find_exactly(l, &arena, &account);
 	if (r == MAP_FOUND &&
-	    !slice_copy(slice_from(account.name), l->login_name, sizeof(l->login_name)))
+	    (account.is_closed ||
+	     !slice_copy(slice_from(account.name), l->login_name, sizeof(l->login_name))))
 		r = MAP_NOT_FOUND;
 	account_wipe(&account);
 	arena_done(&arena);

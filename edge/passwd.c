@@ -27,6 +27,7 @@
 struct user {
 	const char *name;
 	char *stored;
+	bool is_closed;
 	unsigned int line;
 };
 
@@ -124,6 +125,7 @@ static void add_user(struct table *table, const struct passwd_line *line, unsign
 	user = arena_alloc(&table->arena, sizeof(*user));
 	user->name = arena_slicedup(&table->arena, line->user);
 	user->stored = arena_slicedup(&table->arena, line->password);
+	user->is_closed = line->is_closed;
 	user->line = number;
 	strmap_put(&table->users, key, user);
 	count_user(table, user);
@@ -324,6 +326,7 @@ int passwd_find(struct passwd *passwd, const char *user, struct arena *arena, st
 	if (found) {
 		ret->name = arena_strdup(arena, found->name);
 		ret->stored = slice_from(arena_strdup(arena, found->stored));
+		ret->is_closed = found->is_closed;
 	}
 	pthread_mutex_unlock(&passwd->mutex);
 	return found ? MAP_FOUND : MAP_NOT_FOUND;

@@ -79,8 +79,10 @@ static int check_extra(struct slice line, struct passwd_line *ret, struct error 
 		if (passwd_extra_is_refused(name))
 			return error_set(err, -EINVAL, "the extra field %.*s " PASSWD_EXTRA_REFUSED,
 					 (int)name.len, name.ptr);
-		if (slice_equal(name, SLICE("nologin")))
+		if (slice_equal(name, SLICE("nologin"))) {
 			ret->password = SLICE("");
+			ret->is_closed = true;
+		}
 		if (slice_equal(name, SLICE("nopassword")))
 			ret->warning = "the extra field nopassword is not obeyed: nobody logs in "
 				       "here without a password";

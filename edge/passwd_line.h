@@ -14,12 +14,13 @@
 struct passwd_line {
 	struct slice user;     /* empty: an empty line, or a comment */
 	struct slice password; /* "{SCHEME}rest"; empty: nobody can log in by it */
+	bool is_closed;	       /* by nologin: nobody can log in by anything */
 	const char *warning;   /* likely not what is wanted; NULL: nothing */
 };
 
 /*
  * line has no line feed. Slices are within it. Errors do not quote the
- * password. With nologin among the extra fields the password is empty.
+ * password. With nologin among the extra fields the password is empty, too.
  */
 int passwd_line_parse(struct slice line, struct passwd_line *ret, struct error *err);
 

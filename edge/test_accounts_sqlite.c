@@ -128,6 +128,22 @@ static void test_users(void **state)
 	assert_int_equal(accounts_has(f->accounts, "carl@vm1.vm", &f->err), MAP_NOT_FOUND);
 }
 
+static void test_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct account account = { 0 };
+
+	write_file(f->cf, "dbpath = db\nquery = SELECT password, NULLIF(username, "
+			  "'null@vm1.vm') AS nologin FROM mailbox WHERE username = '%s'\n");
+	assert_return_code(accounts_open(f->passdb, &f->accounts, &f->err), 0);
+	assert_int_equal(accounts_find(f->accounts, "null@vm1.vm", &f->arena, &account, &f->err),
+			 MAP_FOUND);
+	assert_false(account.is_closed);
+	assert_int_equal(accounts_find(f->accounts, "alice@vm1.vm", &f->arena, &account, &f->err),
+			 MAP_FOUND);
+	assert_true(account.is_closed && account.stored.len == 0);
+}
+
 static void test_default_scheme(void **state)
 {
 	struct fixture *f = *state;
@@ -226,6 +242,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_users, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_default_scheme, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_locked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_files, setup, teardown),

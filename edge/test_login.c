@@ -625,6 +625,12 @@ static void test_external(void **state)
 	assert_int_equal(external(f, SLICE("")), 235);
 	assert_string_equal(f->user, "printer.vm1.vm");
 
+	/* A closed account; the next one counts. */
+	use(f, "alice@vm1.vm:" HASH "::::::nologin\ntest1@vm1.vm:\n");
+	assert_int_equal(external(f, SLICE("alice@vm1.vm")), 535);
+	assert_int_equal(external(f, SLICE("")), 235);
+	assert_string_equal(f->user, "test1@vm1.vm");
+
 	/* Nobody that we trust has signed it; out of its time; without names; none at all. */
 	f->tls.verified = false;
 	assert_string_equal(offer(f), "PLAIN");
