@@ -22,6 +22,13 @@ static bool parse(const struct login_client *who, struct certs_certificate *ret)
 	       now_s >= ret->not_before_s && now_s < ret->not_after_s;
 }
 
+/* A pattern is nobody; nor is an address a host, whatever a CA has signed. */
+static bool is_host(const struct certs_name *name)
+{
+	return name->type == CERTS_NAME_DNS && slice_find(name->text, '*') == name->text.len &&
+	       slice_find(name->text, '@') == name->text.len;
+}
+
 /* The names, with a blank behind each. */
 static void list_names(const struct certs_certificate *certificate, struct buf *out)
 {
@@ -32,7 +39,7 @@ static void list_names(const struct certs_certificate *certificate, struct buf *
 		buf_printf(out, "%.*s ", (int)email.len, email.ptr);
 	cursor = certificate->alt_names;
 	while (certs_next_name(&cursor, &name))
-		if (name.type == CERTS_NAME_DNS && slice_find(name.text, '*') == name.text.len)
+		if (is_host(&name))
 			buf_printf(out, "%.*s ", (int)name.text.len, name.text.ptr);
 }
 

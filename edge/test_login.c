@@ -625,6 +625,11 @@ static void test_external(void **state)
 	assert_int_equal(external(f, SLICE("")), 235);
 	assert_string_equal(f->user, "printer.vm1.vm");
 
+	/* What passes for a host's name, to a CA that looks at those alone. */
+	use(f, "carol@vm1.vm:{PLAIN}x\n");
+	assert_int_equal(external(f, SLICE("")), 535);
+	assert_int_equal(external(f, SLICE("carol@vm1.vm")), 535);
+
 	/* A closed account; the next one counts. */
 	use(f, "alice@vm1.vm:" HASH "::::::nologin\ntest1@vm1.vm:\n");
 	assert_int_equal(external(f, SLICE("alice@vm1.vm")), 535);

@@ -18,7 +18,7 @@
 #	nul		names "hub.example\0.attacker.example"
 #	client-only	may not be used by servers
 #	person		a client's: the e-mail addresses nobody@vm1.vm, alice@vm1.vm and
-#			test1@vm1.vm, and the name printer.vm1.vm
+#			test1@vm1.vm, and the names printer.vm1.vm and carol@vm1.vm
 #	old-person	the same with alice@vm1.vm alone; has expired
 #	server-only	may not be used by clients
 #	expired, future	not in their time
@@ -145,7 +145,7 @@ issue evil-sub-ca /O=Posthouse/CN=ca.example ca_cert evil-ca $past $later
 issue evil-sub /CN=hub.example leaf evil-sub-ca $past $later
 issue cn-only /CN=hub.example cn_leaf ca $past $later
 names=DNS:edge.example issue edge /CN=edge.example leaf ca $past $later
-names=email:nobody@vm1.vm,email:alice@vm1.vm,email:test1@vm1.vm,DNS:printer.vm1.vm \
+names=email:nobody@vm1.vm,email:alice@vm1.vm,email:test1@vm1.vm,DNS:printer.vm1.vm,DNS:carol@vm1.vm \
 	issue person /CN=Alice client_leaf ca $past $later
 names=email:alice@vm1.vm issue old-person /CN=Alice client_leaf ca $past $lately
 names=DNS:odd.example issue odd "/CN=$(printf 'Gr\303\274n "(x)"')" leaf ca $past $later
