@@ -59,12 +59,15 @@ static const char *login_of(const struct generation *g, struct explanation *e)
 {
 	struct map_result owners;
 	struct slice rest, owner;
+	const char *login = e->sender;
 	struct error err;
 
 	if (!e->sender || !e->sender[0])
 		return ""; /* any */
-	if (edge_find_owners(g->edge, e->sender, &e->arena, &owners, &err) != MAP_FOUND)
-		return edge_login_of(g->edge, e->sender, &e->arena);
+	if (edge_find_owners(g->edge, e->sender, &e->arena, &owners, &err) != MAP_FOUND) {
+		edge_login_of(g->edge, e->sender, &e->arena, &login, &err);
+		return login;
+	}
 	rest = slice_from(owners.value);
 	return slice_next_word(&rest, ", \t", &owner) ? arena_slicedup(&e->arena, owner)
 						      : e->sender;

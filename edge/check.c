@@ -26,7 +26,7 @@ static void check_login(struct edge *edge, const struct mta_client *client, cons
 	int r = edge_owns(edge, client->user, sender, &err);
 
 	if (r < 0)
-		lookup_failed(edge, "smtpd_sender_login_maps", sender, &err, ret);
+		lookup_failed(edge, NULL, sender, &err, ret);
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 0), "Ok");
 	else

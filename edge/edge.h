@@ -152,8 +152,12 @@ int edge_find_mailbox(struct edge *edge, const char *address, struct arena *aren
 int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 		     struct map_result *ret, struct error *err);
 
-/* The login that owns a sender address where there are no such maps: itself, or without extension. */
-const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena);
+/*
+ * The login that owns a sender address where there are no such maps: itself, or
+ * without extension. *ret is in the arena. 0, or an error: it may be an account.
+ */
+int edge_login_of(const struct edge *edge, const char *sender, struct arena *arena,
+		  const char **ret, struct error *err);
 
 /* Whether any mechanism is left by a filter, by demands, and by what is kept (edge/scheme.h). */
 bool edge_admits_any_mechanism(const char *filter, unsigned int security, unsigned int secrets);

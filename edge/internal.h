@@ -58,7 +58,11 @@ const char *edge_extension_of(const struct edge *edge, const char *address, stru
 /* Whether a client may relay without having logged in. */
 int edge_is_trusted(const struct edge *edge, const struct mta_client *client, struct error *err);
 
-/* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
+/*
+ * Whether login may send as sender: by the login map, a list of logins, or by
+ * being the same. MAP_FOUND, MAP_NOT_FOUND, or an error, which begins with the
+ * parameter's name.
+ */
 int edge_owns(struct edge *edge, const char *login, const char *sender, struct error *err);
 
 /*

@@ -294,16 +294,20 @@ int edge_find_owners(struct edge *edge, const char *sender, struct arena *arena,
 		       : MAP_NOT_FOUND;
 }
 
-const char *edge_login_of(const struct edge *edge, const char *sender, struct arena *arena)
+int edge_login_of(const struct edge *edge, const char *sender, struct arena *arena,
+		  const char **ret, struct error *err)
 {
-	struct edge_key a;
+	struct edge_key key;
 	const char *name;
+	int r = MAP_NOT_FOUND;
 
-	edge_key_read(edge, sender, arena, &a);
-	if (!a.bare)
-		return a.full;
-	return edge->accounts && find_name(edge, a.full, arena, &name, NULL) == MAP_FOUND ? a.full
-											  : a.bare;
+	edge_key_read(edge, sender, arena, &key);
+	if (key.bare && edge->accounts)
+		r = find_name(edge, key.full, arena, &name, err);
+	if (r < 0)
+		return r;
+	*ret = key.bare && r == MAP_NOT_FOUND ? key.bare : key.full;
+	return 0;
 }
 
 bool edge_has_user(const struct edge *edge, const char *user)
@@ -316,30 +320,48 @@ bool edge_has_user(const struct edge *edge, const char *user)
 	return has;
 }
 
-/* Whether login may send as sender: by the login map, a list of logins, or by being the same. */
+static bool is_login(const char *name, const char *login, struct arena *arena)
+{
+	return strcmp(smtp_address_fold(arena, name), smtp_address_fold(arena, login)) == 0;
+}
+
+static int owns_as_itself(const struct edge *edge, const char *login, const char *sender,
+			  struct arena *arena, struct error *err)
+{
+	const char *owner;
+	int r = edge_login_of(edge, sender, arena, &owner, err);
+
+	if (r < 0) {
+		error_prefix(err, "smtpd_sasl_passdb");
+		return r;
+	}
+	return is_login(owner, login, arena) ? MAP_FOUND : MAP_NOT_FOUND;
+}
+
+static int owns_by_map(struct edge *edge, const char *login, const char *sender,
+		       struct arena *arena, struct error *err)
+{
+	struct map_result result;
+	struct slice owners, owner;
+	int r = edge_find_owners(edge, sender, arena, &result, err);
+
+	if (r < 0)
+		error_prefix(err, "smtpd_sender_login_maps");
+	if (r != MAP_FOUND)
+		return r;
+	owners = slice_from(result.value);
+	while (slice_next_word(&owners, ", \t", &owner))
+		if (is_login(arena_slicedup(arena, owner), login, arena))
+			return MAP_FOUND;
+	return MAP_NOT_FOUND;
+}
+
 int edge_owns(struct edge *edge, const char *login, const char *sender, struct error *err)
 {
 	struct arena arena = { 0 };
-	struct map_result result;
-	struct slice owners, owner = slice_from(login);
-	int r = MAP_NOT_FOUND;
+	int r = edge->options.sender_login_maps ? owns_by_map(edge, login, sender, &arena, err)
+						: owns_as_itself(edge, login, sender, &arena, err);
 
-	if (!edge->options.sender_login_maps) {
-		if (strcmp(smtp_address_fold(&arena, login), edge_login_of(edge, sender, &arena)) ==
-		    0)
-			r = MAP_FOUND;
-		arena_done(&arena);
-		return r;
-	}
-	r = edge_find_owners(edge, sender, &arena, &result, err);
-	if (r == MAP_FOUND) {
-		r = MAP_NOT_FOUND;
-		owners = slice_from(result.value);
-		while (r == MAP_NOT_FOUND && slice_next_word(&owners, ", \t", &owner))
-			if (strcmp(smtp_address_fold(&arena, arena_slicedup(&arena, owner)),
-				   smtp_address_fold(&arena, login)) == 0)
-				r = MAP_FOUND;
-	}
 	arena_done(&arena);
 	return r;
 }

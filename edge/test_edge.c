@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <sqlite3.h>
+
 #include "base/macros.h"
 #include "edge/edge.h"
 
@@ -187,12 +189,57 @@ static void test_extensions_of_accounts(void **state)
 	edge_free(edge);
 }
 
+static sqlite3 *execute(const char *path, const char *sql)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	return db;
+}
+
+/* While nobody can tell whether alice+x is an account of its own, it is not alice's. */
+static void test_extension_or_account(void **state)
+{
+	struct fixture *f = *state;
+	struct net_address address;
+	struct mta_client client = { .address = &address, .hello = "", .user = "alice@vm1.vm" };
+	struct smtp_status status;
+	struct edge *edge = NULL;
+	char passdb[100], db[100];
+	FILE *cf = fopen(f->users, "we");
+	sqlite3 *lock;
+
+	fputs("dbpath = db\nquery = SELECT password FROM mailbox WHERE username = '%s'\n", cf);
+	fclose(cf);
+	snprintf(db, sizeof(db), "%s/db", f->dir);
+	sqlite3_close(execute(db, "CREATE TABLE mailbox (username, password);"
+				  "INSERT INTO mailbox VALUES ('alice@vm1.vm', '{PLAIN}a'),"
+				  " ('alice+x@vm1.vm', '{PLAIN}x')"));
+	snprintf(passdb, sizeof(passdb), "sqlite:%s", f->users);
+	f->options.passdb = passdb;
+	f->options.recipient_delimiter = "+";
+	assert_return_code(edge_new(&f->options, &edge, NULL), 0);
+	assert_true(net_address_parse_ip(SLICE("192.0.2.7"), 1, &address));
+	edge_policy.check_sender(edge, &client, "alice+y@vm1.vm", &status);
+	assert_int_equal(status.code, 250);
+	edge_policy.check_sender(edge, &client, "alice+x@vm1.vm", &status);
+	assert_int_equal(status.code, 553);
+	lock = execute(db, "BEGIN EXCLUSIVE");
+	edge_policy.check_sender(edge, &client, "alice+x@vm1.vm", &status);
+	assert_int_equal(status.code, 451);
+	sqlite3_close(lock);
+	edge_free(edge);
+	unlink(db);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_who_may_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extensions_of_accounts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_extension_or_account, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
