@@ -87,6 +87,7 @@ class LocalPosthouse(Posthouse):
         self.boxes = Mailboxes(self.directory / "mail", options.mailboxes, self.owner)
 
     def owner_lines(self):
+        """Of the configuration."""
         return ""
 
     def start(self):
@@ -118,6 +119,23 @@ smtpd_tls_key_file = {self.certs.key}
         for name in ("queue", "run"):
             (self.directory / name).mkdir(exist_ok=True)
         self.launch([str(self.binary), "-c", str(self.config), "run"])
+
+
+class CarriedPosthouse(LocalPosthouse):
+    """The same with mailboxes of another account: its carrier writes them."""
+
+    name = "posthouse-carried"
+    owner = ("nobody", "nogroup")
+
+    @staticmethod
+    def problem(options):
+        return Posthouse.problem(options) or (
+            None if os.geteuid() == 0 else "only root can write mailboxes of others")
+
+    def owner_lines(self):
+        stat = os.stat(self.boxes.base)
+        return (f"virtual_uid_maps = static:{stat.st_uid}\n"
+                f"virtual_gid_maps = static:{stat.st_gid}")
 
 
 class LocalPostfix(Postfix):
