@@ -106,18 +106,42 @@ void inbound_mail(void *arg, const struct smtp_mail *mail)
 	smtp_server_answer(s->server, &status);
 }
 
+static void answer_taken(struct inbound *s, const struct smtp_status *status)
+{
+	if (smtp_status_class(status) == SMTP_DELIVERED && s->accepted++ == 0)
+		maillog_client(options_of(s)->log, s->message->name, &s->peer, s->login_mechanism,
+			       s->client.user);
+	smtp_server_answer(s->server, status);
+	s->rcpt = NULL;
+}
+
+static void answer_later(struct loop_task *task)
+{
+	struct inbound *s = CONTAINER_OF(task, struct inbound, rcpt_task);
+
+	s->rcpt_awaited = false;
+	if (s->stream)
+		answer_taken(s, &s->rcpt_status);
+	inbound_resume(s);
+}
+
+/*
+ * A thousand lookups for a list, and there may be a thousand of those in what
+ * the client has sent: between two of them the others have their turn.
+ */
 void inbound_take_recipient(struct inbound *s, const struct smtp_rcpt *rcpt)
 {
-	const struct mta_options *options = options_of(s);
 	struct smtp_status status;
 
 	s->rcpt = rcpt->recipient;
-	recipients_add(options, s->message, rcpt, &status);
-	if (smtp_status_class(&status) == SMTP_DELIVERED && s->accepted++ == 0)
-		maillog_client(options->log, s->message->name, &s->peer, s->login_mechanism,
-			       s->client.user);
-	smtp_server_answer(s->server, &status);
-	s->rcpt = NULL;
+	if (recipients_add(options_of(s), s->message, rcpt, &status) == 1) {
+		answer_taken(s, &status);
+		return;
+	}
+	s->rcpt_status = status;
+	s->rcpt_task = (struct loop_task){ .run = answer_later };
+	s->rcpt_awaited = true;
+	loop_post(s->worker->loop, &s->rcpt_task);
 }
 
 static void answer_rcpt(struct inbound *s, const struct smtp_rcpt *rcpt,
@@ -127,7 +151,8 @@ static void answer_rcpt(struct inbound *s, const struct smtp_rcpt *rcpt,
 		smtp_server_answer(s->server, status);
 	else if (!inbound_verify(s, rcpt))
 		inbound_take_recipient(s, rcpt);
-	s->rcpt = NULL;
+	if (!s->rcpt_awaited)
+		s->rcpt = NULL;
 }
 
 static void check_rcpt(struct inbound *s, const char *recipient, struct smtp_status *ret)

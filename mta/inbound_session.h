@@ -59,6 +59,7 @@ struct inbound {
 	struct smtp_rcpt rcpt_asked;   /*   in the message's arena */
 	struct smtp_status rcpt_status;
 	bool rcpt_awaited;
+	struct loop_task rcpt_task; /* to answer it when others have had their turn */
 	struct trace_scanner scanner;
 	bool is_completed; /* by completion: it is from a user of ours */
 	struct completion completion;

@@ -19,7 +19,8 @@
  * message has all of its addresses already; else it has none of them, and
  * the status says why (451 4.3.0: nobody knows now; 451 4.6.0: too many;
  * 452 4.5.3: too many beside those that it has).
- * Blocks as much as lookups do (maps/map.h).
+ * Blocks as much as lookups do (maps/map.h), of each member of an alias.
+ * Returns how many addresses it stands for; 0: it was refused.
  */
-void recipients_add(const struct mta_options *options, struct queue_message *m,
-		    const struct smtp_rcpt *rcpt, struct smtp_status *ret);
+size_t recipients_add(const struct mta_options *options, struct queue_message *m,
+		      const struct smtp_rcpt *rcpt, struct smtp_status *ret);

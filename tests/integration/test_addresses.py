@@ -4,6 +4,7 @@ Expansion is compared with a real Postfix's: the same table, and mail for the sa
 whom its cleanup(8) expands into its queue, where nothing is delivered.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -256,6 +257,25 @@ def test_lists_by_many_names(site):
         assert [code for code, _ in answers] == [250] * 11 + [452] * 2
         assert answers[-1][1] == b"4.5.3 Error: too many recipients"
         assert client.rcpt("alice@vm1.vm")[0] == 250
+
+
+def test_a_list_asked_for_again_and_again(site):
+    """A thousand lookups each time, and thousands of times in one go: others are served between."""
+    many = ", ".join(f"m{i}@vm9.vm" for i in range(1000))
+    host = site.edge(workers=1, virtual_alias_maps=f"inline:{{ {{list@vm1.vm = {many}}} }}")
+    once = f"MAIL FROM:<{OUTSIDE}>\r\n" + "RCPT TO:<list@vm1.vm>\r\n" * 990 + "RSET\r\n"
+    with socket.create_connection((HOST, host.port()), timeout=PATIENCE_S) as client:
+        client.recv(1024)
+        client.sendall(("EHLO client.example\r\n" + once * 3).encode())
+        got = client.recv(1024)
+        with dialogue(host) as other:
+            assert other.mail(OUTSIDE)[0] == 250
+            assert other.rcpt("alice@vm1.vm")[0] == 250
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                got += client.recv(65536)
+    assert got.count(b"250 2.1.5 Ok") < 3 * 990
 
 
 def test_dsn_of_members(edge):
