@@ -9,6 +9,7 @@ import pytest
 from clients import connect, relay, submit
 from dovecot import imap_messages, pop3_messages, why_not
 from examples import Example
+from test_auth import scram
 
 ALICE, TEST1 = "alice@vm1.vm", "test1@vm1.vm"
 
@@ -113,6 +114,18 @@ def test_who_may_log_in(pair, certs, mechanism):
     edge.wait_for(f"SASL {mechanism} authentication failed: .*, sasl_username={ALICE}")
     log = edge.server.log()
     assert "wrong" not in log and "smtpd_sasl_passdb:" not in log
+
+
+@pytest.mark.parametrize("name", ["SCRAM-SHA-256", "SCRAM-SHA-1"])
+def test_scram(pair, certs, name):
+    """Its server proves itself through us; channel bindings it cannot know, so there is no -PLUS."""
+    pair.start_dovecot(more="auth_mechanisms = plain scram-sha-256 scram-sha-1\n" + NO_DELAY)
+    edge = pair.start_edge()
+    assert offered(certs, edge) == {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-1"}
+    with connect(certs, edge.port("submission")) as client:
+        assert scram(client, name, ALICE, "wrong") == 535
+        assert scram(client, name, ALICE, "alice") == 235
+        assert client.mail(ALICE)[0] == 250
 
 
 def test_the_login_is_the_sender(pair, certs):
