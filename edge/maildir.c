@@ -7,7 +7,7 @@
  * one syncfs() per file system and step instead of an fsync() for each file:
  * a journal is written once either way, but it is waited for once, too. Below
  * GROUP_MIN files it is fsync(), as syncfs() writes what others have written
- * to that file system as well.
+ * to that file system as well; and where syncfs() may mean less than fsync().
  */
 #include "edge/maildir.h"
 
@@ -20,12 +20,19 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#endif
 
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "edge/maildir_quota.h"
 
-#define GROUP_MIN 4
+#define GROUP_MIN  4
+#define TURN_US	   200	/* between two looks whether it is our turn */
+#define TURN_TRIES 5000 /* for all mails of a commit together: a second */
+#define ZFS_MAGIC  0x2fc12fc1
 
 #ifdef O_PATH
 #define OPEN_ON_THE_WAY O_PATH /* no right to list it is needed */
@@ -282,15 +289,38 @@ static void set_synced(struct maildir_mail *mail, int r)
 	fail(mail, &err);
 }
 
+#ifdef __linux__
+/* A kernel hands its pages to a server (FUSE, 9p, CIFS), and does not tell it to sync them. */
+static bool syncs_as_a_whole(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	switch ((unsigned long)fs.f_type) {
+	case BTRFS_SUPER_MAGIC:
+	case EXT4_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+	case TMPFS_MAGIC:
+	case XFS_SUPER_MAGIC:
+	case ZFS_MAGIC:
+		return true;
+	}
+	return false;
+}
+#endif
+
 /* Errors of files that were written before are told to descriptors that were open then: tmp is. */
 static int sync_file_system(const struct maildir_mail *mail)
 {
 #ifdef __linux__
-	return syncfs(mail->tmp) < 0 ? -errno : 0;
+	if (syncs_as_a_whole(mail->tmp))
+		return syncfs(mail->tmp) < 0 ? -errno : 0;
 #else
 	(void)mail;
-	return -ENOSYS;
 #endif
+	return -ENOSYS;
 }
 
 /* From mails[0] on, those of its file system that still have to be; is_done tells which have not. */
@@ -320,7 +350,9 @@ static void sync_mails(struct maildir_mail *mails, size_t count, which_fd *fd_of
 	for (size_t i = 0; i < count; i++) {
 		struct stat st = { 0 };
 
-		is_done[i] = fd_of(&mails[i]) < 0 || fstat(fd_of(&mails[i]), &st) < 0;
+		if (fd_of(&mails[i]) >= 0 && fstat(fd_of(&mails[i]), &st) < 0)
+			set_synced(&mails[i], -errno);
+		is_done[i] = fd_of(&mails[i]) < 0;
 		devices[i] = st.st_dev;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -371,18 +403,29 @@ static int move_within_quota(struct maildir_mail *mail, struct error *err)
 
 /*
  * Threads that deliver into one of our mailboxes take turns, so that what one counts is
- * neither missed nor counted twice by another. Where there are no such locks it goes without.
- * Not in mailboxes of others, who could keep us waiting: there is but one process for those.
+ * neither missed nor counted twice by another. Where there are no such locks it goes without,
+ * and where the turn does not come: whoever may read the directory can lock it, and keep it so.
+ * Not in mailboxes of others, who would do that: there is but one process for those.
  */
+static void wait_for_turn(int dir, unsigned int *tries)
+{
+	const struct timespec pause = { .tv_nsec = TURN_US * 1000 };
+
+	while (flock(dir, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK && *tries > 0) {
+		nanosleep(&pause, NULL);
+		--*tries;
+	}
+}
+
 static int move_in_turn(struct maildir_mail *mail, const struct maildir_commit *how,
-			struct error *err)
+			unsigned int *tries, struct error *err)
 {
 	int r = how->become ? how->become(how->arg, mail, err) : 0;
 
 	if (r < 0)
 		return r;
 	if (!how->become)
-		flock(mail->dir, LOCK_EX);
+		wait_for_turn(mail->dir, tries);
 	r = move_within_quota(mail, err);
 	if (!how->become)
 		flock(mail->dir, LOCK_UN);
@@ -403,11 +446,12 @@ static void close_mail(struct maildir_mail *mail, const struct maildir_commit *h
 
 void maildir_commit(struct maildir_mail *mails, size_t count, const struct maildir_commit *how)
 {
+	unsigned int tries = TURN_TRIES;
 	struct error err;
 
 	sync_mails(mails, count, fd_of_file);
 	for (size_t i = 0; i < count; i++)
-		if (mails[i].result == 0 && move_in_turn(&mails[i], how, &err) < 0)
+		if (mails[i].result == 0 && move_in_turn(&mails[i], how, &tries, &err) < 0)
 			fail(&mails[i], &err);
 	sync_mails(mails, count, fd_of_new);
 	for (size_t i = 0; i < count; i++)

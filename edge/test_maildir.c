@@ -10,9 +10,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -42,6 +45,30 @@ int fsync(int fd)
 	if (synced && len > 0)
 		buf_printf(synced, "\n%.*s\n", (int)len, path);
 	return (int)syscall(SYS_fsync, fd);
+}
+
+static const char *bad_name; /* fstat() fails for files whose path has that; NULL: none */
+static long file_system;     /* what fstatfs() says that there is; 0: what it is */
+
+int fstat(int fd, struct stat *st)
+{
+	char link[64], path[256] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (bad_name && readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, bad_name)) {
+		errno = ESTALE;
+		return -1;
+	}
+	return fstatat(fd, "", st, AT_EMPTY_PATH);
+}
+
+int fstatfs(int fd, struct statfs *fs)
+{
+	int r = (int)syscall(SYS_fstatfs, fd, fs);
+
+	if (file_system)
+		fs->f_type = (__typeof__(fs->f_type))file_system;
+	return r;
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -282,6 +309,66 @@ static void test_syncs(void **state)
 	buf_done(&paths);
 }
 
+static unsigned int deliver_many(struct fixture *f)
+{
+	struct maildir_place place = { .base = f->base, .path = "many/" };
+	struct maildir_mail mails[8];
+	struct buf paths = { 0 };
+	unsigned int count = 0;
+
+	deliver_short(f, "many/", 0);
+	synced = &paths;
+	for (size_t i = 0; i < ARRAY_SIZE(mails); i++) {
+		maildir_begin(&mails[i], &place, "h", &f->counter);
+		maildir_write(&mails[i], SLICE("mail\n"));
+	}
+	commit(mails, ARRAY_SIZE(mails));
+	for (size_t i = 0; i < ARRAY_SIZE(mails); i++)
+		assert_int_equal(mails[i].result, 0);
+	synced = NULL;
+	for (struct slice rest = buf_slice(&paths), path; slice_next_word(&rest, "\n", &path);)
+		count++;
+	buf_done(&paths);
+	return count;
+}
+
+/* FUSE's server, as an example, hears nothing of syncfs(): each file and directory by itself. */
+static void test_file_systems(void **state)
+{
+	file_system = 0xef53; /* ext4 */
+	assert_int_equal(deliver_many(*state), 0);
+	file_system = 0x65735546; /* FUSE */
+	assert_int_equal(deliver_many(*state), 16);
+	file_system = 0;
+}
+
+/* What cannot be looked at was not synced, and is not delivered. */
+static void test_not_synced(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(deliver_short(f, "a/", 0), 0);
+	bad_name = "/a/tmp/";
+	assert_int_equal(deliver_short(f, "a/", 0), -ESTALE);
+	bad_name = "/a/new";
+	assert_int_equal(deliver_short(f, "a/", 0), -ESTALE);
+	bad_name = NULL;
+}
+
+/* Who may read the directory of a mailbox may lock it, for as long as he likes. */
+static void test_locked(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(close_fdp) int fd = -1;
+	char path[100];
+
+	assert_int_equal(deliver_short(f, "a/", 1000), 0);
+	snprintf(path, sizeof(path), "%s/a", f->base);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_return_code(flock(fd, LOCK_SH | LOCK_NB), 0);
+	assert_int_equal(deliver_short(f, "a/", 1000), 0);
+}
+
 static const struct {
 	const char *path;
 	bool safe;
@@ -337,6 +424,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_deliver_binary, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syncs, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_file_systems, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_not_synced, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_locked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
 		cmocka_unit_test(test_paths),
 	};
