@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/macros.h"
@@ -30,6 +31,9 @@
 
 #define POOL_THREADS  "16" /* they wait for disks more than they compute */
 #define PID_FILE_MODE 0644
+
+#define QUEUE_TRIES    20
+#define QUEUE_PAUSE_NS 50000000
 
 void server_log_problem(void *arg, const struct config_problem *problem)
 {
@@ -144,10 +148,15 @@ static int open_queue(struct server *s, struct error *err)
 		.warn = on_queue_warning,
 		.warn_arg = s,
 	};
+	const struct timespec pause = { .tv_nsec = QUEUE_PAUSE_NS };
+	unsigned int tries = 0;
 	int r;
 
 	config_queue_options(s->current->config, &options);
-	r = queue_open(&options, &s->queue, err);
+	/* A command that works on the queue while no server runs has it for a moment. */
+	do
+		r = queue_open(&options, &s->queue, err);
+	while (r == -EBUSY && tries++ < QUEUE_TRIES && nanosleep(&pause, NULL) == 0);
 	if (r == 0)
 		queue_keep_ledger(s->queue, config_ledger_lifetime_s(s->current->config));
 	return r;

@@ -85,8 +85,14 @@ static int submit(struct sendmail *s)
 		return CLI_CONFIG;
 	}
 	code = sendmail_find_sender(s);
-	if (code == CLI_DONE)
-		code = s->options.mode == SENDMAIL_SMTP ? sendmail_smtp(s) : sendmail_message(s);
+	if (code != CLI_DONE)
+		return code;
+	sendmail_make_directories(s);
+	code = s->options.mode == SENDMAIL_SMTP ? sendmail_smtp(s) : sendmail_message(s);
+	if (code == CLI_DONE) {
+		sendmail_queue(s->config);
+		s->config = NULL;
+	}
 	return code;
 }
 

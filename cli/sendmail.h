@@ -22,6 +22,15 @@ int sendmail_message(struct sendmail *s);
 /* sendmail_smtp.c: so do those of an SMTP session on standard input and output. */
 int sendmail_smtp(struct sendmail *s);
 
+/* sendmail_queue.c: what has to be there for a message to be stored, where we may make it. */
+void sendmail_make_directories(const struct sendmail *s);
+
+/*
+ * Once a message is stored: if no server runs, and we may, take it into the
+ * queue. Becomes the server's account for good. Takes the config over.
+ */
+void sendmail_queue(struct config *config);
+
 /* mailq.c, newaliases.c */
 int sendmail_list(const struct config *config);
 int sendmail_aliases(const char *config_file, struct config *config);

@@ -111,9 +111,34 @@ def test_hub_relays_what_its_host_sends(site):
     assert mail.body.endswith(b"\r\n\r\nhi\r\n")
 
 
-def test_without_a_server_it_waits(site):
+def subjects(host, user="alice@vm1.vm"):
+    return sorted(re.findall(rb"\nSubject: (\S+)\n", b"".join(host.mailbox(user))))
+
+
+def test_without_a_server_it_is_queued(site):
     edge = site.edge()
     edge.stop()
+    edge.change(log_destination="file:log")
+    for number in range(3):
+        send(edge, "alice", text=f"Subject: {number}\n\n")
+    assert not waiting(edge) and not taken(edge)
+    assert [[recipient["address"] for recipient in message["recipients"]]
+            for message in edge.queue()] == [["alice@vm1.vm"]] * 3
+    log = (edge.directory / "log").read_text()
+    assert len(re.findall(r"/pickup\[\d+\]: \w+: uid=", log)) == 3
+    edge.change(log_destination=None)
+    edge.start()
+    for _ in range(3):
+        edge.delivered("alice@vm1.vm")
+    edge.stop()
+    assert subjects(edge) == [b"0", b"1", b"2"]
+
+
+def test_without_a_server_it_waits_where_it_cannot_be_queued(site):
+    """Others than root cannot; here it is the configuration that cannot be used."""
+    edge = site.edge()
+    edge.stop()
+    edge.change(workers="many")
     for number in range(3):
         send(edge, "alice", text=f"Subject: {number}\n\n")
     assert len(waiting(edge)) == 3
@@ -121,13 +146,25 @@ def test_without_a_server_it_waits(site):
     assert [line.strip() for line in lines[2:4]] == ["(waits for the server to take it)",
                                                      "alice@vm1.vm"]
     assert lines[-1] == "-- 0 Kbytes in 3 Requests."
+    edge.change(workers=2)
+    send(edge, "alice", text="Subject: 3\n\n")  # takes the others along
+    assert not waiting(edge) and not taken(edge)
+    assert len(edge.queue()) == 4
     edge.start()
-    for _ in range(3):
+    for _ in range(4):
         edge.delivered("alice@vm1.vm")
-    until(lambda: not waiting(edge) and not taken(edge), edge)
     edge.stop()
-    assert sorted(re.findall(rb"\nSubject: (\d)\n", b"".join(edge.mailbox("alice@vm1.vm")))) == [
-        b"0", b"1", b"2"]
+    assert subjects(edge) == [b"0", b"1", b"2", b"3"]
+
+
+def test_before_the_first_start(site):
+    edge = site.edge()
+    edge.stop()
+    shutil.rmtree(edge.directory / "queue")
+    send(edge, "alice")
+    assert len(edge.queue()) == 1
+    edge.start()
+    edge.delivered("alice@vm1.vm")
 
 
 def test_unknown_user_is_returned(site):
@@ -190,8 +227,9 @@ def test_exit_codes(site, tmp_path):
     empty.write_text("")
     fails(78, "must be able to read", "-C", str(empty), "alice")
     edge.stop()
-    shutil.rmtree(maildrop(edge))
-    fails(75, "the server makes it when it starts", "alice")
+    shutil.rmtree(edge.directory / "queue")
+    (edge.directory / "queue").touch()
+    fails(75, "Not a directory", "alice")
     assert call(edge, "sendmail", "--help").returncode == 0
     assert call(edge, "mailq", "--version").stdout.startswith(b"posthouse ")
 
