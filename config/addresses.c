@@ -8,9 +8,9 @@
 #include "config/state.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "base/macros.h"
+#include "edge/includes.h"
 #include "edge/members.h"
 #include "mta/domain_list.h"
 
@@ -20,9 +20,10 @@ static const char *const system_users[] = { "unix:passwd.byname", "proxy:unix:pa
 
 static int check_file(const struct member *member, struct error *err)
 {
-	if (member->kind == MEMBER_INCLUDE && access(member->text, F_OK) < 0)
-		return error_set(err, -errno, ":include:%s: %s", member->text, strerror(errno));
-	return 0;
+	struct error why;
+	int r = member->kind == MEMBER_INCLUDE ? include_check(member->text, &why) : 0;
+
+	return r < 0 ? error_set(err, r, ":include:%s", why.text) : 0;
 }
 
 /* Each member of a line; arg is whether it may name files to include. */

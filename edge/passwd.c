@@ -21,7 +21,6 @@
 #include "maps/lines.h"
 #include "maps/text.h"
 
-#define SETTLED_MS  1000
 #define SCHEMES_MAX 32
 
 struct user {
@@ -185,24 +184,16 @@ static void wipe(struct secret *secret)
 	free(secret->ptr);
 }
 
-static bool is_settled(const struct stat *st)
-{
-	int64_t changed_ms = (int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
-	int64_t now_ms = clock_wall_ms(&clock_system);
-
-	return now_ms < changed_ms || now_ms - changed_ms > SETTLED_MS;
-}
-
 /* Returns 0, TEXT_CHANGING, or an error. */
-static int read_version(const char *file, struct version *ret, struct secret *ret_text,
-			struct error *err)
+static int read_version(const char *file, int64_t wall_ms, struct version *ret,
+			struct secret *ret_text, struct error *err)
 {
 	*ret = (struct version){ 0 };
 	ret->trouble = text_read(file, file, &ret_text->ptr, &ret_text->len, &ret->stat, err);
 	if (ret->trouble != 0)
 		return ret->trouble;
 	ret->digest = XXH3_64bits(ret_text->ptr, ret_text->len);
-	ret->is_settled = is_settled(&ret->stat);
+	ret->is_settled = text_is_settled(&ret->stat, wall_ms);
 	return 0;
 }
 
@@ -215,7 +206,7 @@ int passwd_open(const char *file, struct passwd **ret_passwd, struct error *err)
 	if (!passwd || !(passwd->file = strdup(file)))
 		return error_set(err, -ENOMEM, "%s: out of memory", file);
 	pthread_mutex_init(&passwd->mutex, NULL);
-	r = read_version(file, &passwd->seen, &text, err);
+	r = read_version(file, clock_wall_ms(&clock_system), &passwd->seen, &text, err);
 	if (r == TEXT_CHANGING)
 		return error_set(err, -EAGAIN, "%s: is being written to", file);
 	if (r == 0)
@@ -248,13 +239,7 @@ static bool is_as_seen(const struct passwd *passwd)
 	       text_is_unchanged(&now, seen);
 }
 
-/* It may be in the middle of being written. */
-static bool is_suspect(const struct version *version, const struct secret *text)
-{
-	return !version->is_settled && (text->len == 0 || text->ptr[text->len - 1] != '\n');
-}
-
-int passwd_refresh(struct passwd *passwd, struct error *err)
+int passwd_refresh_at(struct passwd *passwd, int64_t wall_ms, struct error *err)
 {
 	CLEANUP(wipe) struct secret text = { 0 };
 	struct table *fresh = NULL, *old;
@@ -263,8 +248,9 @@ int passwd_refresh(struct passwd *passwd, struct error *err)
 
 	if (is_as_seen(passwd))
 		return MAP_NOT_CHANGED;
-	r = read_version(passwd->file, &now, &text, err);
-	if (r == TEXT_CHANGING || (r == 0 && is_suspect(&now, &text)))
+	r = read_version(passwd->file, wall_ms, &now, &text, err);
+	if (r == TEXT_CHANGING ||
+	    (r == 0 && text_is_part(&now.stat, slice_of(text.ptr, text.len), wall_ms)))
 		return MAP_NOT_CHANGED;
 	passwd->seen = now;
 	if (now.trouble == seen.trouble && now.digest == seen.digest)
@@ -280,6 +266,11 @@ int passwd_refresh(struct passwd *passwd, struct error *err)
 	pthread_mutex_unlock(&passwd->mutex);
 	table_free(old);
 	return 0;
+}
+
+int passwd_refresh(struct passwd *passwd, struct error *err)
+{
+	return passwd_refresh_at(passwd, clock_wall_ms(&clock_system), err);
 }
 
 int passwd_validate(struct slice text, const char *name, struct error *err)
@@ -299,7 +290,7 @@ void passwd_diagnose(const char *file, map_report *report, void *arg)
 	struct version version;
 	struct table *table = NULL;
 	struct error err = { 0 };
-	int r = read_version(file, &version, &text, &err);
+	int r = read_version(file, clock_wall_ms(&clock_system), &version, &text, &err);
 
 	if (r < 0)
 		report(arg, true, file, err.text);

@@ -25,6 +25,7 @@ int passwd_validate(struct slice text, const char *name, struct error *err);
 
 /* As those of edge/accounts.h; passwd_find() gives no errors. */
 int passwd_refresh(struct passwd *passwd, struct error *err);
+int passwd_refresh_at(struct passwd *passwd, int64_t wall_ms, struct error *err);
 int passwd_find(struct passwd *passwd, const char *user, struct arena *arena, struct account *ret);
 bool passwd_has_user(struct passwd *passwd, const char *user);
 unsigned int passwd_secrets(struct passwd *passwd);

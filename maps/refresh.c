@@ -22,16 +22,6 @@
 #include "maps/internal.h"
 #include "maps/text.h"
 
-#define SETTLED_MS 1000
-
-/* Nothing can be said about the age of a file whose last change is in the future. */
-static bool is_settled(const struct stat *st, int64_t wall_ms)
-{
-	int64_t changed_ms = (int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
-
-	return wall_ms < changed_ms || wall_ms - changed_ms > SETTLED_MS;
-}
-
 static bool is_same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && text_is_unchanged(a, b);
@@ -40,7 +30,7 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 void map_note_version(struct map *map, struct slice text, int64_t wall_ms)
 {
 	map->digest = XXH3_64bits(text.ptr, text.len);
-	map->is_settled = is_settled(&map->stat, wall_ms);
+	map->is_settled = text_is_settled(&map->stat, wall_ms);
 }
 
 /* The same trouble with the file is told but once. */
@@ -113,7 +103,7 @@ static int refresh(struct map *map, int64_t wall_ms, struct error *err)
 	map->trouble = 0;
 	if (r == TEXT_CHANGING)
 		return MAP_NOT_CHANGED;
-	if (!is_settled(&st, wall_ms) && (len == 0 || text[len - 1] != '\n'))
+	if (text_is_part(&st, slice_of(text, len), wall_ms))
 		return MAP_NOT_CHANGED;
 
 	map->stat = st;

@@ -14,6 +14,8 @@
 #include "base/escape.h"
 #include "maps/lines.h"
 
+#define SETTLED_MS 1000
+
 struct parser {
 	struct table *table;
 	char *base;
@@ -173,6 +175,19 @@ bool text_is_unchanged(const struct stat *a, const struct stat *b)
 	return a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
 	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
 	       a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* Nothing can be said about the age of a file whose last change is in the future. */
+bool text_is_settled(const struct stat *st, int64_t wall_ms)
+{
+	int64_t changed_ms = (int64_t)st->st_ctim.tv_sec * 1000 + st->st_ctim.tv_nsec / 1000000;
+
+	return wall_ms < changed_ms || wall_ms - changed_ms > SETTLED_MS;
+}
+
+bool text_is_part(const struct stat *st, struct slice text, int64_t wall_ms)
+{
+	return !text_is_settled(st, wall_ms) && (text.len == 0 || text.ptr[text.len - 1] != '\n');
 }
 
 /* Up to size bytes; fewer only at the end of the file. */

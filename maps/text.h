@@ -32,6 +32,18 @@ int text_read(const char *path, const char *name, char **ret_text, size_t *ret_l
 bool text_is_unchanged(const struct stat *a, const struct stat *b);
 
 /*
+ * Whether a file was left alone for a second: what is younger may change once
+ * more and have the same stat, as the clock of a file system is coarse.
+ */
+bool text_is_settled(const struct stat *st, int64_t wall_ms);
+
+/*
+ * Whether a text may be a part of what somebody is just writing in place: it is young, and
+ * empty, or ends in the middle of a line. Taken up as it is, it would send mail another way.
+ */
+bool text_is_part(const struct stat *st, struct slice text, int64_t wall_ms);
+
+/*
  * Takes over the text (and its one more byte). The error is that of the first
  * bad line, with its "NAME:LINE: "; report, when it is not NULL, is given
  * each of them.
