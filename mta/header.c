@@ -22,15 +22,21 @@ struct slice header_field_body(struct slice line)
 	return slice_skip(line, slice_find(line, ':') + 1);
 }
 
+/*
+ * By its beginning, however much of the line is there. A name with so many blanks
+ * behind it that no colon is in sight is one, too: what is to be dropped, as Bcc,
+ * must not become text.
+ */
 static bool is_field(struct slice line)
 {
 	size_t i = header_field_name(line).len;
 
+	line = slice_first(line, JUDGE_BYTES);
 	if (i == 0)
 		return false;
 	while (i < line.len && is_blank(line.ptr[i])) /* obsolete, but seen */
 		i++;
-	return i < line.len && line.ptr[i] == ':';
+	return i < line.len ? line.ptr[i] == ':' : i == JUDGE_BYTES && is_blank(line.ptr[i - 1]);
 }
 
 static enum header_line judge(struct header_reader *h, struct slice line)

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -107,6 +108,32 @@ static void test_long_line(void **state)
 	free(in);
 }
 
+/* "Bcc", blanks and a colon: the same however it is cut. */
+static void test_blanks_before_the_colon(void **state)
+{
+	static const size_t blanks[] = { 1, 1019, 1020, 1021, 1022, 1500, 3000 };
+	static const size_t steps[] = { 1, 7, 1000, 1024, 5000 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(blanks); i++) {
+		char *in = calloc(1, blanks[i] + 32);
+
+		sprintf(in, "Bcc%*s: a\r\n\r\nx\r\n", (int)blanks[i], "");
+		for (size_t j = 0; j < ARRAY_SIZE(steps); j++) {
+			struct buf kinds = { 0 }, all = { 0 };
+			char *got;
+
+			read_all(in, steps[j], &kinds, &all);
+			got = buf_steal_string(&kinds);
+			if (got[0] != 'F' || strchr(got, 'B'))
+				fail_msg("%zu blanks, step %zu: got %s", blanks[i], steps[j], got);
+			free(got);
+			buf_done(&all);
+		}
+		free(in);
+	}
+}
+
 static void test_fields(void **state)
 {
 	(void)state;
@@ -120,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lines),
 		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_blanks_before_the_colon),
 		cmocka_unit_test(test_fields),
 	};
 
