@@ -79,6 +79,16 @@ static unsigned int count(struct inbound *s, const struct mta_rates *rates, cons
 			 loop_now_ms(s->worker->loop));
 }
 
+/* No network is called so. However the user spells the name, it is one account. */
+static const char *key_of_user(const char *user, char *out, size_t out_size)
+{
+	snprintf(out, out_size, "user %s", user);
+	for (char *at = out; *at; at++)
+		if (*at >= 'A' && *at <= 'Z')
+			*at |= 32;
+	return out;
+}
+
 bool inbound_count_event(struct inbound *s, enum rate_event event, struct smtp_status *ret)
 {
 	const struct mta_options *options = s->view->options;
@@ -95,8 +105,7 @@ bool inbound_count_event(struct inbound *s, enum rate_event event, struct smtp_s
 	if (s->client.user && of_user->limits[event] > 0) {
 		char key[sizeof(s->user) + 8];
 
-		snprintf(key, sizeof(key), "user %s", s->client.user); /* no network is called so */
-		n = count(s, of_user, key, event);
+		n = count(s, of_user, key_of_user(s->client.user, key, sizeof(key)), event);
 		if (n > of_user->limits[event]) {
 			refuse(s, event, n, s->client.user, ret);
 			return false;

@@ -3,6 +3,7 @@
 import contextlib
 import smtplib
 import socket
+import sqlite3
 import ssl
 
 import pytest
@@ -172,6 +173,26 @@ def test_users(site, certs):
     with connect(certs, edge.port("smtp"), "none") as client:  # nobody is no user
         for _ in range(5):
             transact(client, "x@elsewhere.example", BOB, text(BOB))
+
+
+def test_a_user_is_one_by_every_spelling(site, certs):
+    """Where the source of accounts looks for a name without regard to case, and tells none."""
+    database, query = site.directory / "accounts.db", site.directory / "accounts.cf"
+    connection = sqlite3.connect(database)
+    connection.execute("create table mailbox (username text collate nocase, password text)")
+    connection.execute("insert into mailbox values (?, ?)", (ALICE, "{PLAIN}alice"))
+    connection.commit()
+    connection.close()
+    query.write_text(f"dbpath = {database}\n"
+                     "query = SELECT password FROM mailbox WHERE username = '%s'\n")
+    edge = site.edge(routes="* discard:\n", smtpd_sasl_passdb=f"sqlite:{query}",
+                     smtpd_user_message_rate_limit=1, smtpd_user_rate_time_unit=UNIT)
+    answers = []
+    for user in (ALICE, "aLICE@vm1.vm"):
+        with connect(certs, edge.port("submission")) as client:
+            client.login(user, "alice")
+            answers.append(client.mail(ALICE)[0])
+    assert answers == [250, 450]
 
 
 def test_counts_survive_a_reload(site, certs):
