@@ -231,6 +231,28 @@ static bool names_route(const char *recipient)
 	return false;
 }
 
+/* An alias may keep the local part ("@old @new"), and then hands a route on to another server. */
+static bool hands_route_on(struct edge *edge, const char *recipient)
+{
+	struct mta_expansion expansion = { 0 };
+	struct arena arena = { 0 };
+	struct smtp_status status;
+	bool hands_on = false;
+
+	edge_expand(edge, recipient, &arena, &expansion, &status);
+	for (size_t i = 0; i < expansion.count && !hands_on; i++)
+		hands_on = names_route(expansion.addresses[i]) &&
+			   edge_is_local(edge, smtp_address_domain(expansion.addresses[i]), NULL) !=
+				   MAP_FOUND;
+	arena_done(&arena);
+	return hands_on;
+}
+
+static void refuse_to_relay(const char *recipient, struct smtp_status *ret)
+{
+	smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
+}
+
 /* For mail that goes elsewhere: relay_domains are for anybody. */
 static void check_relay(struct edge *edge, const struct mta_client *client, enum edge_class class,
 			const char *recipient, struct smtp_status *ret)
@@ -247,7 +269,17 @@ static void check_relay(struct edge *edge, const struct mta_client *client, enum
 	else if (r == MAP_FOUND)
 		smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
 	else
-		smtp_status_set(ret, 554, ESC(5, 7, 1), "<%s>: Relay access denied", recipient);
+		refuse_to_relay(recipient, ret);
+}
+
+/* For mail to domains of our own. */
+static void check_own(struct edge *edge, const struct mta_client *client, enum edge_class class,
+		      const char *recipient, struct smtp_status *ret)
+{
+	check_known(edge, class, client->size, recipient, ret);
+	if (smtp_status_class(ret) == SMTP_DELIVERED && names_route(recipient) && !client->user &&
+	    edge_is_trusted(edge, client, NULL) != MAP_FOUND && hands_route_on(edge, recipient))
+		refuse_to_relay(recipient, ret);
 }
 
 /* The system's accounts may be on another host. */
@@ -274,5 +306,5 @@ void edge_check_recipient(void *arg, const struct mta_client *client, const char
 	else if (class == EDGE_CLASS_OTHER || class == EDGE_CLASS_RELAY)
 		check_relay(edge, client, class, recipient, ret);
 	else
-		check_known(edge, class, client->size, recipient, ret);
+		check_own(edge, client, class, recipient, ret);
 }

@@ -189,6 +189,50 @@ static void test_extensions_of_accounts(void **state)
 	edge_free(edge);
 }
 
+/* An alias that keeps the local part passes on no route of a stranger's. */
+static void test_routes_through_aliases(void **state)
+{
+	static const struct {
+		const char *client, *recipient;
+		int code;
+	} tries[] = {
+		{ "192.0.2.7", "bob@old.vm", 250 },
+		{ "192.0.2.7", "bob%vm9.vm@old.vm", 554 },
+		{ "192.0.2.7", "vm9.vm!bob@old.vm", 554 },
+		{ "192.0.2.7", "\"bob@vm9.vm\"@old.vm", 554 },
+		{ "192.0.2.7", "x!y@old.vm", 250 },
+		{ "192.0.2.7", "x!z@old.vm", 250 },
+		{ "10.0.0.9", "bob%vm9.vm@old.vm", 250 },
+	};
+	struct fixture *f = *state;
+	struct maps *aliases = NULL;
+	struct edge *edge = NULL;
+	char passdb[100];
+
+	snprintf(passdb, sizeof(passdb), "passwd-file:%s", f->users);
+	f->options.passdb = passdb;
+	assert_return_code(maps_open(SLICE("inline:{ @old.vm = @new.vm, x!y@old.vm = bob@new.vm, "
+					   "x!z@old.vm = x!z@vm1.vm, x!z@vm1.vm = alice@vm1.vm }"),
+				     "/", &aliases, NULL),
+			   0);
+	f->options.virtual_aliases = aliases;
+	assert_return_code(domains_open(SLICE("old.vm"), "/", &f->options.alias_domains, NULL), 0);
+	assert_return_code(edge_new(&f->options, &edge, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+		struct net_address address;
+		struct mta_client client = { .address = &address, .hello = "" };
+		struct smtp_status status;
+
+		assert_true(net_address_parse_ip(slice_from(tries[i].client), 1, &address));
+		edge_policy.check_recipient(edge, &client, "", tries[i].recipient, &status);
+		if (status.code != tries[i].code)
+			fail_msg("%s: %d %s", tries[i].recipient, status.code, status.text);
+	}
+	edge_free(edge);
+	domains_free(f->options.alias_domains);
+	maps_free(aliases);
+}
+
 static sqlite3 *execute(const char *path, const char *sql)
 {
 	sqlite3 *db = NULL;
@@ -239,6 +283,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_who_may_send, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_keys, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extensions_of_accounts, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_routes_through_aliases, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_extension_or_account, setup, teardown),
 	};
 
