@@ -6,6 +6,7 @@
 #include "edge/carrier.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -101,9 +102,16 @@ static void send_mail(struct carrier *carrier, struct carrier_mail *mail)
 		.limit_bytes = mail->limit_bytes,
 	};
 
+	const char *place = mail->user ? mail->user : mail->path;
+	bool is_long = strlen(place) >= PATH_MAX;
+
+	/* The carrier would take it for none of ours, and end: it gets a mail that it refuses. */
 	mail->result = 0;
-	send_frame(carrier, &frame, slice_from(mail->user ? mail->user : mail->path));
-	if (carrier->is_broken)
+	if (is_long)
+		mail->result = error_set(&mail->error, -ENAMETOOLONG,
+					 "the name of the mailbox has %zu bytes", strlen(place));
+	send_frame(carrier, &frame, is_long ? SLICE("") : slice_from(place));
+	if (carrier->is_broken || is_long)
 		return;
 	mail->result = mail_text_read(&mail->text, send_piece, carrier, &mail->error);
 	if (mail->result < 0)

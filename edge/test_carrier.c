@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -41,8 +42,10 @@ static void forget(void *arg)
 	(void)arg;
 }
 
+/* As in a server: the queue, and with it another thread, is there after the fork only. */
 static void start(struct fixture *f, const struct carrier_rights *rights)
 {
+	struct queue_options options = { .clock = &clock_system, .directory = f->queue_dir };
 	struct carrier_rights all = *rights;
 	struct error err;
 
@@ -50,15 +53,16 @@ static void start(struct fixture *f, const struct carrier_rights *rights)
 	all.mailbox_base = f->base;
 	carrier_stop(f->carrier);
 	f->carrier = NULL;
-	if (carrier_start(&all, forget, NULL, &f->carrier, &err) < 0)
+	queue_close(f->queue);
+	f->queue = NULL;
+	if (carrier_start(&all, forget, NULL, &f->carrier, &err) < 0 ||
+	    queue_open(&options, &f->queue, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct queue_options options = { .clock = &clock_system };
-	struct error err;
 
 	strcpy(f->dir, "/tmp/carrier.XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
@@ -67,9 +71,6 @@ static int setup(void **state)
 	snprintf(f->queue_dir, sizeof(f->queue_dir), "%s/queue", f->dir);
 	assert_return_code(mkdir(f->base, 0700), 0);
 	assert_return_code(chown(f->base, OWNER, GROUP), 0);
-	options.directory = f->queue_dir;
-	if (queue_open(&options, &f->queue, &err) < 0)
-		fail_msg("%s", err.text);
 	start(f, &(struct carrier_rights){ .minimum_uid = 1000, .home_mailbox = "Maildir/" });
 	*state = f;
 	return 0;
@@ -340,6 +341,29 @@ static void test_carrier_dies(void **state)
 	assert_non_null(strstr(mail.error.text, "restart"));
 }
 
+/* A map may say anything. One mail is refused for that, and no other suffers. */
+static void test_long_path(void **state)
+{
+	struct fixture *f = *state;
+	static char path[2 * CARRIER_TEXT_MAX];
+	struct carrier_mail mails[] = {
+		{ .path = path, .uid = OWNER, .gid = GROUP },
+		{ .user = path },
+		{ .path = "a/", .uid = OWNER, .gid = GROUP },
+	};
+
+	for (size_t i = 0; i < sizeof(path) - 1; i++)
+		path[i] = i % 2 ? '/' : 'a';
+	deliver(f, mails, ARRAY_SIZE(mails), 10);
+	assert_int_equal(mails[0].result, -ENAMETOOLONG);
+	assert_int_equal(mails[1].result, -ENAMETOOLONG);
+	assert_int_equal(mails[2].result, 0);
+	path[PATH_MAX] = '\0';
+	deliver(f, mails, ARRAY_SIZE(mails), 10);
+	assert_int_equal(mails[0].result, -ENAMETOOLONG);
+	assert_int_equal(mails[2].result, 0);
+}
+
 /* A SIGTERM to the whole group is the server's business. */
 static void test_signals(void **state)
 {
@@ -390,6 +414,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_frames, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_server_dies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_carrier_dies, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_path, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
 	};
