@@ -89,7 +89,8 @@ static int make_name(struct drop_writer *w, struct error *err)
 
 static int make_file(struct drop_writer *w, const char *directory, struct error *err)
 {
-	w->directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* It lies in a directory of the server's account, which is not to lead root elsewhere. */
+	w->directory = open(directory, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (w->directory < 0)
 		return fail(-errno, directory, err);
 	if (make_name(w, err) < 0)

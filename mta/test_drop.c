@@ -162,6 +162,19 @@ static void test_given_up(void **state)
 	assert_int_equal(drop_create("/nowhere", &envelope, &w, &err), -ENOENT);
 }
 
+/* Root sends mail too, and the server's account, taken over, could have put a link there. */
+static void test_link(void **state)
+{
+	struct place *p = *state;
+	struct drop_writer *w = NULL;
+	char link[sizeof(p->path) + 8];
+	struct error err;
+
+	snprintf(link, sizeof(link), "%s/link", p->path);
+	assert_return_code(symlink(p->path, link), 0);
+	assert_int_equal(drop_create(link, &envelope, &w, &err), -ENOTDIR);
+}
+
 static void put(struct place *p, const char *name, struct slice text)
 {
 	int fd;
@@ -277,8 +290,9 @@ static void test_lease(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_round_trip),	  TEST(test_null_sender), TEST(test_given_up),
-		TEST(test_changed_bytes), TEST(test_cut_files),	  TEST(test_lease),
+		TEST(test_round_trip), TEST(test_null_sender),	 TEST(test_given_up),
+		TEST(test_link),       TEST(test_changed_bytes), TEST(test_cut_files),
+		TEST(test_lease),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
