@@ -23,6 +23,12 @@
 #include "mta/intake.h"
 #include "mta/maillog.h"
 
+/*
+ * Whoever puts in file after file is not to keep root's cron job from ending, nor a server
+ * from its start, which needs the queue.
+ */
+#define ROUNDS_MAX 16
+
 /* Whether we are the server's account, or can become it. */
 static bool find_account(const struct config *config, struct privileges *ret)
 {
@@ -111,9 +117,9 @@ static void take_all(struct offline *offline, const struct mta_options *options)
 	struct round *round = memory_zeroed(sizeof(*round));
 
 	round->offline = offline;
-	while (take(round, options, INTAKE_RECOVER))
+	for (unsigned int i = 0; i < ROUNDS_MAX && take(round, options, INTAKE_RECOVER); i++)
 		;
-	while (take(round, options, INTAKE_NEW))
+	for (unsigned int i = 0; i < ROUNDS_MAX && take(round, options, INTAKE_NEW); i++)
 		;
 	free(round);
 }

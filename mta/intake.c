@@ -384,6 +384,7 @@ static void meet_new(struct places *p, struct intake *ret, const char *name)
 		queue_message_free(m);
 		return;
 	}
+	ret->files++;
 	take(p, ret, shown, m);
 }
 
@@ -469,7 +470,7 @@ static int each_name(struct places *p, enum intake_kind kind, struct intake *ret
 	while ((entry = readdir(directory)) != NULL) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
-		if (ret->count == INTAKE_MAX) {
+		if (ret->count == INTAKE_MAX || ret->files == INTAKE_FILES_MAX) {
 			ret->has_more = true;
 			break;
 		}

@@ -13,7 +13,8 @@
 
 #include "mta/mta.h"
 
-#define INTAKE_MAX 64 /* messages of one round */
+#define INTAKE_MAX	 64   /* messages of one round */
+#define INTAKE_FILES_MAX 1024 /* new files, with those that are none: a stop waits for the round */
 
 struct intake_item {
 	struct queue_message *message; /* the caller's */
@@ -25,8 +26,9 @@ struct intake_item {
 struct intake {
 	struct intake_item items[INTAKE_MAX];
 	unsigned int count;
-	bool has_more;	/* a further round at once will find something */
-	bool has_delay; /* something could not be taken now: recover later */
+	unsigned int files; /* that were taken, whatever came of them */
+	bool has_more;	    /* a further round at once will find something */
+	bool has_delay;	    /* something could not be taken now: recover later */
 	/* set by the caller: */
 	bool has_waited_long; /* what is delayed may be logged again */
 	bool sweeps;	      /* look for what was left by those who died while they wrote */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "mta/drop.h"
+#include "mta/intake.h"
 #include "mta/test_rig.h"
 
 struct place {
@@ -42,6 +43,20 @@ static unsigned int count_files(const struct place *p, const char *folder)
 	if (directory)
 		closedir(directory);
 	return count;
+}
+
+static void empty(const struct place *p, const char *folder)
+{
+	const struct dirent *entry;
+	char path[128];
+	DIR *directory;
+
+	snprintf(path, sizeof(path), "%s/%s", p->path, folder);
+	directory = opendir(path);
+	assert_non_null(directory);
+	while ((entry = readdir(directory)) != NULL)
+		unlinkat(dirfd(directory), entry->d_name, 0);
+	closedir(directory);
 }
 
 static int teardown(void **state)
@@ -159,15 +174,42 @@ static void test_leftovers(void **state)
 	rig_stop(p->rig, 1000);
 }
 
+/* Each round ends, however many files there are that nobody can use; and the next one goes on. */
+static void test_many_bad_files(void **state)
+{
+	const unsigned int count = INTAKE_FILES_MAX + 100;
+	struct intake intake = { .has_waited_long = true };
+	struct place *p = *state;
+	char path[128];
+	struct error err;
+	int fd;
+
+	for (unsigned int i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "%s/%u", p->path, i);
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+		assert_true(fd >= 0);
+		close(fd);
+	}
+	assert_int_equal(intake_collect(rig_options(p->rig), INTAKE_NEW, &intake, &err), 0);
+	assert_true(intake.has_more);
+	assert_int_equal(count_files(p, ""), 100);
+	intake_done(&intake);
+	rig_start(p->rig);
+	drop(p, "bob@local", 100);
+	rig_wait_log(p->rig, "to=<bob@local>");
+	rig_wait_queued(p->rig, 0);
+	rig_stop(p->rig, 1000);
+	assert_int_equal(count_files(p, DROP_BAD), count);
+	empty(p, DROP_BAD);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_more_than_a_round),
-		TEST(test_stop),
-		TEST(test_broken_disk),
-		TEST(test_leftovers),
+		TEST(test_more_than_a_round), TEST(test_stop),		 TEST(test_broken_disk),
+		TEST(test_leftovers),	      TEST(test_many_bad_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
