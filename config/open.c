@@ -258,6 +258,7 @@ static void open_all(struct config *config)
 	config_open_clients(config);
 	open_networks(config);
 	config_open_domains(config, CONFIG_RELAY_DOMAINS, &config->relay_domains);
+	config_check_relay_domains(config);
 	config_open_domains(config, CONFIG_RELAY_RECIPIENT_VERIFY, &config->verified_domains);
 	config_open_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, &config->relay_recipient_maps);
 	config_check_maps(config, CONFIG_RELAY_RECIPIENT_MAPS, config->relay_recipient_maps);

@@ -1,6 +1,6 @@
 /*
- * reach - domains that a hub takes mail for, and has forgotten to route; and those
- * that it is to ask about, and takes no mail for
+ * reach - domains that a hub takes mail for, and has forgotten to route; those
+ * that it is to ask about, and takes no mail for; and those that nobody has meant
  *
  * Without a line their mail goes to their MX, by default_transport: on a hub
  * with a transport map most likely a slip, and one that leads back to itself.
@@ -81,6 +81,32 @@ void config_check_reach(struct config *c)
 				      "the same holds for %u more", reach.lost - TOLD_MAX);
 	transport_free(reach.transport);
 	arena_done(&reach.arena);
+}
+
+/* ---- all domains there are ---- */
+
+static bool has_every_key(const struct domains *domains)
+{
+	for (size_t i = 0; i < domains_map_count(domains); i++)
+		if (map_has_every_key(domains_map_at(domains, i)))
+			return true;
+	return false;
+}
+
+/* A domain that nobody has (RFC 2606 section 2) is in them if all are. */
+void config_check_relay_domains(struct config *c)
+{
+	if (!c->relay_domains ||
+	    domain_list_has(c->relay_domains, SLICE("nobody.invalid"), NULL) != MAP_FOUND)
+		return;
+	if (has_every_key(c->relay_domains))
+		config_report_setting(c, CONFIG_RELAY_DOMAINS, CONFIG_ERROR,
+				      "%s: would let anybody relay to any domain",
+				      config_value(c, CONFIG_RELAY_DOMAINS));
+	else
+		config_report_setting(c, CONFIG_RELAY_DOMAINS, CONFIG_WARNING,
+				      "%s: seems to let anybody relay to any domain",
+				      config_value(c, CONFIG_RELAY_DOMAINS));
 }
 
 /* ---- domains that are to be verified ---- */

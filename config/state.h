@@ -154,7 +154,8 @@ void config_edge_addresses(const struct config *c, struct edge_options *ret);
 
 /* reach.c: warns of relay_domains that no line of transport_maps is for. Once both are open. */
 void config_check_reach(struct config *c);
-void config_check_verified(struct config *c); /* and what is in relay_recipient_verify alone */
+void config_check_verified(struct config *c);	   /* and what is in relay_recipient_verify alone */
+void config_check_relay_domains(struct config *c); /* and of all domains there are, as an error */
 
 /* The place of a file among those that problems are told of; the first call for it decides. */
 size_t config_rank_file(struct config *c, const char *file);
