@@ -95,19 +95,30 @@ static struct queue_recipient *find(const struct known *known, const char *addre
 	return NULL;
 }
 
+/* The strings of rcpt are the message's own. */
 static void add(const struct known *known, const char *address, const struct smtp_rcpt *rcpt,
 		unsigned int notify)
 {
-	struct queue_message *m = known->m;
 	struct queue_recipient *r = find(known, address);
 
 	if (r) {
 		r->notify = join_notify(r->notify, notify);
 		return;
 	}
-	r = queue_message_add_recipient(m, address, rcpt->original);
-	r->orcpt = arena_strdup(&m->arena, rcpt->orcpt);
+	r = queue_message_add_recipient(known->m, address, "");
+	r->original = rcpt->original;
+	r->orcpt = rcpt->orcpt;
 	r->notify = notify;
+}
+
+/* Once for all members: with what a client can write into them, thousands are megabytes. */
+static struct smtp_rcpt keep(struct queue_message *m, const struct smtp_rcpt *rcpt)
+{
+	struct smtp_rcpt kept = *rcpt;
+
+	kept.original = arena_strdup(&m->arena, rcpt->original);
+	kept.orcpt = arena_strdup(&m->arena, rcpt->orcpt);
+	return kept;
 }
 
 static void add_members(struct known *known, const struct mta_expansion *expansion,
@@ -131,6 +142,7 @@ size_t recipients_add(const struct mta_options *options, struct queue_message *m
 		.has_mailboxes = options->policy->deliver != NULL,
 		.arena = &arena,
 	};
+	struct smtp_rcpt kept;
 	bool is_taken;
 
 	smtp_status_set(ret, 250, ESC(2, 1, 5), "Ok");
@@ -141,10 +153,12 @@ size_t recipients_add(const struct mta_options *options, struct queue_message *m
 	    known.count + expansion.count > RECIPIENTS_MAX)
 		smtp_status_set(ret, 452, ESC(4, 5, 3), "Error: too many recipients");
 	is_taken = smtp_status_class(ret) == SMTP_DELIVERED;
+	if (is_taken)
+		kept = keep(m, rcpt);
 	if (is_taken && expansion.is_alias)
-		add_members(&known, &expansion, rcpt);
+		add_members(&known, &expansion, &kept);
 	else if (is_taken)
-		add(&known, rcpt->recipient, rcpt, rcpt->notify);
+		add(&known, rcpt->recipient, &kept, rcpt->notify);
 	arena_done(&arena);
 	return is_taken ? (expansion.is_alias ? expansion.count : 1) : 0;
 }
