@@ -14,6 +14,10 @@ The model, which is as strict as POSIX is, and ext4 and XFS are in their usual m
   has had. Only a rename never loses its file: it has one of the names, or both.
 - What is below a directory that has lost its name is gone.
 
+With journal=True it is less strict than POSIX, as ext4, XFS and Btrfs are: names are kept in order,
+and the fsync() of a file keeps those that came before it. Who may not open a directory has no
+other way to keep a name in it.
+
 Not in the model: sectors that tear, bits that flip, syncs that lie, and syncs that fail.
 """
 
@@ -118,7 +122,8 @@ class Disk:
     to be synced by somebody, through any number of lives of the process.
     """
 
-    def __init__(self, directory, shim):
+    def __init__(self, directory, shim, journal=False):
+        self._journal = journal
         self.directory = Path(directory).resolve()
         self.log = self.directory.with_name(self.directory.name + ".log")
         self.grave = self.directory.with_name(self.directory.name + ".grave")
@@ -247,7 +252,7 @@ class Disk:
         self._check_writes()
         share = rng.choice((0, 0, 1, 0.1, 0.5, 0.9))
         unit = rng.choice((SECTOR, PAGE))
-        is_ordered = rng.random() < 0.5
+        is_ordered = rng.random() < 0.5 or self._journal
         names = self._draw_names(rng, share, is_ordered)
         for inode, entries in self._writes.items():
             left = [e for e in entries if e.sequence > self._covered_of(inode)]
@@ -278,6 +283,8 @@ class Disk:
         return max(self._covered[inode], self._covered[0])
 
     def _is_covered(self, change):
+        if self._journal:
+            return change.sequence <= max(self._covered.values(), default=0)
         return change.sequence <= self._covered_of(change.directory)
 
     def _draw_prefix(self, rng, share):

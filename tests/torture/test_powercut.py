@@ -31,7 +31,7 @@ def run(disk, text, lie=""):
                    env={**os.environ, **disk.environment(0, lie)}, timeout=60)
 
 
-def outcomes(tmp_path, *texts, lie="", before=None):
+def outcomes(tmp_path, *texts, lie="", before=None, journal=False):
     """What may be left of what programs do, one after another: name -> contents, for each cut."""
     left = []
     for seed in range(CUTS):
@@ -39,7 +39,7 @@ def outcomes(tmp_path, *texts, lie="", before=None):
         (top / "disk").mkdir(parents=True)
         for name, data in (before or {}).items():
             (top / "disk" / name).write_bytes(data)
-        disk = Disk(top / "disk", os.environ["POWERCUT_SO"])
+        disk = Disk(top / "disk", os.environ["POWERCUT_SO"], journal)
         for text in texts:
             run(disk, text, lie)
             disk.collect()
@@ -106,6 +106,15 @@ def test_renamed_and_synced_stays(tmp_path):
     for left in outcomes(tmp_path, "os.mkdir('t'); os.mkdir('n'); sync('.'); put('t/a', b'x');"
                          "os.rename('t/a', 'n/b'); sync('n')"):
         assert left["n/b"] == b"x"
+
+
+def test_a_journal_keeps_names_with_a_file(tmp_path):
+    text = "put('a', b'x'); os.rename('a', 'b'); sync('b')"
+    for left in outcomes(tmp_path / "journal", text, journal=True):
+        assert left == {"b": b"x"}
+    assert {} in outcomes(tmp_path / "posix", text)
+    left = outcomes(tmp_path / "no-sync", "put('a', b'x'); os.rename('a', 'b')", journal=True)
+    assert {"a": b"x"} in left and {"b": b"x"} in left
 
 
 def test_removed_may_come_back(tmp_path):
