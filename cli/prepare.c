@@ -51,7 +51,9 @@ int prepare_directories(const struct privileges *privileges, const struct config
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		const char *path = config_value(config, directories[i].id);
+		bool is_needed = directories[i].id != CONFIG_VIRTUAL_MAILBOX_BASE ||
+				 config_has_mailboxes(config);
+		const char *path = is_needed ? config_value(config, directories[i].id) : NULL;
 		struct privileges owner = owner_of(privileges, config, directories[i].id);
 		int r = path ? privileges_make_directory(&owner, path, directories[i].mode, err)
 			     : 0;

@@ -199,6 +199,13 @@ void config_edge_options(const struct config *config, struct edge_options *ret);
  */
 bool config_carrier_rights(const struct config *config, struct carrier_rights *ret);
 
+/*
+ * False where each of virtual_mailbox_domains has a line in transport_maps that
+ * leads elsewhere, as to Dovecot's LMTP: then virtual_mailbox_base is not ours,
+ * and is neither made nor has to be writable.
+ */
+bool config_has_mailboxes(const struct config *config);
+
 /* The one owner of all virtual mailboxes, where virtual_uid_maps names just one. */
 bool config_mailbox_owner(const struct config *config, uid_t *ret_uid, gid_t *ret_gid);
 

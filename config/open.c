@@ -244,7 +244,12 @@ static void check_account(struct config *c)
 	config_check_queue_files(c);
 	config_check_drop_directory(c);
 	config_check_directory(c, CONFIG_RUN_DIRECTORY);
-	if (!config_is_given(c, CONFIG_VIRTUAL_UID_MAPS))
+}
+
+static void check_mailbox_base(struct config *c)
+{
+	if (!c->is_only_asked && !config_is_given(c, CONFIG_VIRTUAL_UID_MAPS) &&
+	    config_has_mailboxes(c))
 		config_check_directory(c, CONFIG_VIRTUAL_MAILBOX_BASE);
 }
 
@@ -267,6 +272,7 @@ static void open_all(struct config *config)
 	config_open_owners(config);
 	config_check_accounts(config);
 	open_transport(config);
+	check_mailbox_base(config);
 	config_check_reach(config);
 	config_check_verified(config);
 	config_open_logins(config);

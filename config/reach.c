@@ -1,6 +1,7 @@
 /*
  * reach - domains that a hub takes mail for, and has forgotten to route; those
- * that it is to ask about, and takes no mail for; and those that nobody has meant
+ * that it is to ask about, and takes no mail for; those that nobody has meant;
+ * and whether an edge writes any mailboxes below virtual_mailbox_base itself
  *
  * Without a line their mail goes to their MX, by default_transport: on a hub
  * with a transport map most likely a slip, and one that leads back to itself.
@@ -141,4 +142,38 @@ void config_check_verified(struct config *c)
 	if (c->relay_domains && c->verified_domains)
 		domains_visit(c->verified_domains, visit_verified, &reach);
 	arena_done(&reach.arena);
+}
+
+/* ---- domains whose mailboxes somebody else writes ---- */
+
+static int visit_mailboxes(void *arg, const char *domain, const char *value, const char *source)
+{
+	struct reach *reach = arg;
+	const struct transport_route *route = NULL;
+	bool is_ours;
+
+	(void)value;
+	(void)source;
+	if (transport_resolve(reach->transport,
+			      arena_printf(&reach->arena, "check-reach@%s%s",
+					   domain[0] == '.' ? "check-reach" : "", domain),
+			      &route, NULL) < 0)
+		return 1;
+	is_ours = transport_route_is_mailbox(route);
+	transport_route_unref(route);
+	return is_ours;
+}
+
+bool config_has_mailboxes(const struct config *c)
+{
+	struct reach reach = { 0 };
+	bool has;
+
+	if (!c->mailbox_domains || domains_map_count(c->mailbox_domains) > 0 ||
+	    transport_new(&c->transport, &reach.transport, NULL) < 0)
+		return true; /* what is in maps may change, and be patterns */
+	has = domains_visit(c->mailbox_domains, visit_mailboxes, &reach) != 0;
+	transport_free(reach.transport);
+	arena_done(&reach.arena);
+	return has;
 }

@@ -101,6 +101,21 @@ def test_submitted_here_read_there(pair, certs):
     assert len(imap_messages(dovecot, certs, ALICE)) == 1
 
 
+def test_mailboxes_are_dovecots(pair, open_path):
+    """virtual_mailbox_base is not made, which would shut Dovecot's account out, and may be another's."""
+    base = open_path / "theirs"
+    edge = pair.start_edge(virtual_mailbox_base=base)
+    assert not base.exists()
+    base.mkdir()
+    base.chmod(0o500)
+    got = edge.command("check")
+    assert got.returncode == 0 and b"virtual_mailbox_base" not in got.stdout, got.stdout
+    edge.server.stop()
+    edge.start()
+    edge.configure(**edge.parameters, virtual_mailbox_domains="vm1.vm, vm2.vm")
+    assert b"may not write there" in edge.command("check").stdout
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
 def test_who_may_log_in(pair, certs, mechanism):
     pair.start_dovecot(more="auth_mechanisms = plain login cram-md5 anonymous external\n"
