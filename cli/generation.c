@@ -89,6 +89,15 @@ int generation_prepare(struct generation *g, const struct mta_options *shared,
 	return 0;
 }
 
+/* Of a file there is what was read before; a database and Dovecot are asked each time. */
+static bool is_read_as_whole(const struct generation *g)
+{
+	static const char file[] = "passwd-file:";
+
+	return strncmp(config_value(g->config, CONFIG_SMTPD_SASL_PASSDB), file, sizeof(file) - 1) ==
+	       0;
+}
+
 static void refresh_users(struct generation *g, bool is_told)
 {
 	struct error err = { 0 };
@@ -98,7 +107,9 @@ static void refresh_users(struct generation *g, bool is_told)
 		return;
 	/* The same trouble every second would bury everything else. */
 	if (is_told && r < 0 && strcmp(err.text, g->edge_error.text) != 0)
-		log_write(g->options.log, NULL, LOG_LEVEL_ERROR, "smtpd_sasl_passdb: %s", err.text);
+		log_write(g->options.log, NULL, LOG_LEVEL_ERROR, "smtpd_sasl_passdb: %s%s",
+			  err.text,
+			  is_read_as_whole(g) ? "; the accounts read before stay in use" : "");
 	if (is_told && r == 0)
 		log_write(g->options.log, NULL, LOG_LEVEL_INFO,
 			  "smtpd_sasl_passdb: has changed and was taken up");

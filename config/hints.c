@@ -16,6 +16,7 @@
 #define USE_LISTEN    "use listen"
 #define BY_ROUTE      "use transport_maps or smtp_tls_policy_maps with "
 #define USE_TRANSPORT "use transport_maps"
+#define USE_LMTP      "leave it out for Maildirs, or use transport_maps: DOMAIN lmtp:unix:PATH"
 #define LOGIN_REFUSED "not needed here: a refused login defers, and one connection tries again"
 #define LOGIN_TLS     "not needed here: passwords never go without TLS; see smtp_sasl_mechanism_filter"
 #define FURTHER_HOPS  "put further next hops on the line of the route: relay:[a], [b]"
@@ -66,7 +67,7 @@ static const struct {
 	{ "inet_interfaces", USE_LISTEN },
 	{ "local_header_rewrite_clients", USERS_ONLY },
 	{ "local_destination_concurrency_limit", NOT_NEEDED },
-	{ "local_transport", USE_TRANSPORT },
+	{ "local_transport", USE_LMTP },
 	{ "mail_name", NOT_NEEDED },
 	{ "mail_owner", "use user" },
 	{ "mail_spool_directory", "use home_mailbox = Maildir/" },
@@ -152,7 +153,7 @@ static const struct {
 	{ "unknown_relay_recipient_reject_code", "not settable: 550" },
 	{ "unverified_recipient_reject_reason",
 	  "not available: clients are told what the next hop has said" },
-	{ "virtual_transport", USE_TRANSPORT },
+	{ "virtual_transport", USE_LMTP },
 };
 
 const char *config_hint(struct slice name)

@@ -106,6 +106,15 @@ void config_check_queue_files(struct config *c)
 	}
 }
 
+static bool has_queue(const char *directory)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return snprintf(path, sizeof(path), "%s/queue.db", directory) < (int)sizeof(path) &&
+	       stat(path, &st) == 0;
+}
+
 /*
  * What the server would make, and what somebody has made of it. Only of what is
  * there: it is made when the server starts.
@@ -123,8 +132,15 @@ void config_check_drop_directory(struct config *c)
 				      "%s: sendmail works for root and %s only, as others cannot "
 				      "get to " DROP_DIRECTORY " in there; chmod o+x %s",
 				      queue, account->pw_name, queue);
-	if (lstat(c->drop_directory, &st) < 0)
+	if (lstat(c->drop_directory, &st) < 0) {
+		/* Where a server has been it has made one. */
+		if (errno == ENOENT && has_queue(queue))
+			config_report_setting(c, CONFIG_QUEUE_DIRECTORY, CONFIG_WARNING,
+					      "%s: is missing, and nobody can send by sendmail; "
+					      "the server makes it when it starts",
+					      c->drop_directory);
 		return;
+	}
 	if (!S_ISDIR(st.st_mode) || st.st_uid != account->pw_uid)
 		config_report_setting(
 			c, CONFIG_QUEUE_DIRECTORY, CONFIG_ERROR,

@@ -155,8 +155,34 @@ static void check_reach(struct config *c)
 				      "is empty: this edge delivers to no mailbox");
 }
 
+/* Postfix has it so, too, and many a main.cf has such a line: # would be one of relay_domains. */
+static void check_comments(struct config *c)
+{
+	for (unsigned int i = 0; i < CONFIG_PARAMETER_COUNT; i++)
+		if (c->settings[i].raw && strstr(c->settings[i].raw, " # "))
+			config_report_setting(c, i, CONFIG_WARNING,
+					      "# and what is behind it are part of the value; a "
+					      "comment has a line of its own");
+}
+
+/* Postfix does not start then, but there the limit is that of a single mail in a Maildir. */
+static void check_quota(struct config *c, enum config_parameter_id id)
+{
+	const char *limit = config_given_value(c, id);
+
+	if (limit && config_value(c, CONFIG_MESSAGE_SIZE_LIMIT) && config_number(c, id) > 0 &&
+	    config_number(c, id) < config_number(c, CONFIG_MESSAGE_SIZE_LIMIT))
+		config_report_setting(c, id, CONFIG_WARNING,
+				      "%s is less than message_size_limit, %s: what fits into no "
+				      "empty mailbox is taken, and waits in vain",
+				      limit, config_value(c, CONFIG_MESSAGE_SIZE_LIMIT));
+}
+
 void config_check_rules(struct config *c)
 {
+	check_comments(c);
+	check_quota(c, CONFIG_VIRTUAL_MAILBOX_LIMIT);
+	check_quota(c, CONFIG_MAILBOX_SIZE_LIMIT);
 	check_accounts(c);
 	check_certificate(c);
 	check_sending_tls(c);

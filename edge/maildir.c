@@ -139,7 +139,8 @@ static int open_path(const struct maildir_place *place, bool sync, struct error 
 
 		close(fd);
 		if (next < 0)
-			return error_set(err, next, "%s/%s: %s", place->base, place->path,
+			return error_set(err, next, "cannot open or make %.*s, as user %lu: %s",
+					 (int)part.len, part.ptr, (unsigned long)geteuid(),
 					 strerror(-next));
 		fd = next;
 	}
@@ -368,8 +369,11 @@ static int check_quota(struct maildir_mail *mail, struct error *err)
 		return 0;
 	r = maildir_quota_check(mail->dir, mail->size, mail->place.limit_bytes, err);
 	if (r == MAILDIR_FULL)
-		return error_set(err, -EDQUOT, "the mailbox is full: %llu bytes do not fit",
-				 (unsigned long long)mail->size);
+		return error_set(
+			err, -EDQUOT,
+			"the mailbox is full: %llu bytes more would pass its limit of %llu",
+			(unsigned long long)mail->size,
+			(unsigned long long)mail->place.limit_bytes);
 	return r;
 }
 

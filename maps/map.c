@@ -27,6 +27,7 @@ static const struct {
 
 static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 {
+	static const char *const servers[] = { "mysql", "pgsql" };
 	const char *names[ARRAY_SIZE(types)], *near;
 	char shown[32];
 
@@ -38,6 +39,12 @@ static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 		return 0;
 	}
 	escape_cstr(name, shown, sizeof(shown));
+	for (size_t i = 0; i < ARRAY_SIZE(servers); i++)
+		if (slice_equal(name, slice_from(servers[i])))
+			return error_set(err, -EINVAL,
+					 "map type \"%s\" is not available; a database is "
+					 "sqlite:FILE.cf, with dbpath and the same query",
+					 shown);
 	near = nearest_name(shown, names, ARRAY_SIZE(names));
 	if (near)
 		return error_set(err, -EINVAL, "unknown map type \"%s\"; did you mean %s?", shown,

@@ -120,6 +120,9 @@ static const struct {
 	{ "ldap:ts",
 	  "unknown map type \"ldap\"; known: hash, texthash, lmdb, btree, inline, static, "
 	  "regexp, cidr, sqlite" },
+	{ "mysql:q.cf",
+	  "map type \"mysql\" is not available; a database is sqlite:FILE.cf, with dbpath and "
+	  "the same query" },
 	{ "regexp:none", "none: No such file or directory" },
 	{ "cidr:none", "none: No such file or directory" },
 	{ "sqlite:none", "none: No such file or directory" },

@@ -161,7 +161,10 @@ static void collected(struct loop_work *work)
 	if (has_trouble)
 		p->recover_ms = MIN(p->recover_ms, now(p) + RETRY_MS);
 	if (p->result < 0 && p->intake.has_waited_long)
-		log_write(p->view->options->log, "pickup", LOG_LEVEL_ERROR, "%s", p->error.text);
+		log_write(p->view->options->log, "pickup", LOG_LEVEL_ERROR,
+			  "%s; what sendmail leaves there waits%s", p->error.text,
+			  p->result == -ENOENT ? ": restart the server, which makes what is missing"
+					       : "");
 	if (has_trouble && p->intake.has_waited_long)
 		p->complain_ms = now(p) + COMPLAIN_MS;
 	if (p->result < 0)

@@ -355,7 +355,8 @@ def test_changed_accounts_are_taken_up(serve, tmp_path, certs):
     mark = server.mark()
     new.write_text("alice@vm1.vm:{ROT13}nyvpr::::::\n")
     new.rename(users)
-    assert "users:1: " in server.wait_for("error: smtpd_sasl_passdb: ", since=mark)
+    line = server.wait_for("error: smtpd_sasl_passdb: ", since=mark)
+    assert "users:1: " in line and line.endswith("; the accounts read before stay in use")
     assert log_in(server, certs, "alice@vm1.vm", "alice")
 
     new.write_text("alice@vm1.vm:{PLAIN}secret::::::\nbob@vm1.vm:{PLAIN}bob::::::\n")

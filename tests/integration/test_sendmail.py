@@ -381,6 +381,19 @@ def test_a_closed_directory_is_explained(open_edge):
     assert b"chmod o+x" in got.stdout
 
 
+def test_a_directory_that_is_gone_is_missed(site):
+    edge = site.edge()
+    mark = edge.server.mark()
+    maildrop(edge).rename(edge.directory / "gone")  # at once, and not part by part
+    edge.wait_for(r"pickup\[\d+\]: error: \S+/maildrop: No such file or directory; what sendmail "
+                  "leaves there waits: restart the server, which makes what is missing", since=mark)
+    assert (f"warning: queue_directory: {maildrop(edge)}: is missing, and nobody can send by "
+            "sendmail; the server makes it when it starts") in edge.command("check").stdout.decode()
+    edge.server.stop()
+    edge.start()
+    assert b"is missing" not in edge.command("check").stdout
+
+
 def test_modes_are_mended_at_the_start(site):
     edge = site.edge()
     edge.stop()
