@@ -169,11 +169,13 @@ static int make_folders(int dir, const struct maildir_place *place, struct error
 	return r < 0 ? error_set(err, r, "cannot make tmp, new and cur: %s", strerror(-r)) : 0;
 }
 
+/* AT_EACCESS: the carrier's real user is root, who without root's rights may not look. */
 static bool has_folders(int dir)
 {
-	return faccessat(dir, "tmp", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       faccessat(dir, "new", F_OK, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       faccessat(dir, "cur", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	const int flags = AT_SYMLINK_NOFOLLOW | AT_EACCESS;
+
+	return faccessat(dir, "tmp", F_OK, flags) == 0 && faccessat(dir, "new", F_OK, flags) == 0 &&
+	       faccessat(dir, "cur", F_OK, flags) == 0;
 }
 
 /* ---- one mail ---- */

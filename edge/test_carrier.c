@@ -19,8 +19,10 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/macros.h"
@@ -36,6 +38,18 @@ struct fixture {
 	struct queue *queue;
 	struct carrier *carrier;
 };
+
+/* Syncs of the carrier, which is another process; NULL: nobody wants to know. */
+static atomic_uint *sync_count;
+static pid_t our_pid;
+
+/* Comes before that of libc. */
+int fsync(int fd)
+{
+	if (sync_count && getpid() != our_pid)
+		atomic_fetch_add(sync_count, 1);
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static void forget(void *arg)
 {
@@ -151,6 +165,29 @@ static void test_owner(void **state)
 	assert_return_code(stat(folder, &st), 0);
 	assert_int_equal(st.st_uid, OWNER);
 	assert_int_equal(st.st_mode & 07777, 0700);
+}
+
+/* A Maildir that is there is not made again for each mail: the file and new/ are synced. */
+static void test_syncs(void **state)
+{
+	struct fixture *f = *state;
+	struct carrier_mail mail = { .path = "a/", .uid = OWNER, .gid = GROUP };
+
+	our_pid = getpid();
+	sync_count = mmap(NULL, sizeof(*sync_count), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(sync_count != MAP_FAILED);
+	start(f, &(struct carrier_rights){ .minimum_uid = 1000 });
+	deliver(f, &mail, 1, 10);
+	assert_int_equal(mail.result, 0);
+	atomic_store(sync_count, 0);
+	deliver(f, &mail, 1, 10);
+	assert_int_equal(mail.result, 0);
+	assert_int_equal(atomic_load(sync_count), 2);
+	carrier_stop(f->carrier);
+	f->carrier = NULL;
+	munmap(sync_count, sizeof(*sync_count));
+	sync_count = NULL;
 }
 
 /* Each gets its own result, and those that fail harm no other. */
@@ -408,6 +445,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_syncs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_together, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_forged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
