@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import re
 import tempfile
 
 import pytest
@@ -200,6 +201,29 @@ def test_config_of_what_is_not_there(posthouse, hub, name, message):
     assert got.stderr == f"posthouse: {message}\n"
     assert got.stdout == "mode = hub\n"
     assert got.returncode == 1
+
+
+def test_every_parameter_is_documented(posthouse, tmp_path):
+    """docs/parameters.md has each with its default in each mode, and no others."""
+    text = (pathlib.Path(__file__).resolve().parents[2] / "docs/parameters.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", text, re.MULTILINE))
+    in_words = {"mydomain", "myhostname", "queue_minfree", "user", "workers"}
+    for mode in ("hub", "edge"):
+        config = tmp_path / (mode + ".conf")
+        config.write_text(f"mode = {mode}\n")
+        got = posthouse("config", "-d", config=config).stdout
+        defaults = {name: value.strip() for name, value in
+                    (line.split(" =", 1) for line in got.splitlines())}
+        documented = {}
+        for name, default in rows.items():
+            by_mode = dict(re.findall(r"(hub|edge): (`[^`]*`|empty)", default))
+            if not by_mode or mode in by_mode:
+                value = by_mode.get(mode, default)
+                documented[name] = "" if value == "empty" else value.strip("`")
+        del documented["mode"]  # it has none
+        assert documented.keys() == defaults.keys()
+        for name in documented.keys() - in_words:
+            assert documented[name] == defaults[name], name
 
 
 @pytest.mark.parametrize("command", ["config", "run"])
