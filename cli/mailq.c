@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/escape.h"
 #include "cli/queue_view.h"
 
 #define REASON_WIDTH 76
@@ -93,6 +94,7 @@ static void print_file(struct mailq *q, int directory, const char *name, gid_t g
 {
 	struct arena arena = { 0 };
 	struct drop_envelope e;
+	char shown[128]; /* whoever has put it there may have given it any name */
 	struct error err;
 	struct stat st;
 	uint64_t size;
@@ -100,7 +102,8 @@ static void print_file(struct mailq *q, int directory, const char *name, gid_t g
 	int fd;
 
 	if (drop_open(directory, name, gid, 0, &arena, &e, &uid, &fd, &size, &err) == 0) {
-		print_head(q, name, size, fstat(fd, &st) == 0 ? st.st_mtime : 0, e.sender);
+		escape_cstr(slice_from(name), shown, sizeof(shown));
+		print_head(q, shown, size, fstat(fd, &st) == 0 ? st.st_mtime : 0, e.sender);
 		print_reason(q, "waits for the server to take it");
 		for (size_t i = 0; i < e.recipient_count; i++)
 			print_address(q, e.recipients[i]);

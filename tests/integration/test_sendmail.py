@@ -430,6 +430,17 @@ def drop_file(sender="alice@vm1.vm", recipients=("alice@vm1.vm",), body=b"Subjec
             lines + text + b"\n" + body)
 
 
+def test_mailq_shows_no_name_as_it_is(site):
+    """Root looks at it, on a terminal, and anybody can name a file."""
+    edge = site.edge()
+    edge.stop()
+    (maildrop(edge) / "x\x1b]0;title\x07\ny").write_bytes(drop_file())
+    got = call(edge, "mailq")
+    assert got.returncode == 0, got.stderr
+    assert b"x?]0;title? y " in got.stdout
+    assert not set(got.stdout) & {0x1b, 7}
+
+
 BAD_FILES = {
     "empty": b"",
     "text": b"To: alice\n\nhello\n",
