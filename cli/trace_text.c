@@ -108,7 +108,12 @@ static void show_route(struct buf *out, const struct queue_ledger_row *row)
 		return;
 	append_named(out, "    route     ", row->transport, "");
 	append_named(out, " ", row->next_hop, "");
-	append_named(out, ", as ", row->source, " says");
+	if (strcmp(row->source, "local") == 0)
+		buf_append_string(out, ", as the domain is this host's");
+	else if (strcmp(row->source, "default") == 0)
+		buf_append_string(out, ", by default");
+	else
+		append_named(out, ", as ", row->source, " says");
 	buf_append_string(out, "\n");
 }
 

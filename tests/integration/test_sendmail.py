@@ -84,6 +84,8 @@ def test_a_message_goes_out_at_once(site):
                      re.IGNORECASE)
     assert mail.endswith(b"\n\nhello\n.\nbye\n")
     assert b"From x" not in mail
+    assert (b"\n    route     virtual, as the domain is this host's\n"
+            in edge.command("trace", "alice@vm1.vm").stdout)
 
 
 def test_recipients_of_the_header(site):
