@@ -439,6 +439,9 @@ static void test_rights(void **state)
 	assert_true(has_caps);
 	snprintf(path, sizeof(path), "/proc/%ld/fd", (long)f->carrier->pid);
 	assert_int_equal(count_files(path), 2); /* the socket, standard error */
+	snprintf(path, sizeof(path), "/proc/%ld/cwd", (long)f->carrier->pid);
+	assert_int_equal(readlink(path, line, sizeof(line)), 1);
+	assert_int_equal(line[0], '/');
 }
 
 int main(void)
