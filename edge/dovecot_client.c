@@ -523,7 +523,7 @@ static void free_exchange(struct login *login)
 	free(x);
 }
 
-static const struct login_methods methods = { step, cancel, free_exchange };
+static const struct login_methods methods = { step, cancel, NULL, free_exchange };
 
 struct login *dovecot_auth_begin(struct dovecot_auth *auth, const struct login_request *request)
 {

@@ -208,7 +208,7 @@ static void step(struct login *login, struct slice response)
 		l->mechanism->take(l, response);
 }
 
-/* Hashing cannot be broken off, and does not last. Waiting can. */
+/* Hashing cannot be broken off, and does not last. Waiting can; so leave() is the same. */
 static void cancel(struct login *login)
 {
 	struct edge_login *l = CONTAINER_OF(login, struct edge_login, login);
@@ -251,7 +251,7 @@ static void begin(struct edge_login *l, const struct slice *initial)
 
 static struct login *login_new(struct edge *edge, const struct login_request *request)
 {
-	static const struct login_methods methods = { step, cancel, free_login };
+	static const struct login_methods methods = { step, cancel, cancel, free_login };
 	struct edge_login *l = memory_zeroed(sizeof(*l));
 
 	l->login.methods = &methods;

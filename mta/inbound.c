@@ -317,11 +317,12 @@ static void on_closed(void *arg, const struct error *err)
 		return;
 	}
 	s->ended_by_peer = true;
-	if (err->code && !smtp_server_is_waiting(s->server)) {
+	if (err->code && (!smtp_server_is_waiting(s->server) || s->login_awaited)) {
 		maillog_lost(log_of(s), &s->peer, "lost connection", s->stage);
 		hang_up(s, 0);
 		return;
 	}
+	inbound_auth_leave(s);
 	inbound_continue(s);
 }
 

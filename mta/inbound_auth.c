@@ -38,6 +38,12 @@ void inbound_auth_offer(struct inbound *s)
 				       s->mechanisms);
 }
 
+void inbound_auth_leave(struct inbound *s)
+{
+	if (s->ended_by_peer && s->login && s->login_awaited && s->login->methods->leave)
+		s->login->methods->leave(s->login);
+}
+
 static void forget(struct inbound *s)
 {
 	if (s->login)
@@ -101,6 +107,7 @@ void inbound_auth(void *arg, const char *mechanism, const struct slice *initial)
 	s->login_awaited = true;
 	slice_copy(slice_from(mechanism), s->login_mechanism, sizeof(s->login_mechanism));
 	s->login = policy_of(s)->login_begin(s->view->options->policy_arg, &request);
+	inbound_auth_leave(s);
 }
 
 void inbound_auth_response(void *arg, struct slice response)
@@ -110,6 +117,7 @@ void inbound_auth_response(void *arg, struct slice response)
 	s->input_is_secret = true;
 	s->login_awaited = true;
 	s->login->methods->step(s->login, response);
+	inbound_auth_leave(s);
 }
 
 void inbound_auth_abort(void *arg)

@@ -133,6 +133,7 @@ void inbound_auth_response(void *arg, struct slice response);
 void inbound_auth_abort(void *arg);
 void inbound_auth_end(struct inbound *s);
 void inbound_auth_hurry(struct inbound *s); /* the server stops: nobody waits for a login */
+void inbound_auth_leave(struct inbound *s); /* if the client has: its place is free for others */
 
 /* inbound_etrn.c: the engine's event */
 void inbound_etrn(void *arg, const char *domain, bool with_subdomains);

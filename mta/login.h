@@ -68,6 +68,12 @@ struct login_methods {
 	/* An answer is awaited, and is not worth waiting for. */
 	void (*cancel)(struct login *login);
 
+	/*
+	 * An answer is awaited, and the client says no more; it may still hear. What only
+	 * waits for its turn is a cancel() then. NULL: nothing here does.
+	 */
+	void (*leave)(struct login *login);
+
 	/* Wipes and frees. Not while an answer is awaited. */
 	void (*free)(struct login *login);
 };

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import smtplib
+import socket
 import ssl
+import struct
 
 import pytest
 
@@ -266,6 +268,34 @@ def test_who_guesses_waits(site, certs):
     replies = [client.getreply() for client in waiting]
     assert replies[-1] == (454, b"4.7.0 Error: ended before it was judged")
     assert {code for code, _ in replies} <= {535, 454}
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+def test_who_waits_and_leaves(site, certs, how):
+    """Its session goes at once, and with it its place among the connections of its address."""
+    edge = site.edge(smtpd_sasl_failure_delay_limit="60s")
+    with connect(certs, edge.port("submission")) as client:
+        for _ in range(4):
+            guess(client, TEST1, "wrong")
+    clients = [connect(certs, edge.port("submission")) for _ in range(40)]
+    tokens = [base64.b64encode(f"\0{user}\0wrong".encode()).decode()
+              for user in ("guess@vm1.vm", "last@vm1.vm")]
+    for client in clients[:-1]:
+        client.send(f"AUTH PLAIN {tokens[0]}\r\n")
+    edge.wait_for(r"SASL PLAIN login waits [1-9]\ds")
+    last = clients[-1]
+    # A second attempt, that is there already when it leaves, does not wait either.
+    last.send(f"AUTH PLAIN {tokens[1]}\r\nNOOP\r\nAUTH PLAIN {tokens[1]}\r\n")
+    edge.wait_for(r"SASL PLAIN login waits [1-9]\ds .*sasl_username=last@vm1\.vm")
+    mark = edge.server.mark()
+    if how == "reset":
+        last.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    last.close()
+    edge.wait_for("Error: ended before it was judged, sasl_username=last@vm1.vm", since=mark)
+    edge.wait_for("disconnect from ", since=mark)
+    edge.stop()
+    for client in clients:
+        client.close()
 
 
 def test_our_own_client(site, certs):
