@@ -80,8 +80,10 @@ void config_check_directory(struct config *c, enum config_parameter_id id)
 	}
 	account = account_of(c);
 	if (account && !may(account, &st, S_IWOTH))
-		config_report_setting(c, id, CONFIG_ERROR, "%s: %s may not write there", path,
-				      account->pw_name);
+		config_report_setting(c, id, CONFIG_ERROR,
+				      "%s: %s may not write there, which the server runs as; chown "
+				      "it, or name another directory",
+				      path, account->pw_name);
 }
 
 void config_check_queue_files(struct config *c)

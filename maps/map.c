@@ -25,9 +25,18 @@ static const struct {
 	{ "regexp", KIND_REGEXP }, { "cidr", KIND_CIDR },     { "sqlite", KIND_SQLITE },
 };
 
+#define USE_SQLITE "a database is sqlite:FILE.cf, with dbpath and the same query"
+
+static const struct {
+	const char *name, *hint;
+} of_postfix[] = {
+	{ "mysql", USE_SQLITE },
+	{ "pgsql", USE_SQLITE },
+	{ "proxy", "nothing stands between: write what is behind it" },
+};
+
 static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 {
-	static const char *const servers[] = { "mysql", "pgsql" };
 	const char *names[ARRAY_SIZE(types)], *near;
 	char shown[32];
 
@@ -39,12 +48,10 @@ static int find_type(struct slice name, enum map_kind *ret, struct error *err)
 		return 0;
 	}
 	escape_cstr(name, shown, sizeof(shown));
-	for (size_t i = 0; i < ARRAY_SIZE(servers); i++)
-		if (slice_equal(name, slice_from(servers[i])))
-			return error_set(err, -EINVAL,
-					 "map type \"%s\" is not available; a database is "
-					 "sqlite:FILE.cf, with dbpath and the same query",
-					 shown);
+	for (size_t i = 0; i < ARRAY_SIZE(of_postfix); i++)
+		if (slice_equal(name, slice_from(of_postfix[i].name)))
+			return error_set(err, -EINVAL, "map type \"%s\" is not available; %s",
+					 shown, of_postfix[i].hint);
 	near = nearest_name(shown, names, ARRAY_SIZE(names));
 	if (near)
 		return error_set(err, -EINVAL, "unknown map type \"%s\"; did you mean %s?", shown,

@@ -164,6 +164,16 @@ static bool is_select(const char *sql)
 	return false;
 }
 
+/* MySQL's queries are brought along; SQLite has this one since 3.44. */
+static int query_error(struct trouble *trouble, int r, const char *text)
+{
+	bool is_concat = strcasecmp(text, "no such function: CONCAT") == 0;
+
+	return database_error(trouble, trouble->line, r,
+			      is_concat ? "no such function: CONCAT; write a || b for CONCAT(a, b)"
+					: text);
+}
+
 static int prepare(struct sqlite_map *map, struct connection *c, struct trouble *trouble)
 {
 	const char *tail = NULL;
@@ -175,7 +185,7 @@ static int prepare(struct sqlite_map *map, struct connection *c, struct trouble 
 	r = sqlite3_prepare_v3(c->db, map->query.sql, -1, SQLITE_PREPARE_PERSISTENT, &c->query,
 			       &tail);
 	if (r != SQLITE_OK)
-		return database_error(trouble, trouble->line, r, sqlite3_errmsg(c->db));
+		return query_error(trouble, r, sqlite3_errmsg(c->db));
 	if (!is_all(tail))
 		return error_set(trouble->err, -EINVAL, "query: expected one statement");
 	if (!sqlite3_stmt_readonly(c->query))

@@ -123,6 +123,8 @@ static const struct {
 	{ "mysql:q.cf",
 	  "map type \"mysql\" is not available; a database is sqlite:FILE.cf, with dbpath and "
 	  "the same query" },
+	{ "proxy:hash:ts",
+	  "map type \"proxy\" is not available; nothing stands between: write what is behind it" },
 	{ "regexp:none", "none: No such file or directory" },
 	{ "cidr:none", "none: No such file or directory" },
 	{ "sqlite:none", "none: No such file or directory" },

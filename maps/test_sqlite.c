@@ -191,6 +191,10 @@ static const struct {
 	{ "dbpath = db\n", "q.cf:1: query is missing" },
 	{ "dbpath = db\nquery = SELECT v FROM t WHERE k = \"%s\"\n",
 	  "q.cf:2: query: no parameter can stand within a name" },
+#if SQLITE_VERSION_NUMBER < 3044000
+	{ "dbpath = db\nquery = SELECT CONCAT(v, '@') FROM t\n",
+	  "q.cf:2: no such function: CONCAT; write a || b for CONCAT(a, b)" },
+#endif
 	{ "dbpath = db\nquery = SELECT v FROM nowhere\n", "q.cf:2: no such table: nowhere" },
 	{ "dbpath = db\nquery = SELECT FROM t\n", "q.cf:2: near \"FROM\": syntax error" },
 	{ "dbpath = db\nquery = SELEKT 1\n", "q.cf:2: query: expected a SELECT" },

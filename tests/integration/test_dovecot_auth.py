@@ -113,7 +113,7 @@ def test_mailboxes_are_dovecots(pair, open_path):
     edge.server.stop()
     edge.start()
     edge.configure(**edge.parameters, virtual_mailbox_domains="vm1.vm, vm2.vm")
-    assert b"may not write there" in edge.command("check").stdout
+    assert b"may not write there, which the server runs as; chown it" in edge.command("check").stdout
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
