@@ -22,6 +22,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <linux/magic.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #endif
 
@@ -88,7 +89,7 @@ static int make_dir(int at, const char *name)
 /* Some file systems keep no directories that could be synced. */
 static int sync_fd(int fd)
 {
-	return fsync(fd) < 0 && errno != EINVAL && errno != EROFS ? -errno : 0;
+	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
 /* The names in a directory. In one that we may neither list nor write to we have made none. */
@@ -318,8 +319,14 @@ static bool syncs_as_a_whole(int fd)
 static int sync_file_system(const struct maildir_mail *mail)
 {
 #ifdef __linux__
-	if (syncs_as_a_whole(mail->tmp))
-		return syncfs(mail->tmp) < 0 ? -errno : 0;
+	struct statfs fs;
+
+	if (syncs_as_a_whole(mail->tmp)) {
+		if (syncfs(mail->tmp) < 0 || fstatfs(mail->tmp, &fs) < 0)
+			return -errno;
+		/* ext4 becomes so when its journal breaks, and has nothing to sync from then on. */
+		return fs.f_flags & ST_RDONLY ? -EROFS : 0;
+	}
 #else
 	(void)mail;
 #endif

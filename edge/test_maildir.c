@@ -14,6 +14,7 @@
 #include <ftw.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -34,6 +35,8 @@ struct fixture {
 /* Paths that were synced, each behind a line feed; NULL: nobody wants to know. */
 static struct buf *synced;
 
+static bool is_read_only; /* so it became, after the rename */
+
 /* Comes before that of libc. */
 int fsync(int fd)
 {
@@ -42,6 +45,10 @@ int fsync(int fd)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	len = readlink(link, path, sizeof(path));
+	if (is_read_only && len > 0 && memmem(path, (size_t)len, "/new", 4)) {
+		errno = EROFS;
+		return -1;
+	}
 	if (synced && len > 0)
 		buf_printf(synced, "\n%.*s\n", (int)len, path);
 	return (int)syscall(SYS_fsync, fd);
@@ -66,6 +73,8 @@ int fstatfs(int fd, struct statfs *fs)
 {
 	int r = (int)syscall(SYS_fstatfs, fd, fs);
 
+	if (is_read_only)
+		fs->f_flags |= ST_RDONLY;
 	if (file_system)
 		fs->f_type = (__typeof__(fs->f_type))file_system;
 	return r;
@@ -309,14 +318,13 @@ static void test_syncs(void **state)
 	buf_done(&paths);
 }
 
-static unsigned int deliver_many(struct fixture *f)
+static unsigned int deliver_many(struct fixture *f, int want)
 {
 	struct maildir_place place = { .base = f->base, .path = "many/" };
 	struct maildir_mail mails[8];
 	struct buf paths = { 0 };
 	unsigned int count = 0;
 
-	deliver_short(f, "many/", 0);
 	synced = &paths;
 	for (size_t i = 0; i < ARRAY_SIZE(mails); i++) {
 		maildir_begin(&mails[i], &place, "h", &f->counter);
@@ -324,7 +332,7 @@ static unsigned int deliver_many(struct fixture *f)
 	}
 	commit(mails, ARRAY_SIZE(mails));
 	for (size_t i = 0; i < ARRAY_SIZE(mails); i++)
-		assert_int_equal(mails[i].result, 0);
+		assert_int_equal(mails[i].result, want);
 	synced = NULL;
 	for (struct slice rest = buf_slice(&paths), path; slice_next_word(&rest, "\n", &path);)
 		count++;
@@ -335,11 +343,26 @@ static unsigned int deliver_many(struct fixture *f)
 /* FUSE's server, as an example, hears nothing of syncfs(): each file and directory by itself. */
 static void test_file_systems(void **state)
 {
+	deliver_short(*state, "many/", 0);
 	file_system = 0xef53; /* ext4 */
-	assert_int_equal(deliver_many(*state), 0);
+	assert_int_equal(deliver_many(*state, 0), 0);
 	file_system = 0x65735546; /* FUSE */
-	assert_int_equal(deliver_many(*state), 16);
+	assert_int_equal(deliver_many(*state, 0), 16);
 	file_system = 0;
+}
+
+/* A disk that breaks: ext4 is read-only from then on, and the new name is on no disk. */
+static void test_read_only(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(deliver_short(f, "many/", 0), 0);
+	is_read_only = true;
+	assert_int_equal(deliver_short(f, "many/", 0), -EROFS);
+	file_system = 0xef53;
+	deliver_many(f, -EROFS);
+	file_system = 0;
+	is_read_only = false;
 }
 
 /* What cannot be looked at was not synced, and is not delivered. */
@@ -425,6 +448,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_large, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_syncs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_file_systems, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_synced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_locked, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_links, setup, teardown),
