@@ -292,6 +292,8 @@ void passwd_diagnose(const char *file, map_report *report, void *arg)
 	struct error err = { 0 };
 	int r = read_version(file, clock_wall_ms(&clock_system), &version, &text, &err);
 
+	if (r == -ENOENT)
+		error_set(&err, r, "%s: %s; posthouse user add makes it", file, strerror(-r));
 	if (r < 0)
 		report(arg, true, file, err.text);
 	if (r == 0 && table_load(slice_of(text.ptr, text.len), &complaints, &table) == 0)
