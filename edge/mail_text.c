@@ -8,6 +8,7 @@
 /* Append with CRLF turned into LF. */
 static void append_as_lf(struct buf *out, struct slice in, bool *held_cr)
 {
+	buf_reserve(out, in.len + 1);
 	while (in.len > 0) {
 		const char *cr = memchr(in.ptr, '\r', in.len);
 		size_t n = cr ? (size_t)(cr - in.ptr) : in.len;
@@ -26,6 +27,7 @@ static void append_separated(struct buf *out, struct slice in, struct header_rea
 	enum header_line kind;
 	struct slice line;
 
+	buf_reserve(out, in.len + 2);
 	while ((kind = header_next_line(header, &in, &line)) != 0) {
 		if (kind == HEADER_BROKEN)
 			buf_append_string(out, "\r\n");

@@ -170,13 +170,28 @@ static int make_folders(int dir, const struct maildir_place *place, struct error
 	return r < 0 ? error_set(err, r, "cannot make tmp, new and cur: %s", strerror(-r)) : 0;
 }
 
-/* AT_EACCESS: the carrier's real user is root, who without root's rights may not look. */
-static bool has_folders(int dir)
+/*
+ * Open tmp and new, and see that cur is there: -ENOENT where one of them is missing. AT_EACCESS:
+ * the carrier's real user is root, who without root's rights may not look.
+ */
+static int open_folders(struct maildir_mail *mail)
 {
-	const int flags = AT_SYMLINK_NOFOLLOW | AT_EACCESS;
+	mail->tmp = open_dir(mail->dir, "tmp", O_RDONLY, &mail->place);
+	if (mail->tmp < 0)
+		return mail->tmp;
+	mail->new = open_dir(mail->dir, "new", O_RDONLY, &mail->place);
+	if (mail->new < 0)
+		return mail->new;
+	return faccessat(mail->dir, "cur", F_OK, AT_SYMLINK_NOFOLLOW | AT_EACCESS) < 0 ? -errno : 0;
+}
 
-	return faccessat(dir, "tmp", F_OK, flags) == 0 && faccessat(dir, "new", F_OK, flags) == 0 &&
-	       faccessat(dir, "cur", F_OK, flags) == 0;
+static void close_folders(struct maildir_mail *mail)
+{
+	if (mail->tmp >= 0)
+		close(mail->tmp);
+	if (mail->new >= 0)
+		close(mail->new);
+	mail->tmp = mail->new = -1;
 }
 
 /* ---- one mail ---- */
@@ -200,15 +215,16 @@ static int open_mail(struct maildir_mail *mail, struct error *err)
 	if (r < 0)
 		return r;
 	mail->dir = r;
-	r = has_folders(mail->dir) ? 0 : make_folders(mail->dir, &mail->place, err);
-	if (r < 0)
-		return r;
-	mail->tmp = open_dir(mail->dir, "tmp", O_RDONLY, &mail->place);
-	mail->new = open_dir(mail->dir, "new", O_RDONLY, &mail->place);
-	if (mail->tmp < 0 || mail->new < 0) {
-		r = MIN(mail->tmp, mail->new);
-		return error_set(err, r, "cannot open tmp or new: %s", strerror(-r));
+	r = open_folders(mail);
+	if (r == -ENOENT) {
+		close_folders(mail);
+		r = make_folders(mail->dir, &mail->place, err);
+		if (r < 0)
+			return r;
+		r = open_folders(mail);
 	}
+	if (r < 0)
+		return error_set(err, r, "cannot open tmp, new and cur: %s", strerror(-r));
 	mail->file = openat(mail->tmp, mail->name,
 			    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return mail->file < 0 ? error_set(err, -errno, "cannot create tmp/%s: %s", mail->name,

@@ -230,6 +230,9 @@ static void test_peek(void **state)
 	assert_int_equal(maildir_quota_peek(box->path, 51, 100), 0);
 	put(box, "maildirsize", "100S\n50 2\n50 1\n");
 	assert_int_equal(maildir_quota_peek(box->path, 51, 100), 0);
+	put(box, "maildirsize",
+	    "100S,18446744073709551615C\n9223372036854775807 9223372036854775807\n");
+	assert_int_equal(maildir_quota_peek(box->path, 51, 100), MAILDIR_FULL);
 }
 
 /* ---- several at once ---- */
