@@ -71,13 +71,20 @@ static void check_dovecot(struct config *c, const char *path)
 	ask_dovecot(c);
 }
 
+bool config_needs_accounts(const struct config *c)
+{
+	return config_value(c, CONFIG_SMTPD_SASL_PASSDB) &&
+	       (config_logs_in(c) || (config_given_value(c, CONFIG_VIRTUAL_MAILBOX_DOMAINS) &&
+				      !config_is_given(c, CONFIG_VIRTUAL_MAILBOX_MAPS)));
+}
+
 void config_check_accounts(struct config *c)
 {
 	CLEANUP(accounts_freep) struct accounts *accounts = NULL;
 	const char *passdb = config_value(c, CONFIG_SMTPD_SASL_PASSDB), *path = NULL;
 	enum accounts_kind kind;
 
-	if (c->mode != CONFIG_EDGE || !passdb)
+	if (c->mode != CONFIG_EDGE || !config_needs_accounts(c))
 		return;
 	kind = accounts_kind(passdb, &path);
 	if (kind == ACCOUNTS_DOVECOT) {

@@ -53,6 +53,11 @@ static void check_mechanisms(struct config *c)
 				      config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS));
 }
 
+bool config_logs_in(const struct config *c)
+{
+	return is_yes(c, CONFIG_SMTPD_SASL_AUTH_ENABLE);
+}
+
 void config_check_served(struct config *c, struct accounts *accounts)
 {
 	const char *filter = config_value(c, CONFIG_SMTPD_SASL_MECHANISM_FILTER);
@@ -60,8 +65,7 @@ void config_check_served(struct config *c, struct accounts *accounts)
 	struct slice decoy = accounts_decoy(accounts, &arena);
 	bool is_served =
 		!filter || !config_value(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS) ||
-		!is_yes(c, CONFIG_SMTPD_SASL_AUTH_ENABLE) ||
-		decoy.len == 0 || /* nobody is there yet */
+		!config_logs_in(c) || decoy.len == 0 || /* nobody is there yet */
 		edge_admits_any_mechanism(filter,
 					  security_of(c, CONFIG_SMTPD_SASL_TLS_SECURITY_OPTIONS),
 					  accounts_secrets(accounts));

@@ -290,7 +290,7 @@ void config_edge_options(const struct config *config, struct edge_options *ret)
 		.mailbox_domains = config->mailbox_domains,
 		.mailbox_maps = config->mailbox_maps,
 		.mailbox_base = config_value(config, CONFIG_VIRTUAL_MAILBOX_BASE),
-		.passdb = config->are_accounts_secret
+		.passdb = config->are_accounts_secret || !config_needs_accounts(config)
 				  ? NULL
 				  : config_value(config, CONFIG_SMTPD_SASL_PASSDB),
 		.sender_login_maps = config->sender_login_maps,

@@ -196,6 +196,9 @@ void config_check_rules(struct config *c);
 /* accounts.c: who may log in. Once the maps of mailboxes are open. */
 void config_check_accounts(struct config *c);
 
+/* Whether smtpd_sasl_passdb is of use: clients may log in by it, or its users have the mailboxes. */
+bool config_needs_accounts(const struct config *c);
+
 /* permissions.c: whether the account that the server runs as can use what it needs. */
 void config_check_user(struct config *c);
 void config_check_file_readable(struct config *c);
@@ -298,6 +301,7 @@ void config_open_logins(struct config *c);
 /* auth.c: what clients log in by. The options are those of AUTH; the others are left alone. */
 void config_check_auth(struct config *c);
 void config_check_served(struct config *c, struct accounts *accounts); /* once they are open */
+bool config_logs_in(const struct config *c);			       /* smtpd_sasl_auth_enable */
 void config_auth_options(const struct config *c, struct edge_options *ret);
 void config_credentials_options(const struct config *c, struct credentials_options *ret);
 

@@ -100,13 +100,14 @@ class MailServer(Guide):
             "listen": self.listen("mailServer", smtp="smtp"),
             "mydestination": "$myhostname, localhost.$mydomain, localhost",
             "virtual_mailbox_domains": "",
+            "smtpd_sasl_auth_enable": "no",
             "home_mailbox": "Maildir/",
             "unknown_local_recipient_reject_code": 550,
             "alias_maps": "hash:aliases",
             "mynetworks": "10.0.2.0/24",
             "smtpd_tls_security_level": "none",
             "smtpd_tls_CAfile": None, "smtpd_tls_key_file": None, "smtpd_tls_cert_file": None,
-        }, {"aliases": "postmaster: root\nroot: otus\n", "users": ""}).start()
+        }, {"aliases": "postmaster: root\nroot: otus\n"}).start()
         self.dovecot("mailServer", DOVECOT_CONF, passwords="otus:{PLAIN}otus::::::\n")
 
     def telnet(self, service):

@@ -52,11 +52,12 @@ class MailServer(Guide):
             "listen": self.listen("mailserver", smtp="smtp"),
             "mydestination": "$myhostname, localhost",
             "virtual_mailbox_domains": "",
+            "smtpd_sasl_auth_enable": "no",
             "home_mailbox": "Maildir/",
             "message_size_limit": 10240000,
             "smtpd_tls_security_level": "none",
             "smtpd_tls_CAfile": None, "smtpd_tls_key_file": None, "smtpd_tls_cert_file": None,
-        }, {"users": ""}).start()
+        }, {}).start()
         self.dovecot("mailserver", DOVECOT_CONF, passwords="vagrant:{PLAIN}password::::::\n")
 
     def telnet(self, service):

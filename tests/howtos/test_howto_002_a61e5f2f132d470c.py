@@ -78,12 +78,13 @@ class Workstation(Guide):
             "listen": self.listen("localhost", smtp="smtp"),
             "mydestination": "$myhostname, localhost.$mydomain, localhost",
             "virtual_mailbox_domains": "",
+            "smtpd_sasl_auth_enable": "no",
             "default_transport": "error:outside mail is not deliverable",
             "alias_maps": "hash:aliases",
             "home_mailbox": "Maildir/",
             "smtpd_tls_security_level": "none",
             "smtpd_tls_CAfile": None, "smtpd_tls_key_file": None, "smtpd_tls_cert_file": None,
-        }, {"aliases": "# /etc/mail/aliases\npostmaster: root\n", "users": ""}).start()
+        }, {"aliases": "# /etc/mail/aliases\npostmaster: root\n"}).start()
 
     def shell(self, user, command):
         got = self.machine.shell(user, command, POSTHOUSE_CONFIG=str(self.server.config))
