@@ -3,6 +3,10 @@
  * the policy delivers it together: what a mailbox costs are syncs, and they are
  * the same few for one message or for fifty. A server at rest has jobs of
  * one message, which nobody waits for; under load they grow by themselves.
+ *
+ * While one job runs a second one starts only for enough mail: two small ones
+ * would sync twice as often, and wait for each other's syncs and the queue's. Or
+ * when the first is late, since its mailboxes may keep it waiting for long.
  */
 #include "mta/local.h"
 #include "base/memory.h"
@@ -14,11 +18,17 @@
 #define LOCAL_CONCURRENCY 2
 #define JOB_RECIPIENTS	  64
 #define JOB_BYTES	  (4u << 20) /* nobody's small mail waits for many large ones */
+#define JOB_ENOUGH	  32	     /* deliveries for which another job starts at once */
+#define LATE_MS		  250	     /* after which fewer do, too */
 
 struct local {
 	struct mta_worker *worker;
 	struct list ready; /* struct delivery */
+	unsigned int ready_count;
 	unsigned int running;
+	struct loop_timer *timer; /* since the first of those that are ready */
+	bool is_timed;		  /* it runs */
+	bool is_late;		  /* it has ended */
 };
 
 struct job {
@@ -89,6 +99,7 @@ static void take(struct job *job)
 		struct delivery *d = CONTAINER_OF(link, struct delivery, link);
 
 		list_push(&job->taken, link);
+		local->ready_count--;
 		d->attempt.send_ms = mta_now_ms(local->worker);
 		job->recipients += d->count;
 		job->bytes += d->message->size * d->count;
@@ -96,19 +107,47 @@ static void take(struct job *job)
 		 job->bytes < JOB_BYTES);
 }
 
+static void start_job(struct local *local)
+{
+	struct job *job = memory_zeroed(sizeof(*job));
+
+	job->work = (struct loop_work){ .work = deliver, .done = delivered };
+	job->local = local;
+	job->view = mta_view_ref(local->worker->view);
+	list_init(&job->taken);
+	take(job);
+	local->running++;
+	loop_work(local->worker->loop, &job->work);
+}
+
+static bool may_start(const struct local *local)
+{
+	if (list_is_empty(&local->ready) || local->running == LOCAL_CONCURRENCY)
+		return false;
+	return local->running == 0 || local->ready_count >= JOB_ENOUGH || local->is_late;
+}
+
 static void run_next(struct local *local)
 {
-	while (local->running < LOCAL_CONCURRENCY && !list_is_empty(&local->ready)) {
-		struct job *job = memory_zeroed(sizeof(*job));
-
-		job->work = (struct loop_work){ .work = deliver, .done = delivered };
-		job->local = local;
-		job->view = mta_view_ref(local->worker->view);
-		list_init(&job->taken);
-		take(job);
-		local->running++;
-		loop_work(local->worker->loop, &job->work);
+	while (may_start(local))
+		start_job(local);
+	local->is_late = false;
+	if (list_is_empty(&local->ready) || local->running == LOCAL_CONCURRENCY) {
+		loop_timer_stop(local->timer);
+		local->is_timed = false;
+	} else if (!local->is_timed) {
+		loop_timer_start(local->timer, LATE_MS);
+		local->is_timed = true;
 	}
+}
+
+static void on_late(void *arg)
+{
+	struct local *local = arg;
+
+	local->is_timed = false;
+	local->is_late = true;
+	run_next(local);
 }
 
 struct local *local_new(struct mta_worker *worker)
@@ -117,6 +156,7 @@ struct local *local_new(struct mta_worker *worker)
 
 	local->worker = worker;
 	list_init(&local->ready);
+	local->timer = loop_timer_new(worker->loop, on_late, local);
 	return local;
 }
 
@@ -125,6 +165,7 @@ void local_free(struct local *local)
 	if (!local)
 		return;
 	assert(local->running == 0 && list_is_empty(&local->ready));
+	loop_timer_free(local->timer);
 	free(local);
 }
 
@@ -140,6 +181,7 @@ void local_push(struct local *local, struct delivery *d)
 		return;
 	}
 	list_push(&local->ready, &d->link);
+	local->ready_count++;
 	run_next(local);
 }
 
@@ -149,6 +191,7 @@ void local_retire(struct local *local)
 
 	/* Some of it may come back at once. */
 	list_move(&waiting, &local->ready);
+	local->ready_count = 0;
 	while ((link = list_pop(&waiting)) != NULL)
 		delivery_reroute(CONTAINER_OF(link, struct delivery, link));
 }
@@ -157,6 +200,7 @@ void local_stop(struct local *local)
 {
 	struct list *link;
 
+	local->ready_count = 0;
 	while ((link = list_pop(&local->ready)) != NULL)
 		delivery_drop(CONTAINER_OF(link, struct delivery, link));
 }

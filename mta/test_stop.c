@@ -158,6 +158,23 @@ static void test_grace_and_answer(void **state)
 	peer_free(peer);
 }
 
+/* One who is kept waiting by his mailbox does not keep the next one waiting for long. */
+static void test_local_late(void **state)
+{
+	struct rig *rig = rig_new("* = error:5.0.0 no");
+
+	(void)state;
+	rig_set_local_status(rig, 0);
+	rig_start(rig);
+	rig_submit(rig, "bob@local");
+	rig_wait_local(rig, 1);
+	rig_submit(rig, "eve@local");
+	rig_wait_local(rig, 2);
+	rig_set_local_status(rig, 250);
+	rig_wait_queued(rig, 0);
+	rig_free(rig);
+}
+
 /* What runs on the pool is finished; what waits for it stays in the queue. */
 static void test_local(void **state)
 {
@@ -307,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_delivering),
 		cmocka_unit_test(test_delivering_in_a_hurry),
 		cmocka_unit_test(test_grace_and_answer),
+		cmocka_unit_test(test_local_late),
 		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_put_back),
 		cmocka_unit_test(test_stops_at_this_address),
