@@ -16,6 +16,7 @@
 
 #include "base/macros.h"
 #include "base/memory.h"
+#include "cli/ask.h"
 #include "cli/generation.h"
 #include "cli/offline.h"
 #include "cli/privileges.h"
@@ -135,12 +136,20 @@ static void work(struct generation *g, struct offline *offline)
 	if (strcmp(config_value(g->config, CONFIG_LOG_DESTINATION), "stderr") == 0)
 		offline_done(offline);
 	if (offline_open(offline, config_value(g->config, CONFIG_QUEUE_DIRECTORY), &err) < 0)
-		return; /* most often because a server runs */
+		return; /* a server has started just now, or a command has it */
 	shared.log = offline->log;
 	shared.queue = offline->queue;
 	if (generation_prepare(g, &shared, NULL, &err) == 0)
 		take_all(offline, &g->options);
 	offline_close(offline);
+}
+
+/* Asked first: opening all that a configuration names is much work, to find the queue in use. */
+static bool has_server(const struct config *config)
+{
+	CLEANUP(control_client_closep) struct control_client *client = ask_try(config);
+
+	return client != NULL;
 }
 
 void sendmail_queue(struct config *config)
@@ -150,7 +159,7 @@ void sendmail_queue(struct config *config)
 	struct privileges account;
 	struct error err;
 
-	if (find_account(config, &account)) {
+	if (find_account(config, &account) && !has_server(config)) {
 		config_open(config);
 		if (!config_has_errors(config) && offline_init(&offline, config, &err) == 0)
 			work(g, &offline);

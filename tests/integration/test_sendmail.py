@@ -163,6 +163,22 @@ def test_without_a_server_it_waits_where_it_cannot_be_queued(site):
     assert subjects(edge) == [b"0", b"1", b"2", b"3"]
 
 
+@pytest.mark.skipif(not shutil.which("strace"), reason="without strace nobody sees what is opened")
+def test_beside_a_server_nothing_more_is_opened(site):
+    edge = site.edge()
+    trace = edge.directory / "trace"
+    environment = {**os.environ, "POSTHOUSE_CONFIG": str(edge.config)}
+    link = edge.directory / "sendmail"
+    link.symlink_to(edge._bin)
+    subprocess.run(["strace", "-f", "-e", "trace=openat", "-o", trace, link, "alice"], check=True,
+                   env={**environment, "ASAN_OPTIONS": "detect_leaks=0"}, input=b"\n",
+                   timeout=PATIENCE_S)
+    opened = trace.read_text()
+    assert "posthouse.conf" in opened
+    assert "hub.key" not in opened
+    edge.delivered("alice@vm1.vm")
+
+
 def test_before_the_first_start(site):
     edge = site.edge()
     edge.stop()
